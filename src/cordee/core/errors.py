@@ -1,0 +1,17 @@
+"""What can go wrong in a way the user can mend: each error says what, where and the way out."""
+
+
+class CordeeError(Exception):
+    """Shown to the user as `error: ...`, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(CordeeError):
+    """The request cannot be carried out as it was made."""
+
+    exit_code = 2
+
+
+class NotEmulated(CordeeError):
+    """The virtual chip has no such function; it never guesses a result."""

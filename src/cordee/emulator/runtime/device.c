@@ -1,0 +1,239 @@
+/* Devices: how many, which one the thread uses, and how their numbers map to chips.
+ *
+ * Follows: CANN "Runtime API", chapter Device Management, and "Environment variables",
+ * ASCEND_RT_VISIBLE_DEVICES.
+ */
+#include <ctype.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chip.h"
+#include "device.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int visible[MACHINE_CHIPS];
+static int visible_count;
+
+static pthread_mutex_t references_lock = PTHREAD_MUTEX_INITIALIZER;
+static int references[MACHINE_CHIPS]; /* aclrtSetDevice minus aclrtResetDevice, by device */
+
+static bool is_visible(int chip)
+{
+    for (int i = 0; i < visible_count; i++)
+        if (visible[i] == chip)
+            return true;
+    return false;
+}
+
+/* Only ids before the first invalid one or the first other character count, as documented. */
+static void read_visible(void)
+{
+    const machine *m = machine_of_process();
+    const char *text = getenv("ASCEND_RT_VISIBLE_DEVICES");
+
+    if (!m)
+        return;
+    if (!text) {
+        for (uint32_t i = 0; i < m->chip_count; i++)
+            visible[visible_count++] = (int)i;
+        return;
+    }
+    while (isdigit((unsigned char)*text)) {
+        char *end;
+        unsigned long chip = strtoul(text, &end, 10);
+        if (chip >= m->chip_count || is_visible((int)chip))
+            return;
+        visible[visible_count++] = (int)chip;
+        if (*end != ',')
+            return;
+        text = end + 1;
+    }
+}
+
+int machine_visible_count(void)
+{
+    pthread_once(&once, read_visible);
+    return machine_of_process() ? visible_count : -1;
+}
+
+int machine_chip_of(int32_t device)
+{
+    return device >= 0 && device < machine_visible_count() ? visible[device] : -1;
+}
+
+int32_t device_of_chip(int chip)
+{
+    for (int i = 0; i < machine_visible_count(); i++)
+        if (visible[i] == chip)
+            return i;
+    return -1;
+}
+
+aclError device_need(const char *function, int32_t device, int *chip)
+{
+    aclError state = machine_state();
+
+    if (state != ACL_SUCCESS)
+        return state;
+    *chip = machine_chip_of(device);
+    if (*chip < 0)
+        return chip_fail(ACL_ERROR_RT_INVALID_DEVICEID, "%s: device %d: this process has %d",
+                         function, device, machine_visible_count());
+    if (machine_forked())
+        return chip_fail(ACL_ERROR_RT_DEV_SETUP_ERROR,
+                         "%s: this process was forked from one that already used a device; "
+                         "start it with the spawn method instead", function);
+    return ACL_SUCCESS;
+}
+
+aclError aclrtGetDeviceCount(uint32_t *count)
+{
+    aclError state = machine_state();
+
+    if (!count)
+        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetDeviceCount: count is NULL");
+    if (state != ACL_SUCCESS)
+        return state;
+    if (machine_visible_count() == 0)
+        return chip_fail(ACL_ERROR_RT_NO_DEVICE, "aclrtGetDeviceCount: no chip is visible");
+    *count = (uint32_t)machine_visible_count();
+    return ACL_SUCCESS;
+}
+
+aclError aclrtSetDevice(int32_t device)
+{
+    int chip;
+    aclError code = device_need("aclrtSetDevice", device, &chip);
+
+    if (code != ACL_SUCCESS)
+        return code;
+    code = context_use_primary(device, chip);
+    if (code != ACL_SUCCESS)
+        return code;
+    pthread_mutex_lock(&references_lock);
+    references[device]++;
+    pthread_mutex_unlock(&references_lock);
+    return ACL_SUCCESS;
+}
+
+aclError aclrtGetDevice(int32_t *device)
+{
+    context *c = context_current();
+
+    if (!device)
+        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetDevice: device is NULL");
+    if (!c && context_default() < 0)
+        return chip_fail(ACL_ERROR_RT_CONTEXT_NULL, "aclrtGetDevice: this thread has no device");
+    *device = c ? c->device : context_default();
+    return ACL_SUCCESS;
+}
+
+aclError aclrtResetDeviceForce(int32_t device)
+{
+    int chip;
+    aclError code = device_need("aclrtResetDevice", device, &chip);
+
+    if (code != ACL_SUCCESS)
+        return code;
+    pthread_mutex_lock(&references_lock);
+    references[device] = 0;
+    pthread_mutex_unlock(&references_lock);
+    context_end_primary(device);
+    return ACL_SUCCESS;
+}
+
+aclError aclrtResetDevice(int32_t device)
+{
+    int chip, left = 0;
+    aclError code = device_need("aclrtResetDevice", device, &chip);
+
+    if (code != ACL_SUCCESS)
+        return code;
+    pthread_mutex_lock(&references_lock);
+    if (references[device] > 0)
+        left = --references[device];
+    pthread_mutex_unlock(&references_lock);
+    if (left == 0)
+        context_end_primary(device);
+    return ACL_SUCCESS;
+}
+
+aclError aclrtGetRunMode(aclrtRunMode *mode)
+{
+    if (!mode)
+        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetRunMode: mode is NULL");
+    *mode = ACL_HOST;
+    return ACL_SUCCESS;
+}
+
+aclError aclrtGetLogicDevIdByUserDevId(const int32_t user, int32_t *const logic)
+{
+    int chip;
+    aclError code = device_need("aclrtGetLogicDevIdByUserDevId", user, &chip);
+
+    if (code == ACL_SUCCESS && !logic)
+        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetLogicDevIdByUserDevId: NULL");
+    if (code == ACL_SUCCESS)
+        *logic = chip;
+    return code;
+}
+
+aclError aclrtGetUserDevIdByLogicDevId(const int32_t logic, int32_t *const user)
+{
+    int32_t device = device_of_chip(logic);
+
+    if (!user || device < 0)
+        return chip_fail(ACL_ERROR_RT_INVALID_DEVICEID,
+                         "aclrtGetUserDevIdByLogicDevId: chip %d is not visible", logic);
+    *user = device;
+    return ACL_SUCCESS;
+}
+
+aclError aclrtGetPhyDevIdByLogicDevId(const int32_t logic, int32_t *const physical)
+{
+    const machine *m = machine_of_process();
+
+    if (!physical || !m || logic < 0 || (uint32_t)logic >= m->chip_count)
+        return chip_fail(ACL_ERROR_RT_INVALID_DEVICEID, "no chip %d", logic);
+    *physical = logic;
+    return ACL_SUCCESS;
+}
+
+aclError aclrtGetLogicDevIdByPhyDevId(const int32_t physical, int32_t *const logic)
+{
+    return aclrtGetPhyDevIdByLogicDevId(physical, logic);
+}
+
+aclError aclrtDeviceCanAccessPeer(int32_t *can, int32_t device, int32_t peer)
+{
+    int chip, other;
+    aclError code = device_need("aclrtDeviceCanAccessPeer", device, &chip);
+
+    if (code == ACL_SUCCESS)
+        code = device_need("aclrtDeviceCanAccessPeer", peer, &other);
+    if (code != ACL_SUCCESS)
+        return code;
+    if (!can)
+        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtDeviceCanAccessPeer: NULL");
+    *can = chip != other; /* a device is no peer of itself */
+    return ACL_SUCCESS;
+}
+
+aclError aclrtDeviceEnablePeerAccess(int32_t peer, uint32_t flags)
+{
+    int chip;
+
+    if (flags != 0)
+        return chip_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT,
+                         "aclrtDeviceEnablePeerAccess: flags must be 0");
+    return device_need("aclrtDeviceEnablePeerAccess", peer, &chip);
+}
+
+aclError aclrtDeviceDisablePeerAccess(int32_t peer)
+{
+    int chip;
+
+    return device_need("aclrtDeviceDisablePeerAccess", peer, &chip);
+}

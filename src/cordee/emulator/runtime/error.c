@@ -1,0 +1,79 @@
+/* What went wrong last, per thread, as aclGetRecentErrMsg and aclrtGetLastError tell it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chip.h"
+
+enum { REASON = 512 };
+
+static __thread char recent[REASON];
+static __thread aclError last;
+
+const char *chip_why(void)
+{
+    return recent;
+}
+
+aclError chip_report(aclError code, const char *why)
+{
+    if (why != recent)
+        snprintf(recent, sizeof recent, "%s", why);
+    last = code;
+    if (getenv("CORDEE_LOG"))
+        fprintf(stderr, "cordee: %s (%d)\n", recent, code);
+    return code;
+}
+
+aclError chip_fail(aclError code, const char *format, ...)
+{
+    char why[REASON];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(why, sizeof why, format, arguments);
+    va_end(arguments);
+    return chip_report(code, why);
+}
+
+aclError chip_not_emulated(const char *function)
+{
+    return chip_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "%s is not emulated", function);
+}
+
+const char *aclGetRecentErrMsg(void)
+{
+    return recent[0] ? recent : NULL;
+}
+
+aclError aclrtPeekAtLastError(aclrtLastErrLevel level)
+{
+    return level == ACL_RT_THREAD_LEVEL ? last : ACL_ERROR_RT_PARAM_INVALID;
+}
+
+aclError aclrtGetLastError(aclrtLastErrLevel level)
+{
+    aclError found = aclrtPeekAtLastError(level);
+
+    last = ACL_SUCCESS;
+    return found;
+}
+
+/* torch_npu logs through this when ASCEND_GLOBAL_LOG_LEVEL lets it; 3 (errors) is the default. */
+void aclAppLog(aclLogLevel level, const char *function, const char *file, uint32_t line,
+               const char *format, ...)
+{
+    const char *wanted = getenv("ASCEND_GLOBAL_LOG_LEVEL");
+    const char *shown = getenv("ASCEND_SLOG_PRINT_TO_STDOUT");
+    va_list arguments;
+
+    if (!shown || strcmp(shown, "1") != 0 || (int)level < (wanted ? atoi(wanted) : ACL_ERROR))
+        return;
+    printf("[%s] %s:%u %s: ", (const char *[]){"DEBUG", "INFO", "WARNING", "ERROR"}[level & 3],
+           file, line, function);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    putchar('\n');
+}

@@ -1,0 +1,78 @@
+/* Marks: numbers that only grow, and sleepers who wait for one, in this or another process. */
+#include <linux/futex.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "event.h"
+
+enum { SLICE_NS = 100000000 };
+
+static void ring(mark *m)
+{
+    atomic_fetch_add(&m->bell, 1);
+    syscall(SYS_futex, &m->bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+void mark_reach(mark *m, uint64_t number, aclError error)
+{
+    atomic_store(&m->time_ns, clock_ns());
+    if (error != ACL_SUCCESS)
+        atomic_store(&m->error, error);
+    if (atomic_load(&m->reached) < number)
+        atomic_store(&m->reached, number);
+    ring(m);
+}
+
+void mark_clear(mark *m)
+{
+    atomic_store(&m->asked, 0);
+    atomic_store(&m->reached, 0);
+    atomic_store(&m->error, ACL_SUCCESS);
+}
+
+bool mark_reached(const mark *m, uint64_t number)
+{
+    return atomic_load_explicit(&m->reached, memory_order_acquire) >= number;
+}
+
+aclError mark_error(const mark *m)
+{
+    return atomic_load(&m->error);
+}
+
+uint64_t mark_time_ns(const mark *m)
+{
+    return atomic_load(&m->time_ns);
+}
+
+/* A mark of another process that died will never be reached. */
+static bool abandoned(const mark *m)
+{
+    int32_t owner = atomic_load(&m->owner);
+
+    return owner != 0 && owner != getpid() && kill(owner, 0) != 0;
+}
+
+aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, aclError late)
+{
+    uint64_t end = clock_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000u;
+    const struct timespec slice = {0, SLICE_NS};
+
+    for (;;) {
+        uint32_t bell = atomic_load(&m->bell);
+        if (mark_reached(m, number))
+            break;
+        if (timeout_ms >= 0 && clock_ns() >= end)
+            return chip_fail(late, "an event was not reached within %d ms", timeout_ms);
+        if (abandoned(m))
+            return chip_fail(ACL_ERROR_RT_SUSPECT_REMOTE_ERROR,
+                             "the process that should record an event has ended");
+        syscall(SYS_futex, &m->bell, FUTEX_WAIT, bell, &slice, NULL, 0);
+    }
+    if (mark_error(m) != ACL_SUCCESS)
+        return chip_fail(mark_error(m), "the stream that should record an event failed");
+    return ACL_SUCCESS;
+}
