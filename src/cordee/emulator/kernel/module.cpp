@@ -1,0 +1,133 @@
+// The Python module: which operators to take over, and who watches.
+#include <c10/util/Exception.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/jit/python/pybind_utils.h>
+#include <torch/csrc/utils/pybind.h>
+#include <torch/library.h>
+
+#include <map>
+#include <memory>
+
+#include "attention.h"
+#include "crossing.h"
+#include "device_memory.h"
+#include "device_tensor.h"
+#include "kernel.h"
+
+namespace cordee {
+namespace {
+
+const std::map<std::string, Way> kWays{
+    {"host", Way::kHost},
+    {"composite", Way::kComposite},
+    {"copy", Way::kCopy},
+    {"convert", Way::kConvert},
+    {"convolution", Way::kConvolution},
+    {"convolution_backward", Way::kConvolutionBackward},
+    {"format", Way::kFormat},
+    {"missing", Way::kMissing},
+};
+
+// Registrations last as long as the process.
+std::vector<std::unique_ptr<torch::Library>> libraries;
+
+// PyTorch warns when a kernel is replaced; replacing the adapter's is what we are for.
+class Silent final : public c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+torch::Library& library(const std::string& name_space, c10::DispatchKey key) {
+  libraries.push_back(
+      std::make_unique<torch::Library>(torch::Library::IMPL, name_space, key, __FILE__, __LINE__));
+  return *libraries.back();
+}
+
+c10::OperatorHandle operator_named(const std::string& name) {
+  const size_t dot = name.find('.');
+  const std::string overload = dot == std::string::npos ? "" : name.substr(dot + 1);
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name.substr(0, dot).c_str(), overload.c_str());
+}
+
+std::string name_space(const std::string& name) {
+  return name.substr(0, name.find("::"));
+}
+
+void take_over(const std::string& name, const std::string& way, uint64_t refused_dtypes, const std::string& why) {
+  Silent silent;
+  c10::WarningUtils::WarningHandlerGuard guard(&silent);
+  const c10::OperatorHandle op = operator_named(name);
+  library(name_space(name), c10::DispatchKey::PrivateUse1)
+      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused_dtypes, why}));
+}
+
+void take_over_autograd(const std::string& name, const std::string& way) {
+  Silent silent;
+  c10::WarningUtils::WarningHandlerGuard guard(&silent);
+  const c10::OperatorHandle op = operator_named(name);
+  torch::Library& target = library(name_space(name), c10::DispatchKey::AutogradPrivateUse1);
+  if (way == "attention") {
+    target.impl(name.c_str(), &attention);
+  } else if (way == "forward") {
+    target.impl(name.c_str(), make_forward(op, c10::DispatchKey::AutogradCPU));
+  } else {
+    target.impl(name.c_str(), make_kernel(op, kWays.at(way), {}));
+  }
+}
+
+// Hands every operator to a Python object with methods before(name, arguments) and
+// after(name, results).
+class PythonObserver final : public Observer {
+ public:
+  explicit PythonObserver(py::object target) : target_(std::move(target)) {}
+  ~PythonObserver() override {
+    py::gil_scoped_acquire gil;
+    target_ = py::object();
+  }
+
+  void before(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> arguments) override {
+    tell("before", op, arguments);
+  }
+  void after(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> results) override {
+    tell("after", op, results);
+  }
+
+ private:
+  void tell(const char* method, const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> values) {
+    py::gil_scoped_acquire gil;
+    py::tuple tuple(values.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+      tuple[i] = torch::jit::toPyObject(values[i]);
+    }
+    target_.attr(method)(toString(op.operator_name()), tuple);
+  }
+
+  py::object target_;
+};
+
+// A CPU tensor over the bytes of a device tensor that keeps the device tensor alive.
+at::Tensor owning_host_view(const at::Tensor& tensor) {
+  wait_for_stream(tensor.device());
+  at::Tensor view = host_view(tensor);
+  c10::StorageImpl* storage = view.storage().unsafeGetStorageImpl();
+  void* data = storage->mutable_data();
+  storage->set_data_ptr_noswap(c10::DataPtr(
+      data, new at::Tensor(tensor), [](void* owner) { delete static_cast<at::Tensor*>(owner); },
+      c10::Device(c10::DeviceType::CPU)));
+  storage->set_resizable(false);
+  return view;
+}
+
+} // namespace
+
+PYBIND11_MODULE(_kernel, module) {
+  module.def("install_allocator", &install_allocator);
+  module.def("take_over", &take_over);
+  module.def("take_over_autograd", &take_over_autograd);
+  module.def("host_view", &owning_host_view);
+  module.def("format", &format);
+  module.def("observe", [](py::object target) {
+    observe(target.is_none() ? nullptr : std::make_shared<PythonObserver>(std::move(target)));
+  });
+}
+
+} // namespace cordee

@@ -1,0 +1,78 @@
+"""How an operator's reference maths is declared, and where the emulator finds it.
+
+A reference is a plain Python function over CPU tensors. The emulator hands it views of device
+memory and turns what it returns into device tensors; dtype rules, memory and streams are none
+of its business.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# A reference takes the operator's arguments as its schema names them.
+Function = Callable[..., Any]
+
+REFERENCES: dict[str, "Reference"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The maths of one operator overload, and where that maths is written down."""
+
+    name: str  # "npu::npu_rms_norm", or with its overload "npu::npu_max.dim"
+    source: str
+    function: Function
+    gradient: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """Operators that the vendor's documents describe together."""
+
+    source: str
+    gradients: dict[str, Function] = field(default_factory=dict)
+
+    def reference(self, *names: str, source: str = "") -> Callable[[Function], Function]:
+        """Declare the reference of the operators `names`, given as "npu::name.overload"."""
+
+        def register(function: Function) -> Function:
+            for name in names:
+                assert name not in REFERENCES, f"{name} has two references"
+                REFERENCES[name] = Reference(name, source or self.source, function)
+            return function
+
+        return register
+
+    def gradient(self, name: str) -> Callable[[Function], Function]:
+        """Declare the backward of `name`, where rerunning its reference is not enough.
+
+        Called with `(arguments, outputs, grads)`: the operator's arguments as a tuple in schema
+        order, what its reference returned, and one gradient or None per output. Gives one
+        gradient or None per argument. Without it, autograd differentiates the reference.
+        """
+
+        def register(function: Function) -> Function:
+            old = REFERENCES[name]
+            REFERENCES[name] = Reference(name, old.source, old.function, function)
+            return function
+
+        return register
+
+
+def vjp(function: Function, inputs: tuple[Tensor, ...], grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    """Gradients of `function(*inputs)` for `inputs`, given one gradient or None per output."""
+    with torch.enable_grad():
+        leaves = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in inputs)
+        outputs = function(*leaves)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        pairs = [
+            (y, g) for y, g in zip(outputs, grads, strict=True) if g is not None and y.requires_grad
+        ]
+        wanted = [x for x in leaves if x.requires_grad]
+        found = iter(
+            torch.autograd.grad([y for y, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+        )
+    return tuple(next(found) if x.requires_grad else None for x in leaves)

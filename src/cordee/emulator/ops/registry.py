@@ -1,0 +1,45 @@
+"""Puts the virtual chip's kernels where the adapter's would launch work."""
+
+from types import ModuleType
+
+import torch
+
+from cordee.emulator.ops.autograd import differentiable
+from cordee.emulator.ops.reference import REFERENCES
+from cordee.emulator.ops.ways import device_ways, operator, registered
+
+# Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
+REFERENCE_KEY = "PrivateUse3"
+
+_libraries: list[torch.library.Library] = []  # a registration ends with its library
+
+
+def register(kernel: ModuleType) -> None:
+    """Take over every operator of the adapter, with `kernel` the compiled module."""
+    kernel.install_allocator()
+    for name, reference in REFERENCES.items():
+        _implement(name, reference.function, REFERENCE_KEY)
+    own_gradients = registered("AutogradPrivateUse1")
+    for name, way in device_ways():
+        kernel.take_over(name, way, 0, "")
+        if name in own_gradients and name.startswith("npu::"):
+            _take_over_gradient(name, way, kernel)
+    for name in own_gradients:
+        if name.startswith("aten::"):
+            way = "attention" if name == "aten::scaled_dot_product_attention" else "forward"
+            kernel.take_over_autograd(name, way)
+
+
+def _take_over_gradient(name: str, way: str, kernel: ModuleType) -> None:
+    if name in REFERENCES:
+        function = differentiable(REFERENCES[name], operator(name), kernel)
+        _implement(name, function, "AutogradPrivateUse1")
+    else:
+        kernel.take_over_autograd(name, way)
+
+
+def _implement(name: str, function: object, key: str) -> None:
+    namespace, _, rest = name.partition("::")
+    library = torch.library.Library(namespace, "IMPL")
+    library.impl(rest, function, key, allow_override=True)
+    _libraries.append(library)

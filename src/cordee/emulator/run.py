@@ -1,0 +1,104 @@
+"""Runs a command, and every Python process it starts, on a virtual Ascend machine."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+from cordee.emulator import build, machine
+from cordee.hw import chip
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What `cordee run` was asked for."""
+
+    command: Sequence[str]
+    """The program and its arguments."""
+    chip: str = "Ascend910B3"
+    """Name of the chip in the catalogue."""
+    chips: int = 1
+    """How many chips the virtual machine has."""
+    from_cuda: bool = False
+    """Whether the program is written for CUDA and is to be carried over as it runs."""
+    virtual: bool = False
+    """Whether to stay virtual on a machine that has real chips."""
+
+    def __post_init__(self) -> None:
+        if not self.command:
+            raise UsageError("nothing to run: cordee run [OPTIONS] -- COMMAND [ARGUMENTS]")
+        if not 1 <= self.chips <= machine.CHIPS_AT_MOST:
+            raise UsageError(f"--chips {self.chips}: 1 to {machine.CHIPS_AT_MOST} are possible")
+
+
+def run(request: Request) -> int:
+    """Run the command to its end and give its exit code, 128 + number for a signal.
+
+    Raises `UsageError` where the command or the chip does not exist, `CordeeError` where the
+    runtime cannot be built.
+    """
+    environment = dict(os.environ)
+    # The program is to find the Python that cordee is installed in, called from its venv or not.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = _program(request.command[0], environment)
+    if _has_real_chips() and not request.virtual:
+        return _supervise([program, *request.command[1:]], _real(environment, request))
+    libraries = build.libraries()
+    with machine.create(chip(request.chip), request.chips) as virtual:
+        prepared = _virtual(environment, request, libraries, virtual.path)
+        return _supervise([program, *request.command[1:]], prepared)
+
+
+def _program(name: str, environment: Mapping[str, str]) -> str:
+    found = shutil.which(name, path=environment["PATH"])
+    if found is None:
+        raise UsageError(f"{name}: no such command; what follows -- must be a program that can be run")
+    return found
+
+
+def _has_real_chips() -> bool:
+    return any(Path("/dev").glob("davinci[0-9]*"))
+
+
+def _real(environment: dict[str, str], request: Request) -> dict[str, str]:
+    if request.from_cuda:
+        environment["CORDEE_FROM_CUDA"] = "1"
+    return environment
+
+
+def _virtual(
+    environment: dict[str, str], request: Request, libraries: Path, machine_path: str
+) -> dict[str, str]:
+    environment["CORDEE_MACHINE"] = machine_path
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(
+        filter(None, [str(libraries), environment.get("LD_LIBRARY_PATH")])
+    )
+    environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "1"  # how the program's processes find us
+    # The adapter's own launch queue hides time that a chip takes; here a launch is a call, and the
+    # queue would only cost a thread switch per copy.
+    environment.setdefault("TASK_QUEUE_ENABLE", "0")
+    return _real(environment, request)
+
+
+def _supervise(command: list[str], environment: Mapping[str, str]) -> int:
+    child = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda sent, _: child.send_signal(sent))
+    while True:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            continue  # the terminal has told the child too; its end is ours
+        return code if code >= 0 else 128 - code
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

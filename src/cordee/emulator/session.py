@@ -1,0 +1,68 @@
+"""Turns the current process into one that runs on the virtual chip."""
+
+import ctypes
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+# The libraries of the runtime in the order in which they need each other.
+LIBRARIES = (
+    "libascendcl.so",
+    "libacl_op_compiler.so",
+    "libge_runner.so",
+    "libgraph.so",
+    "libacl_tdt_channel.so",
+    "libhccl.so",
+)
+
+_kernel: ModuleType | None = None
+
+
+def autoload() -> None:
+    """Entry point of PyTorch's `torch.backends` group: every process that imports torch calls it.
+
+    Does nothing unless `cordee run`, or the user, has set up a virtual chip in the environment.
+    """
+    if "CORDEE_MACHINE" in os.environ or "CORDEE_CHIP" in os.environ:
+        start()
+
+
+def start() -> ModuleType:
+    """Load the emulated runtime, the real torch_npu and the kernels of the virtual chip.
+
+    Gives the compiled kernel module; the second call of a process gives the same one.
+    """
+    global _kernel  # noqa: PLW0603 - a process is on the virtual chip once and for all
+    if _kernel is not None:
+        return _kernel
+    from cordee.emulator import build
+
+    libraries = build.libraries()
+    if "torch_npu" not in sys.modules:
+        _preload(libraries)
+    import torch_npu  # noqa: F401
+
+    from cordee.emulator.ops import registry
+
+    _kernel = _load(libraries / "_kernel.so")
+    registry.register(_kernel)
+    if os.environ.get("CORDEE_FROM_CUDA"):
+        from torch_npu.contrib import transfer_to_npu  # noqa: F401
+    return _kernel
+
+
+def _preload(libraries: Path) -> None:
+    # The loader takes a library that is there already, so torch_npu needs no search path.
+    for name in LIBRARIES:
+        ctypes.CDLL(str(libraries / name), mode=ctypes.RTLD_GLOBAL)
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("_kernel", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
