@@ -1,0 +1,69 @@
+# What one does with a checkout. Everything is kept in .venv; nothing else on the machine changes.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+SOURCES := src tests tools examples
+
+TORCH := torch==2.13.0
+TORCH_NPU := torch-npu==2.13.0
+
+.PHONY: help setup runtime demo test check fix docs clean
+
+help:
+	@echo "make demo    a GPT written for NVIDIA, on a virtual Ascend"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, and who may import whom"
+	@echo "make fix     put format and simple lint right"
+	@echo "make docs    write the pages that are derived from code"
+	@echo "make clean   remove what make made"
+
+setup: $(READY)
+
+# pip is asked for a CPU build first, where one is provided, then at PyTorch's own CPU index: either
+# way no CUDA package is installed. torch-npu asks for nothing that the extra `emulator` does not.
+$(READY): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "cordee needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "==> virtual environment in $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "==> PyTorch, CPU build"
+	@$(PIP) install "$(TORCH)+cpu" 2>/dev/null \
+		|| $(PIP) install --extra-index-url https://download.pytorch.org/whl/cpu "$(TORCH)"
+	@echo "==> torch-npu, the adapter for Ascend"
+	@$(PIP) install --no-deps "$(TORCH_NPU)"
+	@echo "==> cordee and its tools"
+	@$(PIP) install --editable ".[dev,emulator]"
+	@touch $@
+
+runtime: setup
+	@echo "==> runtime of the virtual chip"
+	@$(BIN)/python -c 'from cordee.emulator.build import libraries; libraries()'
+
+demo: runtime
+	@$(BIN)/python tools/demo.py
+
+test: runtime
+	@echo "==> tests"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	@echo "==> format"
+	@$(BIN)/ruff format --check --quiet $(SOURCES) || { echo "run: make fix"; exit 1; }
+	@echo "==> lint"
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@echo "==> types"
+	@$(BIN)/mypy
+	@echo "==> imports"
+	@$(BIN)/lint-imports --no-logo
+
+fix: setup
+	@$(BIN)/ruff check --fix --quiet $(SOURCES) || true
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+docs: setup
+	@$(BIN)/python tools/docs.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
