@@ -18,6 +18,9 @@ from cordee.core.errors import CordeeError
 from cordee.emulator.build_targets import TARGETS, Library, Places
 from cordee.emulator.catalogue import catalogue_header
 
+# Folders of a CANN installation whose existence the adapter checks when it is imported.
+TOOLKIT = ("runtime", "compiler", "opp")
+
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
@@ -33,20 +36,34 @@ class Toolchain:
     """Folder of the installed torch_npu."""
 
 
-def libraries() -> Path:
+def libraries(*, kernel: bool = True) -> Path:
     """The folder with the compiled libraries; compiles what is missing or out of date.
 
-    Processes that call it at the same time compile once. Raises `CordeeError` where there is no
-    compiler or no torch_npu, or where compiling fails.
+    Without `kernel` it holds the C libraries alone, for programs that speak to the runtime directly.
+    Processes that call it at the same time compile each library once. Raises `CordeeError` where
+    there is no compiler or no torch_npu, or where compiling fails. CORDEE_LIBRARIES names a folder
+    that is taken as it is; `cordee run` sets it, so that its processes need not ask the compiler.
     """
+    if given := os.environ.get("CORDEE_LIBRARIES"):
+        return Path(given)
     toolchain = _toolchain()
-    keys = {target.name: _key(target, toolchain) for target in TARGETS}
-    folder = _cache() / _digest(*sorted(keys.values())) / "lib"
+    targets = [target for target in TARGETS if kernel or not target.with_torch]
+    keys = {target.name: _key(target, toolchain) for target in targets}
+    folder = _folder(keys)
     if not folder.is_dir():
-        with _lock():
-            if not folder.is_dir():
-                _build(folder, keys, toolchain)
+        _build(folder, targets, keys, toolchain)
     return folder
+
+
+def built() -> Path | None:
+    """What `libraries` gives, or None where it would compile first. Raises as it does."""
+    toolchain = _toolchain()
+    folder = _folder({target.name: _key(target, toolchain) for target in TARGETS})
+    return folder if folder.is_dir() else None
+
+
+def _folder(keys: dict[str, str]) -> Path:
+    return _cache() / _digest(*sorted(keys.values())) / "lib"
 
 
 def _toolchain() -> Toolchain:
@@ -111,22 +128,27 @@ def _key(target: Library, toolchain: Toolchain) -> str:
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
-    cache = _cache()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        file = (cache / "lock").open("w")
-    except OSError as error:
-        raise CordeeError(
-            f"{cache} cannot be written ({error.strerror}): name another folder in XDG_CACHE_HOME"
-        ) from error
-    with file:
+def _lock(folder: Path) -> Iterator[None]:
+    _prepare(folder)
+    with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _build(folder: Path, keys: dict[str, str], toolchain: Toolchain) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CordeeError(
+            f"{folder} cannot be made ({error.strerror}): name another folder in XDG_CACHE_HOME"
+        ) from error
+
+
+def _build(
+    folder: Path, targets: list[Library], keys: dict[str, str], toolchain: Toolchain
+) -> None:
+    for place in TOOLKIT:
+        _prepare(folder.parent / place)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         places = Places(
             made=Path(name) / "lib",
@@ -138,27 +160,51 @@ def _build(folder: Path, keys: dict[str, str], toolchain: Toolchain) -> None:
         places.made.mkdir()
         places.generated.mkdir()
         (places.generated / "catalogue.h").write_text(catalogue_header(), "utf-8")
-        for target in TARGETS:
+        for target in targets:
             kept = _cache() / "objects" / keys[target.name] / target.name
-            if not kept.is_file():
-                _make(target, kept, places, toolchain)
+            with _lock(kept.parent):
+                if not kept.is_file():
+                    _make(target, kept, places, toolchain)
             shutil.copy2(kept, places.made / target.name)
-        places.made.rename(folder)
+        _settle(places.made, folder)
+
+
+def _settle(made: Path, folder: Path) -> None:
+    try:
+        made.rename(folder)
+    except OSError:  # another process was faster, and its libraries are the same
+        if not folder.is_dir():
+            raise
 
 
 def _make(target: Library, kept: Path, places: Places, toolchain: Toolchain) -> None:
     compiler = toolchain.compilers[target.language]
-    objects = [places.generated / f"{target.name}.{source.stem}.o" for source in target.paths()]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        commands = [
-            [compiler, *target.compiling(source, made, places)]
-            for source, made in zip(target.paths(), objects, strict=True)
-        ]
-        list(pool.map(_compile, commands))
+        objects = list(
+            pool.map(lambda source: _object(target, source, places, toolchain), target.paths())
+        )
     output = places.generated / target.name
     _compile([compiler, *target.linking(objects, output, places)])
-    kept.parent.mkdir(parents=True, exist_ok=True)
     os.replace(shutil.copy2(output, f"{kept}.{os.getpid()}"), kept)
+
+
+def _object(target: Library, source: Path, places: Places, toolchain: Toolchain) -> Path:
+    """One compiled source; sources that did not change are not compiled again."""
+    kept = _cache() / "objects" / f"{_object_key(target, source, toolchain)}.o"
+    if not kept.is_file():
+        made = places.generated / f"{target.name}.{source.stem}.o"
+        compiler = toolchain.compilers[target.language]
+        _compile([compiler, *target.compiling(source, made, places)])
+        os.replace(shutil.copy2(made, f"{kept}.{os.getpid()}"), kept)
+    return kept
+
+
+def _object_key(target: Library, source: Path, toolchain: Toolchain) -> str:
+    packages = [toolchain.torch_npu, *([toolchain.torch] if target.with_torch else [])]
+    versions = [(package / "version.py").read_text("utf-8") for package in packages]
+    texts = [path.read_text("utf-8") for path in (source, *target.headers())]
+    catalogue = catalogue_header() if target.with_catalogue else ""
+    return _digest(toolchain.versions[target.language], repr(target), *versions, catalogue, *texts)
 
 
 def _compile(command: list[str]) -> None:

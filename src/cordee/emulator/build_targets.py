@@ -5,7 +5,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-STRICT = ("-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-pthread")
+STRICT = ("-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-pthread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,6 @@ class Library:
     """Compiler flags beyond those of every library."""
     with_torch: bool = False
     """Whether it is a Python module that uses PyTorch's and the adapter's C++."""
-
     with_catalogue: bool = False
     """Whether the sources include the generated catalogue of chips."""
 
@@ -97,12 +96,14 @@ TARGETS = (
         "libascendcl.so",
         "runtime",
         ("*.c",),
-        without=("op_compiler.c", "empty.c"),
+        without=("op_compiler.c", "empty.c", "hal.c"),
         with_catalogue=True,
     ),
     Library("libacl_op_compiler.so", "runtime", ("op_compiler.c",), links=("libascendcl.so",)),
     Library("libge_runner.so", "runtime", ("empty.c",), links=("libascendcl.so",)),
     Library("libgraph.so", "runtime", ("empty.c",), links=("libascendcl.so",)),
+    Library("libascend_hal.so", "runtime", ("hal.c",)),
+    Library("libmsprofiler.so", "runtime", ("empty.c",), links=("libascendcl.so",)),
     Library("libacl_tdt_channel.so", "runtime", ("empty.c",), links=("libascendcl.so",)),
     Library(
         "libhccl.so",
@@ -119,7 +120,5 @@ TARGETS = (
         links=("libascendcl.so",),
         language="c++",
         with_torch=True,
-        # Unused functions stand in the adapter's headers, and warnings of headers in templates.
-        flags=("-Wno-unused-parameter", "-Wno-error"),
     ),
 )

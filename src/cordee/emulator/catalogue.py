@@ -27,6 +27,6 @@ def catalogue_header() -> str:
 
 def _entry(name: str, chip: Chip) -> str:
     return (
-        f'    {{"{name}", "{chip.soc_name}", {chip.memory_bytes}u, {chip.l2_bytes or 0}u, '
+        f'    {{"{name}", "{chip.soc_name}", {chip.usable_bytes}u, {chip.l2_bytes or 0}u, '
         f"{chip.cube_cores}u, {chip.vector_cores}u}},\n"
     )

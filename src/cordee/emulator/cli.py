@@ -5,11 +5,15 @@ import sys
 from dataclasses import asdict
 
 import click
+from rich.console import Console
 
-from cordee.core.errors import CordeeError
-from cordee.emulator import build
-from cordee.emulator.doctor import examine
+from cordee import hw
+from cordee.core.errors import UsageError
+from cordee.emulator import chips as virtual
+from cordee.emulator.doctor import Finding, examine
 from cordee.emulator.host import Host
+from cordee.emulator.run import Request
+from cordee.emulator.run import run as carry_out
 
 MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
@@ -18,31 +22,54 @@ MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 @click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 def doctor(as_json: bool) -> None:
     """Say whether a virtual chip can run here. Exit 1 if something is in the way."""
-    findings = list(examine(Host.here(runtime=None)))
+    findings = list(examine(Host.here()))
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        for finding in findings:
-            advice = f"\n           -> {finding.advice}" if finding.advice else ""
-            print(f"{MARKS[finding.state]}  {finding.subject:<13} {finding.found}{advice}")
+        print("\n".join(map(_line, findings)))
     sys.exit(1 if any(finding.state == "problem" for finding in findings) else 0)
+
+
+def _line(finding: Finding) -> str:
+    advice = f"\n{'':9}-> {finding.advice}" if finding.advice else ""
+    return f"{MARKS[finding.state]}  {finding.subject:<13} {finding.found}{advice}"
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show again every second, until interrupted.")
+@click.option("--catalogue", is_flag=True, help="Show the kinds of chips there can be instead.")
+@click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
+    """Show the virtual chips that run now: health, memory and who uses it."""
+    console = Console()
+    if watch and (as_json or catalogue or not console.is_terminal):
+        raise UsageError("--watch needs a terminal, and neither --json nor --catalogue")
+    if as_json:
+        found = map(asdict, hw.chips() if catalogue else virtual.running())
+        print(json.dumps(list(found), indent=2))
+    elif watch:
+        virtual.watch(console)
+    else:
+        shown = virtual.catalogue(hw.chips()) if catalogue else virtual.tables(virtual.running())
+        console.print(shown)
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--chip", default="Ascend910B3", show_default=True, help="Kind of the chips.")
 @click.option("--chips", default=1, show_default=True, help="How many the machine has.")
 @click.option("--from-cuda", is_flag=True, help="COMMAND is written for CUDA: carry it over.")
-@click.option("--virtual", is_flag=True, help="Stay virtual on a machine with real chips.")
+@click.option(
+    "--virtual", "stay_virtual", is_flag=True, help="Stay virtual on a machine with real chips."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(chip: str, chips: int, from_cuda: bool, virtual: bool, command: tuple[str, ...]) -> None:
+def run(
+    chip: str, chips: int, from_cuda: bool, stay_virtual: bool, command: tuple[str, ...]
+) -> None:
     """Run COMMAND, and every Python process it starts, on a virtual Ascend machine.
 
     Exits with the code of COMMAND. Put `--` before it, as in `cordee run --chips 2 -- torchrun ...`.
     """
-    from cordee.emulator.run import Request
-    from cordee.emulator.run import run as carry_out
-
     request = Request(
-        command=command, chip=chip, chips=chips, from_cuda=from_cuda, virtual=virtual
+        command=command, chip=chip, chips=chips, from_cuda=from_cuda, virtual=stay_virtual
     )
     sys.exit(carry_out(request))

@@ -26,7 +26,7 @@ class Host:
     """Where the built libraries of the virtual chip lie; None where nothing is built yet."""
 
     @classmethod
-    def here(cls, runtime: Path | None) -> "Host":
+    def here(cls) -> "Host":
         """The computer and the environment this process runs in."""
         return cls(
             python=sys.version_info[:3],
@@ -35,7 +35,6 @@ class Host:
             environment=os.environ,
             root=Path("/"),
             site_packages=sys.path,
-            runtime=runtime,
         )
 
     def version(self, distribution: str) -> str | None:

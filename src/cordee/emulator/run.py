@@ -35,8 +35,6 @@ class Request:
     def __post_init__(self) -> None:
         if not self.command:
             raise UsageError("nothing to run: cordee run [OPTIONS] -- COMMAND [ARGUMENTS]")
-        if not 1 <= self.chips <= machine.CHIPS_AT_MOST:
-            raise UsageError(f"--chips {self.chips}: 1 to {machine.CHIPS_AT_MOST} are possible")
 
 
 def run(request: Request) -> int:
@@ -78,9 +76,13 @@ def _virtual(
     environment: dict[str, str], request: Request, libraries: Path, machine_path: str
 ) -> dict[str, str]:
     environment["CORDEE_MACHINE"] = machine_path
+    environment["CORDEE_LIBRARIES"] = str(libraries)
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, [str(libraries), environment.get("LD_LIBRARY_PATH")])
     )
+    # The adapter asks whether these folders exist, and complains where they are not named.
+    environment["ASCEND_HOME_PATH"] = str(libraries.parent)
+    environment["ASCEND_OPP_PATH"] = str(libraries.parent / "opp")
     environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "1"  # how the program's processes find us
     # The adapter's own launch queue hides time that a chip takes; here a launch is a call, and the
     # queue would only cost a thread switch per copy.

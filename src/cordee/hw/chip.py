@@ -19,6 +19,8 @@ class Chip(Fact):
     """Other names people use for it."""
     memory_bytes: int
     """Size of the memory on the device."""
+    program_bytes: int | None = None
+    """What the driver leaves of it to programs: the total that torch_npu reports."""
     l2_bytes: int | None = None
     """Size of the cache that all cores share."""
     cube_cores: int
@@ -33,6 +35,11 @@ class Chip(Fact):
     """Peak rate of dense fp16 matrix products, as the vendor states it."""
     int8_ops_per_s: int | None = None
     """Peak rate of dense int8 matrix products, as the vendor states it."""
+
+    @property
+    def usable_bytes(self) -> int:
+        """Memory that programs can fill, as far as that is known."""
+        return self.program_bytes or self.memory_bytes
 
 
 @cache
@@ -62,5 +69,5 @@ def _by_name() -> dict[str, Chip]:
 def _unknown(name: str) -> str:
     known = ", ".join(known.soc_name for known in chips())
     close = difflib.get_close_matches(name.lower(), _by_name(), n=1, cutoff=0.5)
-    hint = f"; did you mean {_by_name()[close[0]].soc_name}?" if close else ""
-    return f"{name}: no such chip in the catalogue{hint} It has: {known}".replace("? It", "? It")
+    hint = f" Did you mean {_by_name()[close[0]].soc_name}?" if close else ""
+    return f"{name}: no such chip in the catalogue.{hint} It has {known}"

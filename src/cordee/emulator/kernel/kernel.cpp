@@ -8,6 +8,8 @@
 #include "crossing.h"
 #include "device_memory.h"
 #include "device_tensor.h"
+#include "observer.h"
+#include "promotion.h"
 #include "random.h"
 #include "signature.h"
 
@@ -18,8 +20,6 @@ using torch::jit::Stack;
 
 // Python references of operators are registered at a key that no tensor has.
 constexpr c10::DispatchKey kReferences = c10::DispatchKey::PrivateUse3;
-
-std::shared_ptr<Observer> observer;
 
 c10::ArrayRef<c10::IValue> last(const Stack& stack, size_t count) {
   return c10::ArrayRef<c10::IValue>(stack).slice(stack.size() - count);
@@ -35,8 +35,9 @@ class AutogradAsAbove {
 
 class HostKernel : public c10::OperatorKernel {
  public:
-  HostKernel(const c10::OperatorHandle& op, Refusal refusal)
-      : signature_(op), refusal_(std::move(refusal)), has_reference_(op.hasKernelForDispatchKey(kReferences)) {}
+  HostKernel(const c10::OperatorHandle& op, Rules rules)
+      : signature_(op), rules_(std::move(rules)), has_reference_(op.hasKernelForDispatchKey(kReferences)),
+        call_(rules_.in_float) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
     run(op, op, stack);
@@ -45,6 +46,11 @@ class HostKernel : public c10::OperatorKernel {
  protected:
   // Runs the CPU kernel of `target`, whose arguments are the first on the stack of `op`.
   void run(const c10::OperatorHandle& op, const c10::OperatorHandle& target, Stack* stack) {
+    watched(op, stack, [&] { run_unwatched(op, target, stack); });
+  }
+
+ private:
+  void run_unwatched(const c10::OperatorHandle& op, const c10::OperatorHandle& target, Stack* stack) {
     at::AutoDispatchBelowAutograd below;
     const auto arguments = last(*stack, signature_.arguments);
     const c10::Device device = device_of(arguments);
@@ -54,14 +60,8 @@ class HostKernel : public c10::OperatorKernel {
     Crossing crossing(device);
     std::optional<DrawFromDevice> draw;
     prepare(arguments, device, crossing, draw);
-    if (C10_UNLIKELY(observer != nullptr)) {
-      observer->before(op, arguments);
-    }
     call(target, stack, device);
     draw.reset();
-    if (C10_UNLIKELY(observer != nullptr)) {
-      observer->after(op, last(*stack, signature_.results));
-    }
     if (signature_.mutates) {
       crossing.write_back();
     }
@@ -70,14 +70,12 @@ class HostKernel : public c10::OperatorKernel {
     }
   }
 
- private:
-  void call(const c10::OperatorHandle& target, Stack* stack, c10::Device device) const {
+  void call(const c10::OperatorHandle& target, Stack* stack, c10::Device device) {
     if (has_reference_) {
       AutogradAsAbove guard;
       target.redispatchBoxed(c10::DispatchKeySet(kReferences), stack);
     } else {
-      ResultsOnDevice scope(device);
-      target.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+      call_(target, stack, device);
     }
   }
 
@@ -105,7 +103,7 @@ class HostKernel : public c10::OperatorKernel {
   }
 
   void check_dtypes(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> arguments) const {
-    if (C10_LIKELY(refusal_.mask == 0)) {
+    if (C10_LIKELY(rules_.refused_dtypes == 0)) {
       return;
     }
     for (uint32_t i : signature_.tensors) {
@@ -114,9 +112,9 @@ class HostKernel : public c10::OperatorKernel {
       }
       const c10::ScalarType dtype = arguments[i].toTensor().scalar_type();
       TORCH_CHECK(
-          !(refusal_.mask >> static_cast<int>(dtype) & 1),
+          !(rules_.refused_dtypes >> static_cast<int>(dtype) & 1),
           op.schema().operator_name(), ": argument '", op.schema().arguments()[i].name(), "' is ",
-          dtype, ", which the chip does not support. ", refusal_.why);
+          dtype, ", which the chip does not support. ", rules_.why);
     }
   }
 
@@ -143,8 +141,9 @@ class HostKernel : public c10::OperatorKernel {
   Signature signature_;
 
  private:
-  Refusal refusal_;
+  Rules rules_;
   bool has_reference_;
+  PromotingCall call_;
 };
 
 // The kernel that the CPU runs for `op` at `key`, over whatever tensors it is given.
@@ -169,8 +168,8 @@ bool is_plain_copy(const at::Tensor& to, const at::Tensor& from) {
 // A copy between host and device that need not wait goes the adapter's own way, over the stream.
 class Copy final : public HostKernel {
  public:
-  Copy(const c10::OperatorHandle& op, Refusal refusal)
-      : HostKernel(op, std::move(refusal)),
+  Copy(const c10::OperatorHandle& op, Rules rules)
+      : HostKernel(op, std::move(rules)),
         adapter_(op.getComputedKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* stack) {
@@ -178,7 +177,7 @@ class Copy final : public HostKernel {
     const at::Tensor& from = torch::jit::peek(*stack, 1, 3).toTensor();
     const bool non_blocking = torch::jit::peek(*stack, 2, 3).toBool();
     if (non_blocking && to.is_cpu() != from.is_cpu() && is_plain_copy(to, from)) {
-      adapter_.callBoxed(op, keys, stack);
+      watched(op, stack, [&] { adapter_.callBoxed(op, keys, stack); });
       return;
     }
     if (!to.is_cpu() && !from.is_cpu() && to.device() != from.device()) {
@@ -194,8 +193,8 @@ class Copy final : public HostKernel {
 // aten::_to_copy: within the device an operator of its own, across devices a decomposition.
 class Convert final : public HostKernel {
  public:
-  Convert(const c10::OperatorHandle& op, Refusal refusal)
-      : HostKernel(op, std::move(refusal)), composite_(op, c10::DispatchKey::CPU) {}
+  Convert(const c10::OperatorHandle& op, Rules rules)
+      : HostKernel(op, std::move(rules)), composite_(op, c10::DispatchKey::CPU) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* stack) {
     const auto arguments = last(*stack, signature_.arguments);
@@ -214,8 +213,8 @@ class Convert final : public HostKernel {
 // PyTorch hands convolutions of devices outside its tree to "overrideable" operators.
 class Convolution final : public HostKernel {
  public:
-  Convolution(const c10::OperatorHandle& op, Refusal refusal)
-      : HostKernel(op, std::move(refusal)),
+  Convolution(const c10::OperatorHandle& op, Rules rules)
+      : HostKernel(op, std::move(rules)),
         target_(c10::Dispatcher::singleton().findSchemaOrThrow("aten::convolution", "")) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
@@ -228,7 +227,7 @@ class Convolution final : public HostKernel {
 
 class ConvolutionBackward final : public HostKernel {
  public:
-  explicit ConvolutionBackward(Refusal refusal) : ConvolutionBackward(target(), std::move(refusal)) {}
+  explicit ConvolutionBackward(Rules rules) : ConvolutionBackward(target(), std::move(rules)) {}
 
   void operator()(const c10::OperatorHandle&, c10::DispatchKeySet, Stack* stack) {
     // The sizes of the bias stand after the weight; the overrideable operator does not know them.
@@ -242,8 +241,8 @@ class ConvolutionBackward final : public HostKernel {
   static c10::OperatorHandle target() {
     return c10::Dispatcher::singleton().findSchemaOrThrow("aten::convolution_backward", "");
   }
-  ConvolutionBackward(const c10::OperatorHandle& op, Refusal refusal)
-      : HostKernel(op, std::move(refusal)), target_(op) {}
+  ConvolutionBackward(const c10::OperatorHandle& op, Rules rules)
+      : HostKernel(op, std::move(rules)), target_(op) {}
 
   c10::OperatorHandle target_;
 };
@@ -269,34 +268,32 @@ class Format final : public c10::OperatorKernel {
 
 class Missing final : public c10::OperatorKernel {
  public:
-  void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack*) {
-    TORCH_CHECK_NOT_IMPLEMENTED(
-        false, op.schema().operator_name(), " is not emulated: the virtual chip has no reference for it. "
-        "docs/reference/operators.md lists what is emulated.");
+  void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+    watched(op, stack, [&] {
+      TORCH_CHECK_NOT_IMPLEMENTED(
+          false, op.schema().operator_name(), " is not emulated: the virtual chip has no reference for it. "
+          "docs/reference/operators.md lists what is emulated.");
+    });
   }
 };
 
 } // namespace
 
-void observe(std::shared_ptr<Observer> next) {
-  observer = std::move(next);
-}
-
-torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Refusal refusal) {
+torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rules) {
   auto function = [](auto kernel) { return torch::CppFunction::makeFromBoxedFunctor(std::move(kernel)); };
   switch (way) {
     case Way::kHost:
-      return function(std::make_unique<HostKernel>(op, std::move(refusal)));
+      return function(std::make_unique<HostKernel>(op, std::move(rules)));
     case Way::kComposite:
       return function(std::make_unique<Forward>(op, c10::DispatchKey::CPU));
     case Way::kCopy:
-      return function(std::make_unique<Copy>(op, std::move(refusal)));
+      return function(std::make_unique<Copy>(op, std::move(rules)));
     case Way::kConvert:
-      return function(std::make_unique<Convert>(op, std::move(refusal)));
+      return function(std::make_unique<Convert>(op, std::move(rules)));
     case Way::kConvolution:
-      return function(std::make_unique<Convolution>(op, std::move(refusal)));
+      return function(std::make_unique<Convolution>(op, std::move(rules)));
     case Way::kConvolutionBackward:
-      return function(std::make_unique<ConvolutionBackward>(std::move(refusal)));
+      return function(std::make_unique<ConvolutionBackward>(std::move(rules)));
     case Way::kFormat:
       return function(std::make_unique<Format>());
     case Way::kMissing:

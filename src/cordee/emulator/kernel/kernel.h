@@ -4,23 +4,9 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
-#include <memory>
 #include <string>
 
 namespace cordee {
-
-// Whom to tell about every operator; what it needs of Python it takes itself.
-class Observer {
- public:
-  virtual ~Observer() = default;
-  // Tensors in `arguments` are host views; a kernel may write into them afterwards.
-  virtual void before(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> arguments) = 0;
-  // Tensors in `results` are still on the host.
-  virtual void after(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> results) = 0;
-};
-
-// Replaces the observer; null for none.
-void observe(std::shared_ptr<Observer> observer);
 
 // How an operator is carried out.
 enum class Way {
@@ -34,13 +20,14 @@ enum class Way {
   kMissing,   // refused by name
 };
 
-// Refuses tensors of the dtypes in `mask` (bit = c10::ScalarType) with `why`.
-struct Refusal {
-  uint64_t mask = 0;
-  std::string why;
+// How the chip differs from the CPU in the dtypes of an operator.
+struct Rules {
+  uint64_t refused_dtypes = 0; // bit = c10::ScalarType
+  std::string why;             // what the error says after the dtype
+  bool in_float = false;       // half precision is computed in float32 and rounded once
 };
 
-torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Refusal refusal);
+torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rules);
 
 // Runs at a dispatch key above the device's what the CPU runs there, over device tensors.
 torch::CppFunction make_forward(const c10::OperatorHandle& op, c10::DispatchKey from);

@@ -7,12 +7,14 @@
 
 #include <map>
 #include <memory>
+#include <unordered_map>
 
 #include "attention.h"
 #include "crossing.h"
 #include "device_memory.h"
 #include "device_tensor.h"
 #include "kernel.h"
+#include "observer.h"
 
 namespace cordee {
 namespace {
@@ -52,12 +54,17 @@ std::string name_space(const std::string& name) {
   return name.substr(0, name.find("::"));
 }
 
-void take_over(const std::string& name, const std::string& way, uint64_t refused_dtypes, const std::string& why) {
+void take_over(
+    const std::string& name,
+    const std::string& way,
+    uint64_t refused_dtypes,
+    const std::string& why,
+    bool in_float) {
   Silent silent;
   c10::WarningUtils::WarningHandlerGuard guard(&silent);
   const c10::OperatorHandle op = operator_named(name);
   library(name_space(name), c10::DispatchKey::PrivateUse1)
-      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused_dtypes, why}));
+      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused_dtypes, why, in_float}));
 }
 
 void take_over_autograd(const std::string& name, const std::string& way) {
@@ -74,34 +81,59 @@ void take_over_autograd(const std::string& name, const std::string& way) {
   }
 }
 
-// Hands every operator to a Python object with methods before(name, arguments) and
-// after(name, results).
+// Hands every operator to a Python object with methods before(name, arguments),
+// after(name, results) and failed(name, why).
 class PythonObserver final : public Observer {
  public:
-  explicit PythonObserver(py::object target) : target_(std::move(target)) {}
+  explicit PythonObserver(const py::object& target)
+      : before_(target.attr("before")), after_(target.attr("after")), failed_(target.attr("failed")) {}
   ~PythonObserver() override {
+    if (!Py_IsInitialized()) { // nothing can be given back any more
+      before_.release(), after_.release(), failed_.release();
+      for (auto& entry : names_) {
+        entry.second.release();
+      }
+      return;
+    }
     py::gil_scoped_acquire gil;
-    target_ = py::object();
+    before_ = after_ = failed_ = py::object();
+    names_.clear();
   }
 
   void before(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> arguments) override {
-    tell("before", op, arguments);
+    tell(before_, op, arguments);
   }
   void after(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> results) override {
-    tell("after", op, results);
+    tell(after_, op, results);
+  }
+  void failed(const c10::OperatorHandle& op, const char* why) override {
+    py::gil_scoped_acquire gil;
+    failed_(name(op), why);
   }
 
  private:
-  void tell(const char* method, const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> values) {
+  void tell(const py::object& method, const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> values) {
     py::gil_scoped_acquire gil;
     py::tuple tuple(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
       tuple[i] = torch::jit::toPyObject(values[i]);
     }
-    target_.attr(method)(toString(op.operator_name()), tuple);
+    method(name(op), tuple);
   }
 
-  py::object target_;
+  // Needs the GIL, which also guards the names.
+  const py::object& name(const c10::OperatorHandle& op) {
+    py::object& found = names_[op];
+    if (!found) {
+      found = py::str(toString(op.operator_name()));
+    }
+    return found;
+  }
+
+  py::object before_;
+  py::object after_;
+  py::object failed_;
+  std::unordered_map<c10::OperatorHandle, py::object> names_;
 };
 
 // A CPU tensor over the bytes of a device tensor that keeps the device tensor alive.
@@ -125,8 +157,8 @@ PYBIND11_MODULE(_kernel, module) {
   module.def("take_over_autograd", &take_over_autograd);
   module.def("host_view", &owning_host_view);
   module.def("format", &format);
-  module.def("observe", [](py::object target) {
-    observe(target.is_none() ? nullptr : std::make_shared<PythonObserver>(std::move(target)));
+  module.def("observe", [](const py::object& target) {
+    observe(target.is_none() ? nullptr : std::make_shared<PythonObserver>(target));
   });
 }
 

@@ -4,9 +4,10 @@ from types import ModuleType
 
 import torch
 
+from cordee.emulator.ops import chapters  # noqa: F401 - declares the references
 from cordee.emulator.ops.autograd import differentiable
 from cordee.emulator.ops.reference import REFERENCES
-from cordee.emulator.ops.ways import device_ways, operator, registered
+from cordee.emulator.ops.ways import computed_in_float, device_ways, operator, registered
 
 # Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
 REFERENCE_KEY = "PrivateUse3"
@@ -20,8 +21,10 @@ def register(kernel: ModuleType) -> None:
     for name, reference in REFERENCES.items():
         _implement(name, reference.function, REFERENCE_KEY)
     own_gradients = registered("AutogradPrivateUse1")
-    for name, way in device_ways():
-        kernel.take_over(name, way, 0, "")
+    ways = dict(device_ways())
+    in_float = computed_in_float(ways)
+    for name, way in ways.items():
+        kernel.take_over(name, way, 0, "", name in in_float)
         if name in own_gradients and name.startswith("npu::"):
             _take_over_gradient(name, way, kernel)
     for name in own_gradients:

@@ -3,8 +3,9 @@
 Read from the adapter's own registrations: what it leaves to PyTorch is left to PyTorch here too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.resources import files
 
 import torch
@@ -23,6 +24,24 @@ class Way(Fact):
     name: str
     way: str  # one of those in ../kernel/kernel.h, or "adapter": its own kernel stays
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HalfPrecision(Fact):
+    """Operators that are computed in float32 and rounded once when given half precision."""
+
+    names: list[str]  # of aten operators, every overload; `*` stands for any text
+
+
+def computed_in_float(names: Iterable[str]) -> set[str]:
+    """Those of the operators `names` that are computed in float32 when given half precision."""
+    table = rows(files(__package__) / "half_precision.toml", HalfPrecision)
+    patterns = [f"aten::{pattern}" for row in table for pattern in row.names]
+    return {
+        name
+        for name in names
+        if any(fnmatchcase(name.partition(".")[0], pattern) for pattern in patterns)
+    }
 
 
 def device_ways() -> Iterator[tuple[str, str]]:

@@ -13,6 +13,27 @@ static ranges taken;  /* addresses handed out, with their guard */
 static ranges mapped; /* addresses behind which there is memory */
 static uintptr_t cursor;
 
+/* A child must find the tables whole, whatever other threads of its parent were doing. */
+static void before_fork(void)
+{
+    pthread_rwlock_wrlock(&lock);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_rwlock_unlock(&lock);
+}
+
+static void after_fork_in_child(void)
+{
+    pthread_rwlock_init(&lock, NULL);
+}
+
+__attribute__((constructor)) static void guard_forks(void)
+{
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 uintptr_t address_take(size_t bytes, size_t alignment, uintptr_t expected, int chip)
 {
     uintptr_t from = space_start(), to = from + space_bytes(), found = 0;
@@ -157,6 +178,12 @@ void address_hold(void)
 
 void address_let_go(void)
 {
+    pthread_rwlock_unlock(&lock);
+}
+
+void address_settle(void)
+{
+    pthread_rwlock_wrlock(&lock);
     pthread_rwlock_unlock(&lock);
 }
 

@@ -11,6 +11,8 @@
 
 #include "stream.h"
 
+enum { SLICE_NS = 100000000 };
+
 typedef struct call {
     struct call *next;
     aclrtCallback function;
@@ -111,12 +113,25 @@ typedef struct request {
     bool blocks;
 } request;
 
+/* Caller holds the lock. */
+static void wait_a_little(void)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += SLICE_NS;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(&changed, &lock, &until);
+}
+
 /* On the stream's thread: hand the call to the subscriber, and wait for it if asked to. */
 static aclError deliver(void *argument, aclError before)
 {
     request *r = argument;
     call *c = before == ACL_SUCCESS ? calloc(1, sizeof *c) : NULL;
     aclError code = before;
+    bool done = false;
 
     if (!c)
         return before ? before : chip_fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "aclrtLaunchCallback");
@@ -131,13 +146,14 @@ static aclError deliver(void *argument, aclError before)
             box->first = c;
         box->last = c;
         pthread_cond_broadcast(&changed);
-        while (r->blocks && !c->done)
-            pthread_cond_wait(&changed, &lock);
+        while (r->blocks && !c->done && !stream_is_closing(r->of))
+            wait_a_little();
+        done = c->done;
     } else {
         code = chip_fail(ACL_ERROR_RT_STREAM_NO_CB_REG, "no thread is subscribed to the stream");
     }
     pthread_mutex_unlock(&lock);
-    if (r->blocks || !box)
+    if (done || !box) /* otherwise it still lies in the inbox */
         free(c);
     return code;
 }

@@ -94,6 +94,7 @@ bool address_range(const void *p, uintptr_t *start, size_t *bytes);
 /* Keep device memory in place while it is read or written. */
 void address_hold(void);
 void address_let_go(void);
+void address_settle(void); /* return once nobody holds it who held it before */
 bool address_covers(const void *p, size_t bytes); /* all of it is memory; call while holding */
 
 /* context.c */
@@ -135,10 +136,15 @@ aclError stream_run(stream *s, stream_work work, const void *argument, size_t si
 aclError stream_queue_copy(stream *s, stream_work work, const void *argument, size_t size);
 
 bool stream_idle(const stream *s);
+bool stream_is_closing(const stream *s); /* work that waits should give up */
 aclError stream_wait(stream *s, int32_t timeout_ms);  /* -1: for ever */
 aclError streams_wait(int chip, int32_t timeout_ms);  /* every stream of this process on a chip */
 void streams_abort(int chip);                         /* drop what is queued, forget errors */
 void streams_destroy_of(context *owner);
+
+/* settings.c */
+
+int32_t settings_wait_timeout_ms(void); /* of a stream that waits for an event; -1: none */
 
 /* clock.c */
 

@@ -84,7 +84,6 @@ void context_end_primary(int32_t device)
     pthread_mutex_unlock(&lock);
     if (!c || c->magic != LIVE)
         return;
-    streams_wait(c->chip, -1);
     streams_destroy_of(c);
     c->magic = DEAD;
 }

@@ -1,6 +1,4 @@
-/* Descriptors of operator calls: tensors, data buffers, attributes.
- *
- * They are kept as given, so that a call that is not emulated can say what it was asked for.
+/* Descriptors of operator calls: tensors and data buffers.
  *
  * Follows: CANN "Operator API (single operator)", chapters on data types and their operations.
  */
@@ -23,10 +21,6 @@ struct aclTensorDesc {
     int64_t *shape, *storage_shape;
     char name[NAME];
     aclMemType placement;
-};
-
-struct aclopAttr {
-    size_t count; /* attributes set; their values only matter to kernels, and there are none */
 };
 
 aclDataBuffer *aclCreateDataBuffer(void *data, size_t size)
@@ -206,84 +200,4 @@ aclError aclSetTensorPlaceMent(aclTensorDesc *desc, aclMemType type)
         return chip_fail(ACL_ERROR_INVALID_PARAM, "aclSetTensorPlaceMent: NULL");
     desc->placement = type;
     return ACL_SUCCESS;
-}
-
-aclopAttr *aclopCreateAttr(void)
-{
-    return calloc(1, sizeof(aclopAttr));
-}
-
-void aclopDestroyAttr(const aclopAttr *attributes)
-{
-    free((void *)(uintptr_t)attributes);
-}
-
-static aclError set_attribute(aclopAttr *attributes, const char *name)
-{
-    if (!attributes || !name)
-        return chip_fail(ACL_ERROR_INVALID_PARAM, "an attribute of no operator or of no name");
-    attributes->count++;
-    return ACL_SUCCESS;
-}
-
-static aclError set_list(aclopAttr *attributes, const char *name, int count, const void *values)
-{
-    if (count < 0 || (count > 0 && !values))
-        return chip_fail(ACL_ERROR_INVALID_PARAM, "attribute %s: a list of %d", name, count);
-    return set_attribute(attributes, name);
-}
-
-aclError aclopSetAttrBool(aclopAttr *attributes, const char *name, uint8_t value)
-{
-    (void)value;
-    return set_attribute(attributes, name);
-}
-
-aclError aclopSetAttrInt(aclopAttr *attributes, const char *name, int64_t value)
-{
-    (void)value;
-    return set_attribute(attributes, name);
-}
-
-aclError aclopSetAttrFloat(aclopAttr *attributes, const char *name, float value)
-{
-    (void)value;
-    return set_attribute(attributes, name);
-}
-
-aclError aclopSetAttrString(aclopAttr *attributes, const char *name, const char *value)
-{
-    return value ? set_attribute(attributes, name)
-                 : chip_fail(ACL_ERROR_INVALID_PARAM, "attribute %s: NULL", name);
-}
-
-aclError aclopSetAttrDataType(aclopAttr *attributes, const char *name, aclDataType value)
-{
-    (void)value;
-    return set_attribute(attributes, name);
-}
-
-aclError aclopSetAttrListBool(aclopAttr *attributes, const char *name, int count,
-                              const uint8_t *values)
-{
-    return set_list(attributes, name, count, values);
-}
-
-aclError aclopSetAttrListInt(aclopAttr *attributes, const char *name, int count,
-                             const int64_t *values)
-{
-    return set_list(attributes, name, count, values);
-}
-
-aclError aclopSetAttrListFloat(aclopAttr *attributes, const char *name, int count,
-                               const float *values)
-{
-    return set_list(attributes, name, count, values);
-}
-
-aclError aclopSetAttrListListInt(aclopAttr *attributes, const char *name, int count,
-                                 const int *counts, const int64_t *const values[])
-{
-    return counts || count == 0 ? set_list(attributes, name, count, (const void *)values)
-                                : set_list(attributes, name, count, NULL);
 }

@@ -33,6 +33,8 @@ event *event_open(uint32_t flags, bool reusable)
         e->reusable = reusable;
         e->users = 1;
         e->mark = &e->own;
+        e->own_number = 0;
+        e->foreign = NULL;
         memset((void *)&e->own, 0, sizeof e->own);
         e->magic = LIVE;
     }
@@ -68,14 +70,17 @@ static aclError create(const char *function, aclrtEvent *made, uint32_t flags, b
 {
     context *c;
     aclError code = context_need(function, &c);
+    event *e;
 
     if (code != ACL_SUCCESS)
         return code;
     if (!made)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "%s: event is NULL", function);
-    *made = event_open(flags, reusable);
-    return *made ? ACL_SUCCESS
-                 : chip_fail(ACL_ERROR_RT_NO_EVENT_RESOURCE, "%s: no host memory", function);
+    e = event_open(flags, reusable);
+    if (!e || (flags & ACL_EVENT_IPC && !event_ipc_open(e)))
+        return chip_fail(ACL_ERROR_RT_NO_EVENT_RESOURCE, "%s: no more events", function);
+    *made = e;
+    return ACL_SUCCESS;
 }
 
 aclError aclrtCreateEvent(aclrtEvent *made)
@@ -109,6 +114,7 @@ typedef struct step {
     event *of;
     uint64_t number;
     int32_t timeout_ms;
+    const stream *on;
 } step;
 
 static aclError pass(void *argument, aclError before)
@@ -129,7 +135,7 @@ aclError aclrtRecordEvent(aclrtEvent handle, aclrtStream stream_handle)
 
     if (!s)
         return code;
-    record = (step){e, atomic_fetch_add(&e->mark->asked, 1) + 1, 0};
+    record = (step){e, atomic_fetch_add(&e->mark->asked, 1) + 1, 0, s};
     event_keep(e);
     return stream_run(s, pass, &record, sizeof record);
 }
@@ -156,7 +162,7 @@ aclError aclrtResetEvent(aclrtEvent handle, aclrtStream stream_handle)
     if (e->reusable)
         return chip_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "aclrtResetEvent: events made by "
                          "aclrtCreateEventExWithFlag need no reset");
-    reset = (step){e, 0, 0};
+    reset = (step){e, 0, 0, s};
     event_keep(e);
     return stream_run(s, clear, &reset, sizeof reset);
 }
@@ -167,7 +173,7 @@ static aclError await(void *argument, aclError before)
     aclError code = before;
 
     if (code == ACL_SUCCESS)
-        code = mark_wait(s->of->mark, s->number, s->timeout_ms, ACL_ERROR_RT_EVENT_SYNC_TIMEOUT);
+        code = mark_wait(s->of->mark, s->number, s->timeout_ms, s->on);
     event_let_go(s->of);
     return code;
 }
@@ -191,7 +197,7 @@ aclError aclrtStreamWaitEventWithTimeout(aclrtStream stream_handle, aclrtEvent h
 
     if (!s)
         return code;
-    wait = (step){e, awaited(e), timeout_ms};
+    wait = (step){e, awaited(e), timeout_ms, s};
     if (mark_reached(e->mark, wait.number) && mark_error(e->mark) == ACL_SUCCESS)
         return ACL_SUCCESS; /* whatever comes after on the stream is after it already */
     event_keep(e);
@@ -200,7 +206,7 @@ aclError aclrtStreamWaitEventWithTimeout(aclrtStream stream_handle, aclrtEvent h
 
 aclError aclrtStreamWaitEvent(aclrtStream stream_handle, aclrtEvent handle)
 {
-    return aclrtStreamWaitEventWithTimeout(stream_handle, handle, -1);
+    return aclrtStreamWaitEventWithTimeout(stream_handle, handle, settings_wait_timeout_ms());
 }
 
 aclError aclrtSynchronizeEventWithTimeout(aclrtEvent handle, int32_t timeout_ms)
@@ -210,8 +216,7 @@ aclError aclrtSynchronizeEventWithTimeout(aclrtEvent handle, int32_t timeout_ms)
 
     if (code != ACL_SUCCESS)
         return code;
-    return mark_wait(e->mark, atomic_load(&e->mark->asked), timeout_ms,
-                     ACL_ERROR_RT_EVENT_SYNC_TIMEOUT);
+    return mark_wait(e->mark, atomic_load(&e->mark->asked), timeout_ms, NULL);
 }
 
 aclError aclrtSynchronizeEvent(aclrtEvent handle)

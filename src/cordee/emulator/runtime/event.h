@@ -20,7 +20,9 @@ void mark_clear(mark *m);
 bool mark_reached(const mark *m, uint64_t number);
 aclError mark_error(const mark *m);
 uint64_t mark_time_ns(const mark *m);
-aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, aclError late);
+
+/* Wait for `number`, on the thread of the stream `on` or, where that is NULL, on the program's. */
+aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, const stream *on);
 
 typedef struct event {
     uint32_t magic;
@@ -29,6 +31,8 @@ typedef struct event {
     _Atomic uint32_t users;
     mark own;
     mark *mark; /* &own, or one shared with other processes */
+    int own_number;         /* of the mark on the own board, plus 1; 0: it is not there */
+    struct board *foreign;  /* the mapped board of the process that made it */
     struct event *next;
 } event;
 
@@ -36,6 +40,7 @@ event *event_open(uint32_t flags, bool reusable);
 aclError event_of(aclrtEvent handle, const char *function, event **found);
 void event_keep(event *e);
 void event_let_go(event *e);
+bool event_ipc_open(event *e);  /* put its mark where other processes see it */
 void event_ipc_close(event *e); /* give a shared mark back */
 
 #endif

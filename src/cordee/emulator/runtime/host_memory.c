@@ -19,6 +19,21 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static ranges allocated;  /* by aclrtMallocHost */
 static ranges registered; /* the program's own memory */
 
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+__attribute__((constructor)) static void guard_forks(void)
+{
+    pthread_atfork(before_fork, after_fork, after_fork);
+}
+
 bool host_memory_is_pinned(const void *p)
 {
     bool found;

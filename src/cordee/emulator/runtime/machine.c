@@ -18,6 +18,8 @@
 #include "chip.h"
 #include "process.h"
 
+enum { REAPED = -1 }; /* in place of the pid: somebody is clearing the slot */
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static machine *shared;
 static char trouble[256]; /* why there is no machine */
@@ -48,7 +50,7 @@ void machine_used_device(void)
 static const catalogue_chip *catalogue_find(const char *name)
 {
     for (size_t i = 0; i < sizeof catalogue / sizeof *catalogue; i++)
-        if (strcmp(catalogue[i].name, name) == 0)
+        if (strcasecmp(catalogue[i].name, name) == 0)
             return &catalogue[i];
     return NULL;
 }
@@ -136,7 +138,14 @@ aclError machine_health(int chip)
     return code == 0 ? ACL_SUCCESS : chip_fail((aclError)code, "chip %d is out of order", chip);
 }
 
-/* Claim a free slot, or the slot of a process that is dead. Caller holds slot_lock. */
+static void clear(machine_slot *slot)
+{
+    atomic_store(&slot->start_ticks, 0);
+    for (int chip = 0; chip < MACHINE_CHIPS; chip++)
+        atomic_store(&slot->used_bytes[chip], 0);
+}
+
+/* Claim a free slot. Caller holds slot_lock. */
 static machine_slot *take_slot(void)
 {
     for (uint32_t i = 0; i < MACHINE_SLOTS; i++) {
@@ -145,8 +154,6 @@ static machine_slot *take_slot(void)
 
         if (!atomic_compare_exchange_strong(&slot->pid, &nobody, getpid()))
             continue;
-        for (int chip = 0; chip < MACHINE_CHIPS; chip++)
-            atomic_store(&slot->used_bytes[chip], 0);
         process_command(slot->command, sizeof slot->command);
         atomic_store(&slot->start_ticks, process_start_ticks(getpid()));
         return slot;
@@ -162,10 +169,11 @@ static void reap(void)
         int32_t pid = atomic_load(&slot->pid);
         uint64_t ticks = atomic_load(&slot->start_ticks);
 
-        if (pid == 0 || process_lives(pid, ticks))
+        if (pid <= 0 || process_lives(pid, ticks) ||
+            !atomic_compare_exchange_strong(&slot->pid, &pid, REAPED))
             continue;
-        atomic_store(&slot->start_ticks, 0);
-        atomic_compare_exchange_strong(&slot->pid, &pid, 0);
+        clear(slot);
+        atomic_store(&slot->pid, 0);
     }
 }
 
@@ -187,7 +195,7 @@ static uint64_t used_by_all(int chip)
     uint64_t used = 0;
 
     for (uint32_t i = 0; i < MACHINE_SLOTS; i++)
-        if (atomic_load(&shared->slots[i].pid) != 0)
+        if (atomic_load(&shared->slots[i].pid) > 0)
             used += atomic_load(&shared->slots[i].used_bytes[chip]);
     return used;
 }

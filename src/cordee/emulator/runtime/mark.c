@@ -56,20 +56,36 @@ static bool abandoned(const mark *m)
     return owner != 0 && owner != getpid() && kill(owner, 0) != 0;
 }
 
-aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, aclError late)
+static aclError health_of(const stream *on)
+{
+    const context *c = on ? NULL : context_current();
+
+    if (!on && !c)
+        return ACL_SUCCESS;
+    return machine_health(on ? stream_chip(on) : c->chip);
+}
+
+aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, const stream *on)
 {
     uint64_t end = clock_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000u;
     const struct timespec slice = {0, SLICE_NS};
+    aclError code;
 
     for (;;) {
         uint32_t bell = atomic_load(&m->bell);
         if (mark_reached(m, number))
             break;
         if (timeout_ms >= 0 && clock_ns() >= end)
-            return chip_fail(late, "an event was not reached within %d ms", timeout_ms);
+            return chip_fail(ACL_ERROR_RT_EVENT_SYNC_TIMEOUT,
+                             "an event was not reached within %d ms", timeout_ms);
         if (abandoned(m))
             return chip_fail(ACL_ERROR_RT_SUSPECT_REMOTE_ERROR,
                              "the process that should record an event has ended");
+        if (on && stream_is_closing(on))
+            return ACL_ERROR_RT_STREAM_ABORT;
+        code = health_of(on);
+        if (code != ACL_SUCCESS)
+            return code;
         syscall(SYS_futex, &m->bell, FUTEX_WAIT, bell, &slice, NULL, 0);
     }
     if (mark_error(m) != ACL_SUCCESS)

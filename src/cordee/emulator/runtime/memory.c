@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chip.h"
+#include "board.h"
 #include "memory.h"
 
 /* The driver gives blocks over 1 MiB in huge pages, so a chip fills up in steps of 2 MiB. */
@@ -113,6 +113,7 @@ aclError aclrtFree(void *p)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtFree: %p is not what aclrtMalloc gave",
                          p);
     address_unmap((uintptr_t)p, &bytes, &chip);
+    board_forget(space_file(chip), (uintptr_t)p - space_start(), bytes);
     fallocate(space_file(chip), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
               (off_t)((uintptr_t)p - space_start()), (off_t)bytes);
     address_give_back((uintptr_t)p);

@@ -1,7 +1,4 @@
-/* libacl_op_compiler.so: compile options, and operators run by their name.
- *
- * Operators reach the emulator through PyTorch's dispatcher, above this interface. A call that
- * arrives here belongs to one that was not taken over there, and says so.
+/* libacl_op_compiler.so: compile options, and operators asked for by name.
  *
  * Follows: CANN "Operator API (single operator)", chapter Operator Compilation.
  */
@@ -12,7 +9,7 @@
 
 #include <acl/acl_op_compiler.h>
 
-#include "chip.h"
+#include "named_operator.h"
 
 enum { OPTIONS = ACL_OP_DEBUG_OPTION + 1, VALUE = 4096 };
 
@@ -72,13 +69,6 @@ aclError aclopSetCompileFlag(aclOpCompileFlag flag)
     return ACL_SUCCESS;
 }
 
-static aclError refuse(const char *operator)
-{
-    return chip_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT,
-                     "the operator %s was asked for by name (aclopCompileAndExecute), which is not "
-                     "emulated", operator ? operator : "(NULL)");
-}
-
 aclError aclopCompileAndExecute(const char *operator, int inputs,
                                 const aclTensorDesc *const input_descs[],
                                 const aclDataBuffer *const input_data[], int outputs,
@@ -87,9 +77,11 @@ aclError aclopCompileAndExecute(const char *operator, int inputs,
                                 aclopEngineType engine, aclopCompileType type, const char *path,
                                 aclrtStream stream)
 {
-    (void)inputs, (void)input_descs, (void)input_data, (void)outputs, (void)output_descs;
-    (void)output_data, (void)attributes, (void)engine, (void)type, (void)path, (void)stream;
-    return refuse(operator);
+    named_call call = {operator, inputs, outputs, input_descs, output_descs, input_data,
+                       (const aclDataBuffer *const *)output_data, attributes, stream};
+
+    (void)engine, (void)type, (void)path;
+    return named_operator_run(&call);
 }
 
 aclError aclopCompileAndExecuteV2(const char *operator, int inputs, aclTensorDesc *input_descs[],
@@ -98,9 +90,10 @@ aclError aclopCompileAndExecuteV2(const char *operator, int inputs, aclTensorDes
                                   aclopAttr *attributes, aclopEngineType engine,
                                   aclopCompileType type, const char *path, aclrtStream stream)
 {
-    (void)inputs, (void)input_descs, (void)input_data, (void)outputs, (void)output_descs;
-    (void)output_data, (void)attributes, (void)engine, (void)type, (void)path, (void)stream;
-    return refuse(operator);
+    return aclopCompileAndExecute(operator, inputs, (const aclTensorDesc *const *)input_descs,
+                                  (const aclDataBuffer *const *)input_data, outputs,
+                                  (const aclTensorDesc *const *)output_descs, output_data,
+                                  attributes, engine, type, path, stream);
 }
 
 aclError aclGenGraphAndDumpForOp(const char *operator, int inputs,
@@ -111,9 +104,10 @@ aclError aclGenGraphAndDumpForOp(const char *operator, int inputs,
                                  aclopEngineType engine, const char *path,
                                  const aclGraphDumpOption *options_of_dump)
 {
-    (void)inputs, (void)input_descs, (void)input_data, (void)outputs, (void)output_descs;
-    (void)output_data, (void)attributes, (void)engine, (void)path, (void)options_of_dump;
-    return refuse(operator);
+    (void)operator, (void)inputs, (void)input_descs, (void)input_data, (void)outputs;
+    (void)output_descs, (void)output_data, (void)attributes, (void)engine, (void)path;
+    (void)options_of_dump;
+    return chip_not_emulated("aclGenGraphAndDumpForOp (the graph of an operator)");
 }
 
 aclGraphDumpOption *aclCreateGraphDumpOpt(void)

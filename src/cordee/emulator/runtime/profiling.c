@@ -115,6 +115,19 @@ aclError aclprofDestroyConfig(const aclprofConfig *configuration)
     return ACL_SUCCESS;
 }
 
+aclError aclprofSetConfig(aclprofConfigType type, const char *value, size_t length)
+{
+    (void)type; /* how much to record, and where */
+    return value && length ? ACL_SUCCESS
+                           : chip_fail(ACL_ERROR_INVALID_PARAM, "aclprofSetConfig: no value");
+}
+
+aclError aclprofMarkEx(const char *text, size_t length, aclrtStream stream)
+{
+    (void)text, (void)length, (void)stream;
+    return chip_fail(ACL_ERROR_PROF_MODULES_UNSUPPORTED, "marks in a profile are not emulated");
+}
+
 aclprofStepInfo *aclprofCreateStepInfo(void)
 {
     return calloc(1, sizeof(aclprofStepInfo));

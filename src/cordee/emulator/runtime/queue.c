@@ -13,6 +13,11 @@
 
 enum { SLICE_MS = 100 };
 
+bool stream_is_closing(const stream *s)
+{
+    return atomic_load(&s->closing);
+}
+
 bool stream_idle(const stream *s)
 {
     return (atomic_load_explicit(&s->busy, memory_order_acquire) & (STREAM_FAILED - 1)) == 0;

@@ -1,7 +1,7 @@
 /* Settings that programs make and read back: system options, timeouts, core limits.
  *
- * They are kept per device or per stream as documented. None of them changes results here, because
- * every emulated operator is deterministic and no operator is slow enough to time out.
+ * They are kept per device or per stream as documented. Only the timeout of waits for events has an
+ * effect here: every emulated operator is deterministic, and runs for as long as it needs.
  *
  * Follows: CANN "Runtime API", chapters System Configuration and Resource Limits.
  */
@@ -82,6 +82,16 @@ aclError aclrtSetOpWaitTimeout(uint32_t timeout_s)
     wait_timeout_s = timeout_s;
     pthread_mutex_unlock(&lock);
     return ACL_SUCCESS;
+}
+
+int32_t settings_wait_timeout_ms(void)
+{
+    uint64_t ms;
+
+    pthread_mutex_lock(&lock);
+    ms = wait_timeout_s * 1000u;
+    pthread_mutex_unlock(&lock);
+    return ms == 0 || ms > INT32_MAX ? -1 : (int32_t)ms;
 }
 
 aclError aclrtSetOpExecuteTimeOutV2(uint64_t timeout_us, uint64_t *actual_us)

@@ -178,6 +178,7 @@ aclError stream_close(stream *s, bool drop)
     has_worker = s->has_worker;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    address_settle(); /* the program may free the memory of a copy that runs right now */
     if (!has_worker)
         stream_recycle(s);
     return code;

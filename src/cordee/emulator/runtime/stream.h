@@ -30,7 +30,8 @@ struct stream {
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t changed;
     task *head, *tail;
-    bool has_worker, closing;
+    bool has_worker;
+    atomic_bool closing;
     aclError error;
     char reason[STREAM_REASON];
 };

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "board.h"
 #include "device.h"
 #include "physical.h"
 
@@ -44,9 +45,10 @@ aclError aclrtReserveMemAddress(void **address, size_t size, size_t alignment, v
     (void)flags; /* 1 asks for huge pages, which all of these are */
     if (code != ACL_SUCCESS)
         return code;
-    if (!address || !is_granular(size) || alignment != 0)
-        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtReserveMemAddress: %zu bytes are not a "
-                         "multiple of 2 MiB, or the alignment is not 0", size);
+    if (!address || size == 0 || size > space_bytes() || alignment != 0)
+        return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtReserveMemAddress: size %zu, alignment "
+                         "%zu, which must be 0, or no place for the result", size, alignment);
+    size = (size + GRANULE - 1) / GRANULE * GRANULE;
     start = address_take(size, GRANULE, (uintptr_t)expected, c->chip);
     if (!start)
         return chip_fail(ACL_ERROR_RT_MEMORY_ALLOCATION,
@@ -105,6 +107,7 @@ static void give_memory_back(physical *p)
         close(p->file);
         return;
     }
+    board_forget(p->file, p->offset, p->bytes);
     fallocate(p->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)p->offset,
               (off_t)p->bytes);
     ranges_remove(&offsets[p->chip], ranges_at(&offsets[p->chip], p->offset));
@@ -190,7 +193,9 @@ aclError aclrtMapMem(void *address, size_t size, size_t offset, aclrtDrvMemHandl
     if (!address_taken((uintptr_t)address, size) || address_chip(address) >= 0)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtMapMem: %p is not reserved, or is "
                          "mapped already", address);
+    pthread_mutex_lock(&lock);
     p->users++;
+    pthread_mutex_unlock(&lock);
     if (!address_map((uintptr_t)address, size, p->chip, p->file, p->offset, p)) {
         physical_let_go(p);
         return chip_fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "aclrtMapMem: the host refuses");

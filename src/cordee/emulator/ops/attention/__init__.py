@@ -1,0 +1,43 @@
+"""Attention as the adapter has it: for training, for inference, sparse, and what goes around it."""
+
+from cordee.emulator.ops.attention import (
+    block_sparse,
+    boost,
+    floyd,
+    fused_inference,
+    fused_inference_v2,
+    fusion_gradients,
+    fusion_operators,
+    indexer,
+    inference_operators,
+    latent,
+    merging,
+    multi_head,
+    native_sparse,
+    native_sparse_inference,
+    quantised_sparse,
+    scores,
+    softmax,
+    sparse_flash,
+)
+
+__all__ = [
+    "block_sparse",
+    "boost",
+    "floyd",
+    "fused_inference",
+    "fused_inference_v2",
+    "fusion_gradients",
+    "fusion_operators",
+    "indexer",
+    "inference_operators",
+    "latent",
+    "merging",
+    "multi_head",
+    "native_sparse",
+    "native_sparse_inference",
+    "quantised_sparse",
+    "scores",
+    "softmax",
+    "sparse_flash",
+]

@@ -1,0 +1,174 @@
+"""npu_multi_head_attention: the whole layer, from projections to projection.
+
+Vaswani et al., "Attention Is All You Need" (arXiv:1706.03762), section 3.2.2.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cordee.emulator.ops.attention import dropout
+from cordee.emulator.ops.demands import require
+from cordee.emulator.ops.reference import Chapter
+
+DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
+chapter = Chapter(source=f"{DOCUMENTS}/（beta）torch_npu-npu_multi_head_attention.md")
+
+ALIGNED = 16
+
+
+class Layer(NamedTuple):
+    """Sizes of a layer."""
+
+    heads: int
+    size: int
+    keys: int
+    queries: int
+
+    def check(self) -> None:
+        """Raise RuntimeError where the chip has no layer of these sizes."""
+        require(
+            all(n > 0 for n in self),
+            "tgt_len, src_len, attn_head_num, attn_dim_per_head should not equal zero.",
+        )
+        require(
+            all(n % ALIGNED == 0 for n in self),
+            "tgt_len, src_len, attn_head_num, attn_dim_per_head should align to 16.",
+        )
+
+    def split(self, rows: Tensor, length: int) -> Tensor:
+        """[B, N, S, D] of [B * S, N * D]."""
+        return rows.view(-1, length, self.heads, self.size).transpose(1, 2)
+
+
+@chapter.reference("npu::npu_multi_head_attention")
+def multi_head_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_weight: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    attn_mask: Tensor,
+    out_proj_weight: Tensor,
+    query_bias: Tensor | None,
+    key_bias: Tensor | None,
+    value_bias: Tensor | None,
+    out_proj_bias: Tensor | None,
+    dropout_mask: Tensor | None,
+    attn_head_num: int,
+    attn_dim_per_head: int,
+    src_len: int,
+    tgt_len: int,
+    dropout_prob: float,
+    softmax_use_float: bool,
+) -> tuple[Tensor, ...]:
+    """Output, packed dropout mask, query, key, value, softmax, the same with dropout, context."""
+    layer = Layer(attn_head_num, attn_dim_per_head, src_len, tgt_len)
+    layer.check()
+    rows = _linear(query, query_weight, query_bias) * attn_dim_per_head**-0.5
+    queries = layer.split(rows, tgt_len)
+    keys = layer.split(_linear(key, key_weight, key_bias), src_len)
+    values = layer.split(_linear(value, value_weight, value_bias), src_len)
+    softmax = (queries @ keys.mT + attn_mask.float()).softmax(-1)
+    bits = _bits(query, softmax, dropout_prob) if dropout_mask is None else dropout_mask.clone()
+    kept = dropout.unpacked(bits, softmax.numel()).view(softmax.shape)
+    weights = softmax * kept / (1 - dropout_prob)
+    context = (weights @ values).transpose(1, 2).flatten(2).flatten(0, 1)
+    out = _linear(context, out_proj_weight, out_proj_bias)
+    saved = [t.to(query.dtype).contiguous() for t in (queries, keys, values)]
+    stored = softmax if softmax_use_float else softmax.to(query.dtype)
+    ends = [t.to(query.dtype) for t in (weights, context)]
+    return (out.to(query.dtype), bits, *saved, stored, *ends)
+
+
+@chapter.reference("npu::npu_multi_head_attention_backward")
+def multi_head_attention_backward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_weight: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    out_proj_weight: Tensor,
+    query_bias: Tensor | None,
+    key_bias: Tensor | None,
+    value_bias: Tensor | None,
+    out_proj_bias: Tensor | None,
+    query_res: Tensor,
+    key_res: Tensor,
+    value_res: Tensor,
+    attn_scores: Tensor,
+    attn_res: Tensor,
+    context: Tensor,
+    y_grad: Tensor,
+    dropout_mask: Tensor,
+    attn_head_num: int,
+    attn_dim_per_head: int,
+    src_len: int,
+    tgt_len: int,
+    dropout_prob: float,
+    softmax_use_float: bool,
+) -> tuple[Tensor, ...]:
+    """Gradients of the four weights, of query, key and value, and of the four biases [1, width]."""
+    layer = Layer(attn_head_num, attn_dim_per_head, src_len, tgt_len)
+    layer.check()
+    grad_y = y_grad.float()
+    grad_context = layer.split(grad_y @ out_proj_weight.float(), tgt_len)
+    softmax = attn_scores.float()
+    kept = dropout.unpacked(dropout_mask, softmax.numel()).view(softmax.shape) / (1 - dropout_prob)
+    product = grad_context @ value_res.float().mT * kept * softmax
+    grad_scores = product - softmax * product.sum(-1, keepdim=True)
+    grads = [
+        _rows(grad_scores @ key_res.float() * attn_dim_per_head**-0.5),
+        _rows(grad_scores.mT @ query_res.float()),
+        _rows(attn_res.float().mT @ grad_context),
+    ]
+    sides = zip(grads, (query, key, value), (query_weight, key_weight, value_weight), strict=True)
+    of_weights, of_inputs = [], []
+    for grad, tensor, weight in sides:
+        of_weights.append(grad.T @ tensor.float())
+        of_inputs.append(grad @ weight.float())
+    of_weights.append(grad_y.T @ context.float())
+    of_biases = [grad.sum(0, keepdim=True) for grad in (*grads, grad_y)]
+    return tuple(g.to(query.dtype) for g in (*of_weights, *of_inputs, *of_biases))
+
+
+@chapter.gradient("npu::npu_multi_head_attention")
+def multi_head_attention_gradient(
+    arguments: tuple[object, ...],
+    outputs: tuple[Tensor, ...],
+    grads: tuple[Tensor | None, ...],
+) -> tuple[Tensor | None, ...]:
+    """What autograd runs: the backward operator."""
+    if grads[0] is None:
+        return (None,) * len(arguments)
+    inputs, weights, biases = arguments[:3], arguments[3:6], arguments[8:12]
+    found = multi_head_attention_backward(
+        *inputs, *weights, arguments[7], *biases, *outputs[2:8], grads[0], outputs[1],
+        *arguments[13:],
+    )  # fmt: skip
+    of_biases = [
+        None if bias is None else grad.view_as(bias)
+        for bias, grad in zip(biases, found[7:], strict=True)
+    ]
+    return (*found[4:7], *found[:3], None, found[3], *of_biases, *(None,) * 7)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    out = x.float() @ weight.float().T
+    return out if bias is None else out + bias.float()
+
+
+def _rows(heads: Tensor) -> Tensor:
+    """[B * S, N * D] of [B, N, S, D]."""
+    return heads.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _bits(like: Tensor, softmax: Tensor, drop_prob: float) -> Tensor:
+    if drop_prob == 0:
+        return torch.full((softmax.numel() // 8,), 255, dtype=torch.uint8)
+    seed, offset = dropout.draw()
+    bits = dropout.generated_bits(like, 1 - drop_prob, seed, offset, softmax.numel())
+    return bits[: softmax.numel() // 8].clone()

@@ -1,0 +1,67 @@
+"""Writes the pages of docs/reference that are derived from code; a test holds them current."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # references need PyTorch, not the adapter
+
+import click
+
+from cordee.cli import COMMANDS, cli
+from cordee.emulator.ops import chapters as chapters
+from cordee.emulator.ops.reference import REFERENCES, Reference
+
+PAGES = Path(__file__).parents[1] / "docs" / "reference"
+NOTE = "<!-- Written by tools/docs.py (make docs); change what it is derived from instead. -->"
+
+
+def commands() -> str:
+    """The page of all commands with their options."""
+    context = click.Context(cli, info_name="cordee", terminal_width=90)
+    sections = [f"```\n{cli.get_help(context)}\n```"]
+    for name in sorted(COMMANDS):
+        command = cli.get_command(context, name)
+        assert command is not None
+        text = command.get_help(
+            click.Context(command, info_name=name, parent=context, terminal_width=90)
+        )
+        sections.append(f"## cordee {name}\n\n```\n{text}\n```")
+    return _page("Commands", *sections)
+
+
+def operators() -> str:
+    """The page of operators that have a reference of our own, by chapter of the code."""
+    sections = ["Every other operator of the adapter runs on PyTorch's own CPU kernel, or refuses."]
+    for chapter, found in _by_chapter():
+        rows = [f"| `{reference.name}` | {_source(reference)} |" for reference in found]
+        sections.append(
+            "\n".join([f"## {chapter}", "", "| operator | source |", "|---|---|", *rows])
+        )
+    sections.insert(1, f"{len(REFERENCES)} operators have one.")
+    return _page("Operators with a reference", *sections)
+
+
+def _by_chapter() -> Iterator[tuple[str, list[Reference]]]:
+    chapters_of: dict[str, list[Reference]] = {}
+    for name in sorted(REFERENCES):
+        reference = REFERENCES[name]
+        _, _, inside = reference.function.__module__.partition("cordee.emulator.ops.")
+        chapters_of.setdefault(inside.partition(".")[0], []).append(reference)
+    yield from sorted(chapters_of.items())
+
+
+def _source(reference: Reference) -> str:
+    return reference.source.replace("|", "\\|")
+
+
+def _page(title: str, *sections: str) -> str:
+    return "\n\n".join([NOTE, f"# {title}", *sections]) + "\n"
+
+
+WRITTEN = {"commands.md": commands, "operators.md": operators}
+
+if __name__ == "__main__":
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for page, write in WRITTEN.items():
+        (PAGES / page).write_text(write(), "utf-8")
