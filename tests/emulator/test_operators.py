@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -88,7 +87,11 @@ def full_name(op: OpInfo) -> str:
 def exception(op: OpInfo, check: str, dtype: torch.dtype) -> Exception_ | None:
     short = str(dtype).removeprefix("torch.")
     for row in EXCEPTIONS:
-        if full_name(op) in row.operators and check in row.checks and short in (row.dtypes or {short}):
+        if (
+            full_name(op) in row.operators
+            and check in row.checks
+            and short in (row.dtypes or {short})
+        ):
             return row
     return None
 
@@ -171,7 +174,9 @@ def gradients(op: OpInfo, sample: SampleInput, args: Tree, kwargs: Tree) -> list
     leaves = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and x.requires_grad]
     torch.manual_seed(1)
     cotangents = [torch.randn(y.shape, dtype=y.dtype).to(y.device) for y in results]
-    return list(torch.autograd.grad(results, leaves, cotangents, allow_unused=True)) if results else []
+    return (
+        list(torch.autograd.grad(results, leaves, cotangents, allow_unused=True)) if results else []
+    )
 
 
 def gradient(op: OpInfo, sample: SampleInput) -> None:

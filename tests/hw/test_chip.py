@@ -39,10 +39,13 @@ def test_every_chip_has_a_source_and_figures_that_fit_together(known: Chip) -> N
     assert known.vector_cores > 0
 
 
-@pytest.mark.parametrize("known", chips(), ids=lambda known: known.soc_name)
+@pytest.mark.parametrize(
+    "known",
+    [known for known in chips() if known.cube_hertz and known.fp16_flops_per_s],
+    ids=lambda known: known.soc_name,
+)
 def test_a_peak_rate_is_near_what_cores_and_clock_allow(known: Chip) -> None:
-    if known.cube_hertz is None or known.fp16_flops_per_s is None:
-        pytest.skip("no clock or no rate in the catalogue")
+    assert known.cube_hertz
     # A cube core multiplies two 16 x 16 matrices in one cycle: 16 * 16 * 16 products and sums.
     derived = known.cube_cores * known.cube_hertz * 2 * 16**3
     assert derived == pytest.approx(known.fp16_flops_per_s, rel=0.15)

@@ -45,7 +45,9 @@ def run(request: Request) -> int:
     """
     environment = dict(os.environ)
     # The program is to find the Python that cordee is installed in, called from its venv or not.
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
     program = _program(request.command[0], environment)
     if _has_real_chips() and not request.virtual:
         return _supervise([program, *request.command[1:]], _real(environment, request))
@@ -58,7 +60,9 @@ def run(request: Request) -> int:
 def _program(name: str, environment: Mapping[str, str]) -> str:
     found = shutil.which(name, path=environment["PATH"])
     if found is None:
-        raise UsageError(f"{name}: no such command; what follows -- must be a program that can be run")
+        raise UsageError(
+            f"{name}: no such command; what follows -- must be a program that can be run"
+        )
     return found
 
 
@@ -91,7 +95,7 @@ def _virtual(
 
 
 def _supervise(command: list[str], environment: Mapping[str, str]) -> int:
-    child = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
+    child = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda sent, _: child.send_signal(sent))
     while True:

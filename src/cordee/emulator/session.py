@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-# The libraries of the runtime in the order in which they need each other.
+# The libraries of the runtime, those that others need first.
 LIBRARIES = (
     "libascendcl.so",
     "libacl_op_compiler.so",
@@ -15,6 +15,8 @@ LIBRARIES = (
     "libgraph.so",
     "libacl_tdt_channel.so",
     "libhccl.so",
+    "libascend_hal.so",
+    "libmsprofiler.so",
 )
 
 _kernel: ModuleType | None = None
@@ -34,7 +36,7 @@ def start() -> ModuleType:
 
     Gives the compiled kernel module; the second call of a process gives the same one.
     """
-    global _kernel  # noqa: PLW0603 - a process is on the virtual chip once and for all
+    global _kernel
     if _kernel is not None:
         return _kernel
     from cordee.emulator import build

@@ -90,7 +90,8 @@ def test_blocks_can_be_restored() -> None:
     x = torch.randn(3, 100).bfloat16()
     y, scales = run("npu_dynamic_mx_quant", x, dst_type=E4M3)
     (found,) = run("npu_anti_mx_quant", y, scales, src_type=292)
-    torch.testing.assert_close(found, x, atol=0.02, rtol=0.07)
+    # The largest value of a block may saturate: 511 of 512 becomes 448.
+    torch.testing.assert_close(found, x, atol=0.02, rtol=0.13)
 
 
 def test_two_levels_of_scales_restore_the_values() -> None:

@@ -95,7 +95,7 @@ std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& call) {
       auto watching = std::make_unique<Watching>(op);
       inside = op;
       const auto inputs = call.inputs();
-      watching->eye->before(*op, {const_cast<c10::IValue*>(inputs.data()), inputs.size()});
+      watching->eye->before(*op, c10::ArrayRef<c10::IValue>(inputs.data(), inputs.size()));
       return watching;
     }
   }

@@ -25,7 +25,8 @@ def differentiable(
             named = dict(zip(positional + keywords, arguments, strict=True))
             with torch._C._AutoDispatchBelowAutograd():
                 outputs = operator(
-                    *(named[name] for name in positional), **{name: named[name] for name in keywords}
+                    *(named[name] for name in positional),
+                    **{name: named[name] for name in keywords},
                 )
             if schema.is_mutable:
                 ctx.mark_dirty(arguments[0])
@@ -39,7 +40,7 @@ def differentiable(
             return outputs
 
         @staticmethod
-        @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+        @torch.autograd.function.once_differentiable
         def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
             arguments, outputs = ctx.saved.on_host(ctx, kernel)
             host_grads = tuple(None if g is None else g.cpu() for g in grads)
@@ -52,7 +53,8 @@ def differentiable(
 
     def run(*args: Any, **kwargs: Any) -> Any:
         named = defaults | dict(zip(positional, args, strict=False)) | kwargs
-        return Differentiated.apply(*(named[name] for name in positional + keywords))
+        arguments = (named[name] for name in positional + keywords)
+        return Differentiated.apply(*arguments)  # type: ignore[no-untyped-call]
 
     return run
 
@@ -80,7 +82,9 @@ class _Saved:
         return arguments, outputs
 
 
-def _rerun(function: Callable[..., Any], positional: list[str], keywords: list[str]) -> Callable[..., Any]:
+def _rerun(
+    function: Callable[..., Any], positional: list[str], keywords: list[str]
+) -> Callable[..., Any]:
     def gradient(
         arguments: tuple[Any, ...], outputs: tuple[Any, ...], grads: tuple[Tensor | None, ...]
     ) -> tuple[Tensor | None, ...]:

@@ -62,7 +62,9 @@ class Chapter:
         return register
 
 
-def vjp(function: Function, inputs: tuple[Tensor, ...], grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+def vjp(
+    function: Function, inputs: tuple[Tensor, ...], grads: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
     """Gradients of `function(*inputs)` for `inputs`, given one gradient or None per output."""
     with torch.enable_grad():
         leaves = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in inputs)
@@ -73,6 +75,8 @@ def vjp(function: Function, inputs: tuple[Tensor, ...], grads: tuple[Tensor | No
         ]
         wanted = [x for x in leaves if x.requires_grad]
         found = iter(
-            torch.autograd.grad([y for y, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+            torch.autograd.grad(
+                [y for y, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True
+            )
         )
     return tuple(next(found) if x.requires_grad else None for x in leaves)

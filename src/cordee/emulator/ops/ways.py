@@ -60,12 +60,6 @@ def registered(key: str) -> set[str]:
     return {name for name in names if name.startswith(NAMESPACES)} & _operators()
 
 
-def schema(name: str) -> torch.FunctionSchema:
-    """The schema of the operator `name`."""
-    base, _, overload = name.partition(".")
-    return torch._C._dispatch_find_schema_or_throw(base, overload).schema  # type: ignore[no-any-return]
-
-
 def operator(name: str) -> torch._ops.OpOverload:
     """What Python calls for the operator `name`."""
     namespace, _, rest = name.partition("::")

@@ -15,10 +15,7 @@
 
 #include <acl/error_codes/rt_error_codes.h>
 
-#include "cordee.h"
-
-extern "C" aclError chip_fail(aclError code, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+#include "cordee_work.h"
 
 namespace {
 
@@ -32,7 +29,7 @@ struct communicator {
 /* Explained on stderr too: HCCL's callers show codes, and never the text behind them. */
 HcclResult refuse(HcclResult code, const char *what)
 {
-    chip_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "HCCL: %s", what);
+    cordee_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, what);
     fprintf(stderr, "cordee: HCCL: %s\n", what);
     return code;
 }

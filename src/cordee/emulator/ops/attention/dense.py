@@ -43,6 +43,7 @@ class Terms:
     sink: Tensor | None = None  # [N]: one more score per head, of a key without a value
     kept: Tensor | None = None  # [B, N, Sq, Skv]: what dropout leaves
     keep_prob: float = 1.0
+    weights_dtype: torch.dtype | None = None  # what the softmax is rounded to before the values
 
 
 class Attended(NamedTuple):
@@ -145,6 +146,8 @@ def _attend_rows(
     if rounded is not None:
         return Attended(_weighted(rounded(weights), value) / total, maximum, total)
     weights = _dropped(weights / total, terms, rows)
+    if terms.weights_dtype is not None:
+        weights = weights.to(terms.weights_dtype).float()
     return Attended(_weighted(weights, value), maximum, total)
 
 

@@ -166,7 +166,7 @@ def select_attention(
         hidden = _chosen(
             topk_indices[rows], select_block_size, keys.stop - keys.start, head_num, atten_mask
         )
-        terms = Terms(scale=scale_value, hidden=hidden)
+        terms = Terms(scale=scale_value, hidden=hidden, weights_dtype=query.dtype)
         out[rows], maximum[rows], total[rows] = attend_sequence(
             query[rows], key[keys], value[keys], terms
         )
