@@ -88,7 +88,7 @@ def test_dequant_swiglu_quant_restores_activates_and_quantises(mode: int) -> Non
 
 def test_dequant_swiglu_quant_names_what_it_lacks() -> None:
     with pytest.raises(NotEmulated, match="dst_type"):
-        run("npu_dequant_swiglu_quant", torch.randn(2, 8).half(), dst_type=292)
+        run("npu_dequant_swiglu_quant", torch.randn(2, 8).half(), dst_type=296)
 
 
 def test_gelu_quant_is_gelu_and_then_a_quantisation() -> None:

@@ -29,11 +29,6 @@ torch_npu::NPUStorageDesc& description(const at::Tensor& tensor) {
   return static_cast<torch_npu::NPUStorageImpl*>(tensor.storage().unsafeGetStorageImpl())->npu_desc_;
 }
 
-// The adapter calls 4 dimensions NCHW and 5 NCDHW, everything else ND.
-aclFormat plain_format(int64_t dimensions) {
-  return dimensions == 4 ? ACL_FORMAT_NCHW : dimensions == 5 ? ACL_FORMAT_NCDHW : ACL_FORMAT_ND;
-}
-
 } // namespace
 
 c10::Storage make_device_storage(c10::DataPtr data, size_t size_bytes, c10::Device device) {
@@ -62,7 +57,7 @@ void describe(const at::Tensor& tensor) {
   desc.base_sizes_.assign(tensor.sizes().begin(), tensor.sizes().end());
   desc.base_strides_.assign(tensor.strides().begin(), tensor.strides().end());
   desc.storage_sizes_ = desc.base_sizes_;
-  desc.origin_format_ = desc.npu_format_ = plain_format(tensor.dim());
+  desc.origin_format_ = desc.npu_format_ = static_cast<aclFormat>(plain_format(tensor.dim()));
   desc.data_type_ = tensor.dtype();
 }
 
@@ -72,6 +67,11 @@ void set_format(const at::Tensor& tensor, int64_t format) {
 
 int64_t format(const at::Tensor& tensor) {
   return description(tensor).npu_format_;
+}
+
+// The adapter calls 4 dimensions NCHW and 5 NCDHW, everything else ND.
+int64_t plain_format(int64_t dimensions) {
+  return dimensions == 4 ? ACL_FORMAT_NCHW : dimensions == 5 ? ACL_FORMAT_NCDHW : ACL_FORMAT_ND;
 }
 
 bool has_plain_format(const at::Tensor& tensor) {

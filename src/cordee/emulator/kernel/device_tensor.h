@@ -19,6 +19,9 @@ void describe(const at::Tensor& tensor);
 void set_format(const at::Tensor& tensor, int64_t format);
 int64_t format(const at::Tensor& tensor);
 
+// The plain format of a tensor with so many dimensions.
+int64_t plain_format(int64_t dimensions);
+
 // Whether the adapter may copy the tensor's bytes as they lie. True for CPU tensors.
 bool has_plain_format(const at::Tensor& tensor);
 

@@ -1,6 +1,8 @@
 // Carries an operator out on the host, over host views of device memory.
 #include "kernel.h"
 
+#include <acl/acl_base.h>
+
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty_like.h>
 #include <torch_npu/csrc/core/npu/NPUFunctions.h>
@@ -259,8 +261,10 @@ class Format final : public c10::OperatorKernel {
       tensor = op.schema().is_mutable() ? tensor.copy_(like) : tensor.clone();
       set_format(tensor, format(like));
     } else {
+      // A tensor that leaves a format of the chip's own gets back the plain one of its shape.
+      const bool leaves = !has_plain_format(tensor) && arguments[1].toInt() == ACL_FORMAT_ND;
       tensor = op.schema().is_mutable() ? tensor : tensor.clone();
-      set_format(tensor, arguments[1].toInt());
+      set_format(tensor, leaves ? plain_format(tensor.dim()) : arguments[1].toInt());
     }
     torch::jit::push(*stack, std::move(tensor));
   }

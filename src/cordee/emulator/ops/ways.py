@@ -57,7 +57,7 @@ def registered(key: str) -> set[str]:
     """The operators that have a kernel at dispatch key `key`, as "namespace::name.overload"."""
     names: list[str] = torch._C._dispatch_get_registrations_for_dispatch_key(key)
     # The adapter also registers kernels under names that no operator has.
-    return {name for name in names if name.startswith(NAMESPACES)} & _operators()
+    return {name for name in names if name.split("::")[0] in NAMESPACES} & _operators()
 
 
 def operator(name: str) -> torch._ops.OpOverload:

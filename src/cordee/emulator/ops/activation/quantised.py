@@ -18,6 +18,9 @@ from cordee.emulator.ops.reference import Chapter
 DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
 chapter = Chapter(source=DOCS + "npu_swiglu_quant.md")
 
+# By the number npu_dequant_swiglu_quant gives them (its test's round_mode_map).
+ROUNDINGS = ("rint", "round", "floor", "ceil", "trunc")
+
 
 @chapter.reference("npu::npu_swiglu_quant")
 def npu_swiglu_quant(
@@ -92,24 +95,25 @@ def npu_dequant_swiglu_quant(
     glu_alpha: float = 1.702,
     glu_bias: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """`group_index` holds counts; rows past their sum are undefined on the device, zero here."""
-    require(x.dim() > 1, "x dim should larger than 1")
-    require(quant_mode in (0, 1), f"quant_mode only support 0 or 1, but got{quant_mode}")
-    require(
-        swiglu_mode in (0, 1, 2),
-        f"swiglu_mode only support 0, 1 or 2, but got {swiglu_mode}",
-    )
-    require(x.shape[-1] % 2 == 0, "x last dim should be even")
+    """`group_index` holds counts; rows past their sum are undefined on the device, zero here.
+
+    `dst_type` and `round_mode` are for Ascend950; before it the adapter writes int8 whatever
+    they are.
+    """
+    _check_dequantised(x, quant_mode, swiglu_mode)
     written = format_of(dst_type)
-    if written.name != "int8" or round_mode or activate_dim not in (None, -1, x.dim() - 1):
+    if written.per_item > 1 or activate_dim not in (None, -1, x.dim() - 1):
         raise NotEmulated(
-            "npu::npu_dequant_swiglu_quant: dst_type other than int8, a round_mode or an "
-            "activate_dim"
+            "npu::npu_dequant_swiglu_quant: a 4-bit dst_type or an activate_dim but the last"
         )
+    require(
+        round_mode is None or 0 <= round_mode < len(ROUNDINGS),
+        f"round_mode only support [0, 1, 2, 3, 4], but got{round_mode}",
+    )
+    rounding = ROUNDINGS[round_mode or 0]
     rows = x.flatten(0, -2)
     factors = [
-        _of_rows(f, group_index, 1, rows)
-        for f in (weight_scale, None if bias is None else bias, quant_scale, quant_offset)
+        _of_rows(f, group_index, 1, rows) for f in (weight_scale, bias, quant_scale, quant_offset)
     ]
     values = dequantised(rows, factors[0], activation_scale, factors[1])
     if swiglu_mode == 0:
@@ -121,14 +125,14 @@ def npu_dequant_swiglu_quant(
     lead = x.shape[:-1]
     if quant_mode == 0:
         y = y if factors[2] is None else y / factors[2]
-        numbers = written.write(y if factors[3] is None else y + factors[3])
+        numbers = written.write(y if factors[3] is None else y + factors[3], rounding)
         scale = unwritten(lead, torch.float32)
     else:
         y = y if factors[2] is None else y * factors[2]
-        numbers, scale = quantised_by_row(y, written)
+        numbers, scale = quantised_by_row(y, written, rounding)
     if group_index is not None:
         used = int(group_index.sum())
-        numbers[used:], scale.view(-1)[used:] = 0, 0
+        numbers[used:], scale.view(-1)[used:] = torch.zeros((), dtype=numbers.dtype), 0
     return numbers.reshape(*lead, -1), scale.reshape(lead)
 
 
@@ -207,21 +211,30 @@ def npu_swiglu_group_quant_backward(
     return grad_x.to(x.dtype), grad_weight
 
 
+def _check_dequantised(x: Tensor, quant_mode: int, swiglu_mode: int) -> None:
+    require(x.dim() > 1, "x dim should larger than 1")
+    require(quant_mode in (0, 1), f"quant_mode only support 0 or 1, but got{quant_mode}")
+    require(
+        swiglu_mode in (0, 1, 2),
+        f"swiglu_mode only support 0, 1 or 2, but got {swiglu_mode}",
+    )
+    require(x.shape[-1] % 2 == 0, "x last dim should be even")
+
+
 def _of_rows(
     factors: Tensor | None, group_index: Tensor | None, kind: int, rows: Tensor
 ) -> Tensor | None:
-    """Factors per group, (groups, n) or (groups,), chosen for each row."""
+    """Factors of each row: from (groups, n), from one per group, or one (n,) for all rows."""
     if factors is None:
         return None
-    if factors.dim() == 1 and factors.numel() == (
-        group_index.numel() if group_index is not None else 1
-    ):
-        factors = factors.unsqueeze(-1)
+    groups = 1 if group_index is None else group_index.numel()
+    if factors.dim() == 1:
+        factors = factors.unsqueeze(-1 if factors.numel() == groups else 0)
     if group_index is None:
         return factors
     ends = group_index.long() if kind == 0 else group_index.long().cumsum(0)
-    groups = rows_to_groups(ends, rows.shape[0]).clamp(max=factors.shape[0] - 1)
-    return factors[groups]
+    chosen = rows_to_groups(ends, rows.shape[0]).clamp(max=factors.shape[0] - 1)
+    return factors[chosen]
 
 
 def _two_to_a_byte(whole: Tensor) -> Tensor:

@@ -110,6 +110,12 @@ def npu_transpose_batchmatmul(
     for name, (given, known) in allowed.items():
         choice = " or ".join(map(str, known))
         require(list(given) in known, f"{name} should be {choice}")
+    floats = (torch.float16, torch.float32, torch.bfloat16)
+    for name, tensor in {"input": input, "weight": weight}.items():
+        require(
+            tensor.dtype in floats,
+            f"{name}'s type supported for float16, float32 and bfloat16, but now is {tensor.dtype}",
+        )
     x1, x2 = input.permute(*allowed["perm_x1"][0]), weight.permute(*allowed["perm_x2"][0])
     y = (x1.float() @ x2.float()).transpose(0, 1)
     if scale is not None:
@@ -133,6 +139,8 @@ def npu_fused_matmul(
     y = x1.float() @ x2.float()
     if bias is not None:
         y = y + bias.float()
+    # What is fused reads the product rounded (op-plugin test_npu_fused_matmul.py).
+    y = y.to(x1.dtype).float()
     if fused_op_type in ("add", "mul"):
         require(x3 is not None, f"x3 is needed where {fused_op_type=}")
         assert x3 is not None

@@ -77,7 +77,7 @@ def npu_quant_matmul_gelu(
     bias: Tensor | None = None,
     approximate: str | None = "gelu_erf",
 ) -> Tensor:
-    approximate = approximate or "gelu_erf"
+    approximate = "gelu_erf" if approximate is None else approximate
     require(
         x1.dtype == x2.dtype and x1.dtype in (torch.int8, torch.int32),
         (

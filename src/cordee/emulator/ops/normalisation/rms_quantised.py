@@ -193,6 +193,8 @@ def npu_rms_norm_backward_quant(
     if quant_mode != "static":
         raise NotEmulated(f"npu::_npu_rms_norm_backward_quant: quant_mode={quant_mode!r}")
     dx, dgamma = rms_gradients(dy, x, gamma, rstd)
+    # The gradient is rounded to the dtype of x first, as the unfused pair would.
+    dx = dx.to(x.dtype).float()
     divided = div_mode is not False
     return _quantised(dx, scale_x, offset_x, divided, format_of(dst_type)), dgamma
 

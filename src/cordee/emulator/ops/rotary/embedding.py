@@ -100,7 +100,8 @@ def npu_mrope(
     cache_mode: str | None = "default",
 ) -> tuple[Tensor, Tensor]:
     """`query` and `key` are (tokens, heads * head_size); `positions` (tokens) or (m, tokens)."""
-    rotary_mode, cache_mode = rotary_mode or "half", cache_mode or "default"
+    rotary_mode = "half" if rotary_mode is None else rotary_mode
+    cache_mode = "default" if cache_mode is None else cache_mode
     require(
         rotary_mode in ("half", "interleave"),
         "rotary_mode only support half or interleave",

@@ -1,0 +1,136 @@
+"""`cordee run` as a user meets it: programs, mistakes, and processes that are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORDEE = [sys.executable, "-m", "cordee"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CORDEE, "run", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def program(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "program.py"
+    file.write_text(text)
+    return str(file)
+
+
+def test_a_program_written_for_cuda_runs_unchanged(tmp_path: Path) -> None:
+    file = program(tmp_path, "import torch; print((torch.ones(3, device='cuda') + 1).sum().item())")
+    done = run("--from-cuda", "--", "python", file)
+    assert done.stdout.strip().endswith("6.0"), done.stderr
+    assert done.returncode == 0
+
+
+def test_the_chosen_chips_are_what_the_program_sees(tmp_path: Path) -> None:
+    file = program(
+        tmp_path, "import torch; print(torch.npu.device_count(), torch.npu.get_device_name())"
+    )
+    done = run("--chip", "910B1", "--chips", "3", "--", "python", file)
+    assert done.stdout.strip().endswith("3 Ascend910B1"), done.stderr
+
+
+def test_the_exit_code_is_the_programs_own(tmp_path: Path) -> None:
+    assert run("--", "python", program(tmp_path, "raise SystemExit(7)")).returncode == 7
+
+
+def test_an_unknown_chip_is_a_wrong_request() -> None:
+    done = run("--chip", "Ascend910B9", "--", "python", "-c", "0")
+    assert done.returncode == 2
+    assert "Ascend910B9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_does_not_exist_is_a_wrong_request() -> None:
+    done = run("--", "no-such-command")
+    assert done.returncode == 2
+    assert "no-such-command" in done.stderr
+
+
+def test_following_a_device_pointer_ends_the_program(tmp_path: Path) -> None:
+    text = "import ctypes, torch; ctypes.string_at(torch.ones(9, device='npu').data_ptr(), 4)"
+    assert run("--", "python", program(tmp_path, text)).returncode == 128 + signal.SIGSEGV
+
+
+def test_an_operator_that_is_not_emulated_is_named(tmp_path: Path) -> None:
+    text = "import torch; torch.ops.npu.attention_worker_scheduler(torch.ones(2).npu())"
+    done = run("--", "python", program(tmp_path, text))
+    assert done.returncode == 1
+    assert "npu::attention_worker_scheduler is not emulated" in done.stderr
+
+
+def test_killing_the_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    file = program(
+        tmp_path,
+        "import os, pathlib, time, torch\n"
+        "x = torch.ones(1 << 20, device='npu')\n"
+        f"pathlib.Path({str(ready)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n",
+    )
+    shared = set(os.listdir("/dev/shm"))
+    supervisor = subprocess.Popen([*CORDEE, "run", "--", "python", file], cwd=ROOT)
+    while not (ready.exists() and ready.read_text()):
+        assert supervisor.poll() is None
+        time.sleep(0.05)
+    child = int(ready.read_text())
+    supervisor.send_signal(signal.SIGKILL)
+    supervisor.wait()
+    while Path(f"/proc/{child}").exists() and "Z" not in _state(child):
+        time.sleep(0.05)
+    assert set(os.listdir("/dev/shm")) <= shared
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+@pytest.mark.slow
+def test_the_examples_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "gpt.pt"
+    arguments = ["examples/nvidia_gpt/train.py", "--steps", "50", "--dtype", "float32"]
+    small = ["--layers", "2", "--width", "64", "--block-size", "64", "--dropout", "0"]
+    on_chip = run("--from-cuda", "--", "python", *arguments, *small, "--checkpoint", str(checkpoint))
+    on_cpu = subprocess.run(
+        [sys.executable, *arguments, *small, "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+        cwd=ROOT,
+        check=True,
+    )
+    assert len(losses(on_chip.stdout)) == 50, on_chip.stderr
+    assert losses(on_chip.stdout) == pytest.approx(losses(on_cpu.stdout), rel=1e-4)
+    written = subprocess.run(
+        [sys.executable, "examples/nvidia_gpt/sample.py", "--device", "cpu"]
+        + [str(checkpoint), "--tokens", "20"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+        cwd=ROOT,
+        check=False,
+    )
+    assert written.returncode == 0, written.stderr
+    assert written.stdout.strip()
+
+
+def losses(text: str) -> list[float]:
+    return [float(line.split()[3]) for line in text.splitlines() if line.startswith("step ")]
