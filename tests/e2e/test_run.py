@@ -108,7 +108,9 @@ def test_the_examples_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
     checkpoint = tmp_path / "gpt.pt"
     arguments = ["examples/nvidia_gpt/train.py", "--steps", "50", "--dtype", "float32"]
     small = ["--layers", "2", "--width", "64", "--block-size", "64", "--dropout", "0"]
-    on_chip = run("--from-cuda", "--", "python", *arguments, *small, "--checkpoint", str(checkpoint))
+    on_chip = run(
+        "--from-cuda", "--", "python", *arguments, *small, "--checkpoint", str(checkpoint)
+    )
     on_cpu = subprocess.run(
         [sys.executable, *arguments, *small, "--device", "cpu"],
         capture_output=True,
@@ -120,8 +122,10 @@ def test_the_examples_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
     assert len(losses(on_chip.stdout)) == 50, on_chip.stderr
     assert losses(on_chip.stdout) == pytest.approx(losses(on_cpu.stdout), rel=1e-4)
     written = subprocess.run(
-        [sys.executable, "examples/nvidia_gpt/sample.py", "--device", "cpu"]
-        + [str(checkpoint), "--tokens", "20"],
+        [
+            *(sys.executable, "examples/nvidia_gpt/sample.py", str(checkpoint)),
+            *("--device", "cpu", "--tokens", "20"),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},

@@ -9,7 +9,8 @@ import pytest
 os.environ.setdefault("TASK_QUEUE_ENABLE", "0")
 
 
-@pytest.fixture(scope="session")
+# For every test here: autograd counts the devices at a process's first backward, once and for all.
+@pytest.fixture(scope="session", autouse=True)
 def chip() -> ModuleType:
     """The kernels of the virtual chip that this process runs on from now on."""
     from cordee.emulator import session

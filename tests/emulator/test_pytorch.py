@@ -184,4 +184,6 @@ def test_half_precision_sums_in_float32(chip: ModuleType) -> None:
     del chip
     a = torch.full((1, 4096), 0.01, dtype=torch.float16)
     b = torch.ones(4096, 1, dtype=torch.float16)
-    torch.testing.assert_close((a.npu() @ b.npu()).cpu().float(), a.float() @ b.float(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        (a.npu() @ b.npu()).cpu().float(), a.float() @ b.float(), rtol=1e-3, atol=0
+    )

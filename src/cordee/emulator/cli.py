@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -12,9 +13,12 @@ from cordee.core.errors import UsageError
 from cordee.emulator import chips as virtual
 from cordee.emulator.doctor import Finding, examine
 from cordee.emulator.host import Host
+from cordee.emulator.recording import Wanted
 from cordee.emulator.run import Request
 from cordee.emulator.run import run as carry_out
+from cordee.emulator.trace import COMPARISONS
 
+FILE = click.Path(dir_okay=False, path_type=Path)
 MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
 
@@ -61,15 +65,32 @@ def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
 @click.option(
     "--virtual", "stay_virtual", is_flag=True, help="Stay virtual on a machine with real chips."
 )
+@click.option("--trace", type=FILE, help="Write every operator to FILE, as JSON Lines.")
+@click.option("--report", type=FILE, help="Write a page about the run to FILE, as HTML.")
+@click.option(
+    "--compare", type=click.Choice(COMPARISONS), help="Compare each operator with float32 there."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(
-    chip: str, chips: int, from_cuda: bool, stay_virtual: bool, command: tuple[str, ...]
+def run(  # noqa: PLR0913 - an argument is an option
+    chip: str,
+    chips: int,
+    from_cuda: bool,
+    stay_virtual: bool,
+    trace: Path | None,
+    report: Path | None,
+    compare: str | None,
+    command: tuple[str, ...],
 ) -> None:
     """Run COMMAND, and every Python process it starts, on a virtual Ascend machine.
 
     Exits with the code of COMMAND. Put `--` before it, as in `cordee run --chips 2 -- torchrun ...`.
     """
     request = Request(
-        command=command, chip=chip, chips=chips, from_cuda=from_cuda, virtual=stay_virtual
+        command=command,
+        chip=chip,
+        chips=chips,
+        from_cuda=from_cuda,
+        virtual=stay_virtual,
+        wanted=Wanted(trace=trace, report=report, compare=compare),
     )
     sys.exit(carry_out(request))

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cordee.core.errors import CordeeError
+from cordee.emulator import build
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
@@ -35,6 +38,7 @@ class Host:
             environment=os.environ,
             root=Path("/"),
             site_packages=sys.path,
+            runtime=_runtime(),
         )
 
     def version(self, distribution: str) -> str | None:
@@ -90,3 +94,10 @@ class Host:
     def _distribution(self, name: str) -> importlib.metadata.Distribution | None:
         found = importlib.metadata.Distribution.discover(name=name, path=self.site_packages)
         return next(iter(found), None)
+
+
+def _runtime() -> Path | None:
+    try:
+        return build.built()
+    except CordeeError:
+        return None  # a compiler or a package is missing; each is looked at by itself

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cordee.core.errors import UsageError
 from cordee.emulator import build, machine
+from cordee.emulator.recording import Wanted, record
 from cordee.hw import chip
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -31,6 +32,8 @@ class Request:
     """Whether the program is written for CUDA and is to be carried over as it runs."""
     virtual: bool = False
     """Whether to stay virtual on a machine that has real chips."""
+    wanted: Wanted = Wanted()
+    """What the run is to leave behind."""
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -48,13 +51,17 @@ def run(request: Request) -> int:
     environment["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     )
-    program = _program(request.command[0], environment)
+    command = [_program(request.command[0], environment), *request.command[1:]]
     if _has_real_chips() and not request.virtual:
-        return _supervise([program, *request.command[1:]], _real(environment, request))
+        if request.wanted:
+            raise UsageError("--trace and --report are of virtual chips: add --virtual")
+        return _supervise(command, _real(environment, request))
     libraries = build.libraries()
     with machine.create(chip(request.chip), request.chips) as virtual:
         prepared = _virtual(environment, request, libraries, virtual.path)
-        return _supervise([program, *request.command[1:]], prepared)
+        return record(
+            request.wanted, request.command, lambda more: _supervise(command, {**prepared, **more})
+        )
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:

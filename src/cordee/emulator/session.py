@@ -46,13 +46,27 @@ def start() -> ModuleType:
         _preload(libraries)
     import torch_npu  # noqa: F401
 
-    from cordee.emulator.ops import registry
-
     _kernel = _load(libraries / "_kernel.so")
-    registry.register(_kernel)
+    _take_over(_kernel)
     if os.environ.get("CORDEE_FROM_CUDA"):
         from torch_npu.contrib import transfer_to_npu  # noqa: F401
     return _kernel
+
+
+def _take_over(kernel: ModuleType) -> None:
+    from cordee.emulator import compilation
+    from cordee.emulator.ops import registry, ways
+    from cordee.emulator.trace.options import Options
+
+    options = Options.from_environment(os.environ)
+    # What is registered before ours is the adapter's.
+    native = frozenset(ways.registered("PrivateUse1")) if options else frozenset()
+    registry.register(kernel)
+    compilation.install()
+    if options:
+        from cordee.emulator.trace import session as tracing
+
+        tracing.begin(kernel, options, native)
 
 
 def _preload(libraries: Path) -> None:

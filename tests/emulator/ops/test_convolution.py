@@ -39,6 +39,15 @@ def test_a_convolution_and_its_gradients(name: str) -> None:
     torch.testing.assert_close(only[1], wanted[1])
 
 
+def test_of_four_paddings_the_first_two_count() -> None:
+    x, weight = torch.randn(1, 2, 6, 5), torch.randn(3, 2, 3, 3)
+    steps = (two(1), [1, 0, 7, 7], two(1), 1)
+    expected = F.conv2d(x, weight, None, 1, (1, 0))
+    torch.testing.assert_close(run("npu_conv2d", x, weight, None, *steps)[0], expected)
+    given = (x, torch.ones_like(expected), weight, *steps, [True, False, False])
+    assert run("npu_conv2d_backward", *given)[0].shape == x.shape
+
+
 def test_half_precision_is_rounded_once() -> None:
     x, weight = torch.randn(1, 32, 6, 6).half(), torch.randn(8, 32, 3, 3).half()
     (found,) = run("npu_conv2d", x, weight, None, two(1), two(0), two(1), 1)

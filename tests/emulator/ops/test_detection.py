@@ -163,6 +163,12 @@ def test_suppression_of_turned_boxes_keeps_the_best_of_each_heap() -> None:
     assert count.tolist() == [3]
 
 
+def test_a_turned_box_of_negative_area_overlaps_none() -> None:
+    boxes = torch.tensor([[0, 0, 4, 2, 30.0], [0, 0, -4, 2, 30.0], [0, 0, -4, -2, 30.0]])
+    kept, _ = run("npu_nms_rotated", boxes, torch.tensor([0.9, 0.8, 0.7]), 0.2)
+    assert kept.tolist() == [0, 1]
+
+
 def test_suppression_keeps_what_overlaps_no_better_box() -> None:
     boxes, scores = corners(30), torch.rand(30)
     selected, count = run("npu_nms_v4", boxes, scores, 20, torch.tensor(0.3), torch.tensor(0.2))
@@ -276,6 +282,16 @@ def test_each_bin_of_a_sensitive_region_has_a_map_of_its_own() -> None:
     assert pooled.tolist() == [[[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [6.0, 7.0]]]]
     outside = torch.tensor([[[5.0], [20.0], [20.0], [30.0], [30.0]]])
     assert not run("npu_ps_roi_pooling", maps, outside, 1.0, 2, 2)[0].any()
+
+
+def test_regions_outside_of_every_image_are_zero_and_so_is_their_gradient() -> None:
+    maps = torch.randn(2, 4, 3, 3, requires_grad=True)
+    outside = torch.tensor([[[6.0], [7.0], [8.0], [9.0], [10.0]]] * 2)
+    (pooled,) = run("npu_ps_roi_pooling", maps, outside, 0.5, 2, 1)
+    pooled.sum().backward()
+    assert not pooled.any()
+    assert maps.grad is not None
+    assert not maps.grad.any()
 
 
 def test_sensitive_pooling_backward_is_the_derivative() -> None:

@@ -19,6 +19,11 @@ from cordee.emulator import build
 Child = subprocess.Popen[str]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def chip() -> None:
+    """These tests speak to a runtime of their own; torch_npu must not have started it."""
+
+
 @pytest.fixture(scope="session")
 def libraries() -> str:
     return str(build.libraries(kernel=False))

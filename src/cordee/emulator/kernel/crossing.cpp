@@ -112,6 +112,8 @@ at::Tensor Crossing::host_view(const at::Tensor& tensor) {
   if (impl->is_wrapped_number()) {
     host->set_wrapped_number(true);
   }
+  host->_set_conj(impl->is_conj());
+  host->_set_neg(impl->is_neg());
   arguments_.push_back({tensor, view});
   return view;
 }

@@ -49,6 +49,8 @@ at::Tensor make_device_tensor(const c10::Storage& storage, const at::Tensor& lik
           /*allow_tensor_metadata_change=*/true);
   impl->set_storage_and_dtype(storage, like.dtype());
   impl->set_sizes_and_strides(like.sizes(), like.strides(), like.storage_offset());
+  impl->_set_conj(like.is_conj());
+  impl->_set_neg(like.is_neg());
   return at::Tensor(std::move(impl));
 }
 

@@ -109,7 +109,9 @@ class HostKernel : public c10::OperatorKernel {
       return;
     }
     for (uint32_t i : signature_.tensors) {
-      if (!arguments[i].isTensor() || !arguments[i].toTensor().defined()) {
+      // A number in a tensor's place is a tensor of the host, and double; the chip never sees it.
+      if (!arguments[i].isTensor() || !arguments[i].toTensor().defined() ||
+          !arguments[i].toTensor().is_privateuseone()) {
         continue;
       }
       const c10::ScalarType dtype = arguments[i].toTensor().scalar_type();

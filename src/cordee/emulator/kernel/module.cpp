@@ -57,14 +57,18 @@ std::string name_space(const std::string& name) {
 void take_over(
     const std::string& name,
     const std::string& way,
-    uint64_t refused_dtypes,
+    const std::vector<c10::ScalarType>& refused_dtypes,
     const std::string& why,
     bool in_float) {
   Silent silent;
   c10::WarningUtils::WarningHandlerGuard guard(&silent);
   const c10::OperatorHandle op = operator_named(name);
+  uint64_t refused = 0;
+  for (const c10::ScalarType dtype : refused_dtypes) {
+    refused |= uint64_t{1} << static_cast<int>(dtype);
+  }
   library(name_space(name), c10::DispatchKey::PrivateUse1)
-      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused_dtypes, why, in_float}));
+      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused, why, in_float}));
 }
 
 void take_over_autograd(const std::string& name, const std::string& way) {

@@ -36,7 +36,8 @@ def differentiable(
             )
             ctx.set_materialize_grads(False)
             ctx.device = next(a.device for a in arguments if isinstance(a, Tensor))
-            ctx.saved = _Saved(ctx, arguments, every)
+            # Autograd differentiates a rerun: it needs no outputs, which may be changed in place.
+            ctx.saved = _Saved(ctx, arguments, every if reference.gradient else ())
             return outputs
 
         @staticmethod
@@ -64,7 +65,7 @@ class _Saved:
 
     def __init__(self, ctx: Any, arguments: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
         self.arguments = [None if isinstance(a, Tensor) else a for a in arguments]
-        self.outputs: list[Any] = [None] * len(outputs)
+        self.outputs = [None if isinstance(a, Tensor) else a for a in outputs]
         self.places = [
             (values, i)
             for values, given in ((self.arguments, arguments), (self.outputs, outputs))

@@ -2,6 +2,7 @@
 
 from cordee.emulator.ops import (
     activation,
+    aten,
     attention,
     cache,
     convolution,
@@ -23,6 +24,7 @@ from cordee.emulator.ops import (
 
 __all__ = [
     "activation",
+    "aten",
     "attention",
     "cache",
     "convolution",

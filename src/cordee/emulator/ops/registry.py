@@ -7,6 +7,7 @@ import torch
 from cordee.emulator.ops import chapters  # noqa: F401 - declares the references
 from cordee.emulator.ops.autograd import differentiable
 from cordee.emulator.ops.reference import REFERENCES
+from cordee.emulator.ops.refusals import refusal
 from cordee.emulator.ops.ways import computed_in_float, device_ways, operator, registered
 
 # Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
@@ -24,10 +25,12 @@ def register(kernel: ModuleType) -> None:
     ways = dict(device_ways())
     in_float = computed_in_float(ways)
     for name, way in ways.items():
-        kernel.take_over(name, way, 0, "", name in in_float)
+        refused = refusal(name)
+        kernel.take_over(name, way, refused.dtypes, refused.why, name in in_float)
         if name in own_gradients and name.startswith("npu::"):
             _take_over_gradient(name, way, kernel)
-    for name in own_gradients:
+    kept = registered("PrivateUse1") - ways.keys()
+    for name in own_gradients - kept:
         if name.startswith("aten::"):
             way = "attention" if name == "aten::scaled_dot_product_attention" else "forward"
             kernel.take_over_autograd(name, way)

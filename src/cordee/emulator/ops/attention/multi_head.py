@@ -1,5 +1,8 @@
 """npu_multi_head_attention: the whole layer, from projections to projection.
 
+The operator is a row of kernels: what one hands to the next is a tensor of the inputs' type, so
+each step rounds to it.
+
 Vaswani et al., "Attention Is All You Need" (arXiv:1706.03762), section 3.2.2.
 """
 
@@ -67,20 +70,20 @@ def multi_head_attention(
     """Output, packed dropout mask, query, key, value, softmax, the same with dropout, context."""
     layer = Layer(attn_head_num, attn_dim_per_head, src_len, tgt_len)
     layer.check()
-    rows = _linear(query, query_weight, query_bias) * attn_dim_per_head**-0.5
-    queries = layer.split(rows, tgt_len)
+    dtype = query.dtype
+    rows = _linear(query, query_weight, query_bias).float() * attn_dim_per_head**-0.5
+    queries = layer.split(rows.to(dtype), tgt_len)
     keys = layer.split(_linear(key, key_weight, key_bias), src_len)
     values = layer.split(_linear(value, value_weight, value_bias), src_len)
-    softmax = (queries @ keys.mT + attn_mask.float()).softmax(-1)
+    scores = _product(queries, keys.mT, dtype) + attn_mask
+    softmax = scores.float().softmax(-1).to(torch.float32 if softmax_use_float else dtype)
     bits = _bits(query, softmax, dropout_prob) if dropout_mask is None else dropout_mask.clone()
     kept = dropout.unpacked(bits, softmax.numel()).view(softmax.shape)
-    weights = softmax * kept / (1 - dropout_prob)
-    context = (weights @ values).transpose(1, 2).flatten(2).flatten(0, 1)
+    weights = (softmax.to(dtype).float() * kept / (1 - dropout_prob)).to(dtype)
+    context = _rows(_product(weights, values, dtype))
     out = _linear(context, out_proj_weight, out_proj_bias)
-    saved = [t.to(query.dtype).contiguous() for t in (queries, keys, values)]
-    stored = softmax if softmax_use_float else softmax.to(query.dtype)
-    ends = [t.to(query.dtype) for t in (weights, context)]
-    return (out.to(query.dtype), bits, *saved, stored, *ends)
+    saved = [t.contiguous() for t in (queries, keys, values)]
+    return (out, bits, *saved, softmax, weights, context)
 
 
 @chapter.reference("npu::npu_multi_head_attention_backward")
@@ -114,25 +117,27 @@ def multi_head_attention_backward(
     """Gradients of the four weights, of query, key and value, and of the four biases [1, width]."""
     layer = Layer(attn_head_num, attn_dim_per_head, src_len, tgt_len)
     layer.check()
-    grad_y = y_grad.float()
-    grad_context = layer.split(grad_y @ out_proj_weight.float(), tgt_len)
+    dtype = query.dtype
+    grad_context = layer.split(_product(y_grad, out_proj_weight, dtype), tgt_len)
     softmax = attn_scores.float()
     kept = dropout.unpacked(dropout_mask, softmax.numel()).view(softmax.shape) / (1 - dropout_prob)
-    product = grad_context @ value_res.float().mT * kept * softmax
-    grad_scores = product - softmax * product.sum(-1, keepdim=True)
+    grad_weights = (_product(grad_context, value_res.mT, dtype).float() * kept).to(dtype)
+    product = grad_weights.float() * softmax
+    grad_scores = (product - softmax * product.sum(-1, keepdim=True)).to(dtype)
+    grad_rows = _rows(_product(grad_scores, key_res, dtype)).float() * attn_dim_per_head**-0.5
     grads = [
-        _rows(grad_scores @ key_res.float() * attn_dim_per_head**-0.5),
-        _rows(grad_scores.mT @ query_res.float()),
-        _rows(attn_res.float().mT @ grad_context),
+        grad_rows.to(dtype),
+        _rows(_product(grad_scores.mT, query_res, dtype)),
+        _rows(_product(attn_res.mT, grad_context, dtype)),
     ]
     sides = zip(grads, (query, key, value), (query_weight, key_weight, value_weight), strict=True)
     of_weights, of_inputs = [], []
     for grad, tensor, weight in sides:
-        of_weights.append(grad.T @ tensor.float())
-        of_inputs.append(grad @ weight.float())
-    of_weights.append(grad_y.T @ context.float())
-    of_biases = [grad.sum(0, keepdim=True) for grad in (*grads, grad_y)]
-    return tuple(g.to(query.dtype) for g in (*of_weights, *of_inputs, *of_biases))
+        of_weights.append(_product(grad.T, tensor, dtype))
+        of_inputs.append(_product(grad, weight, dtype))
+    of_weights.append(_product(y_grad.T, context, dtype))
+    of_biases = [grad.float().sum(0, keepdim=True).to(dtype) for grad in (*grads, y_grad)]
+    return (*of_weights, *of_inputs, *of_biases)
 
 
 @chapter.gradient("npu::npu_multi_head_attention")
@@ -156,9 +161,13 @@ def multi_head_attention_gradient(
     return (*found[4:7], *found[:3], None, found[3], *of_biases, *(None,) * 7)
 
 
+def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
+    return (a.float() @ b.float()).to(dtype)
+
+
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     out = x.float() @ weight.float().T
-    return out if bias is None else out + bias.float()
+    return (out if bias is None else out + bias.float()).to(x.dtype)
 
 
 def _rows(heads: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def deformable_conv2d(
     """The result, and the taps it was made of [batch, channels, height * kernel, width * kernel]."""
     refuse("npu_deformable_conv2d", modulated=not modulated)
     steps = (kernel_size, stride, padding, _four(dilation), deformable_groups)
-    taps = _taps(input.float(), offset.float(), steps)
+    taps = _taps(input.double(), offset.float(), steps).float()
     own = None if bias is None else bias.float()
     out = torch.nn.functional.conv2d(taps, weight.float(), own, kernel_size, groups=groups)
     return out.to(input.dtype), taps.to(input.dtype)
@@ -62,8 +62,11 @@ def deformable_conv2d_backward(
         (offset_out.float(), weight.float()),
         (grad,),
     )
+    assert of_taps is not None
     of_input, of_offset = vjp(
-        lambda x, moves: _taps(x, moves, steps), (input.float(), offset.float()), (of_taps,)
+        lambda x, moves: _taps(x, moves, steps),
+        (input.double(), offset.float()),
+        (of_taps.double(),),
     )
     assert of_weight is not None
     assert of_input is not None
@@ -84,7 +87,10 @@ def _four(dilation: list[int] | int) -> list[int]:
 
 
 def _taps(x: Tensor, offset: Tensor, steps: Steps) -> Tensor:
-    """What each tap of the kernel sees, the kernel laid out at every place of the result."""
+    """What each tap of the kernel sees, the kernel laid out at every place of the result.
+
+    Only the places are float32: the slope of an image is a difference of nearly equal numbers.
+    """
     (high, wide), stride, padding, dilation, groups = steps
     batch, channels, height, width = x.shape
     rows, columns = offset.shape[2:]
@@ -92,10 +98,10 @@ def _taps(x: Tensor, offset: Tensor, steps: Steps) -> Tensor:
     start_y = torch.arange(rows) * stride[2] - padding[0]
     start_x = torch.arange(columns) * stride[3] - padding[2]
     step_y, step_x = torch.arange(high) * dilation[2], torch.arange(wide) * dilation[3]
-    y = moves[:, 1] + start_y.reshape(-1, 1) + step_y.reshape(-1, 1, 1, 1)
-    at = moves[:, 0] + start_x + step_x.reshape(-1, 1, 1)
+    y = (moves[:, 1] + (start_y.reshape(-1, 1) + step_y.reshape(-1, 1, 1, 1))).double()
+    at = (moves[:, 0] + (start_x + step_x.reshape(-1, 1, 1))).double()
     flat = x.reshape(batch, groups, channels // groups, height * width)
-    value = torch.zeros(batch, groups, channels // groups, *y.shape[2:])
+    value = flat.new_zeros(batch, groups, channels // groups, *y.shape[2:])
     low_y, low_x = y.detach().floor(), at.detach().floor()
     for corner_y in (low_y, low_y + 1):
         for corner_x in (low_x, low_x + 1):

@@ -23,8 +23,11 @@ def convolution(
     dilation: list[int],
     groups: int,
 ) -> Tensor:
-    """`input` [batch, channels, ...] convolved by `weight` [out, channels / groups, ...]."""
-    shape = (stride, padding, dilation, False, [0] * len(stride), groups)
+    """`input` [batch, channels, ...] convolved by `weight` [out, channels / groups, ...].
+
+    What `padding` holds after one number for each axis is not read.
+    """
+    shape = (stride, padding[: len(stride)], dilation, False, [0] * len(stride), groups)
     return _rounded(input, weight, bias, shape)
 
 

@@ -23,7 +23,7 @@ def convolution_backward(
     output_mask: list[bool],
 ) -> Gradients:
     """Gradients of a convolution."""
-    shape = (stride, padding, dilation, False, [0] * len(stride), groups)
+    shape = (stride, padding[: len(stride)], dilation, False, [0] * len(stride), groups)
     return _gradients(input, grad_output, weight, shape, output_mask)
 
 
@@ -39,7 +39,7 @@ def conv3d_backward(
     output_mask: list[bool],
 ) -> Gradients:
     """Gradients of a convolution of three axes."""
-    shape = (stride, padding, dilation, False, [0] * len(stride), groups)
+    shape = (stride, padding[: len(stride)], dilation, False, [0] * len(stride), groups)
     return _gradients(input, grad, weight, shape, output_mask)
 
 

@@ -87,10 +87,12 @@ def ps_roi_pooling(
         bins = []
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
-                empty = row.start >= row.stop or column.start >= column.stop
-                zero = torch.zeros(output_dim)
-                own = zero if empty else input[int(image), maps[:, i, j], row, column].float()
-                bins.append(own if empty else own.mean((1, 2)))
+                if row.start >= row.stop or column.start >= column.stop:
+                    # Nothing of the image, yet part of the function that is differentiated.
+                    bins.append(input[0, maps[:, i, j], :0, :0].float().sum((1, 2)))
+                else:
+                    own = input[int(image), maps[:, i, j], row, column].float()
+                    bins.append(own.mean((1, 2)))
         pooled.append(torch.stack(bins, -1).reshape(output_dim, group_size, group_size))
     return torch.stack(pooled).to(input.dtype)
 
@@ -108,11 +110,8 @@ def ps_roi_pooling_backward(
 ) -> Tensor:
     """Gradient of the feature maps [batch, group_size^2 * output_dim, *input_size]."""
     shape = (rois.shape[0], group_size**2 * output_dim, input_size[0], input_size[1])
-    # What no region reaches must still be part of the function that is differentiated.
     (grad,) = vjp(
-        lambda maps: (
-            ps_roi_pooling(maps, rois, spatial_scale, group_size, output_dim) + 0 * maps.sum()
-        ),
+        lambda maps: ps_roi_pooling(maps, rois, spatial_scale, group_size, output_dim),
         (torch.zeros(shape),),
         (output_grad.float(),),
     )

@@ -91,9 +91,12 @@ def _areas(first: list[Box], second: list[Box]) -> list[list[float]]:
 
 
 def _iou(a: Box, b: Box) -> float:
+    """The share two boxes have in common; one without an area, or turned inside out, has none."""
+    area_a, area_b = a[2] * a[3], b[2] * b[3]
+    if area_a <= 0 or area_b <= 0:
+        return 0.0
     shared = _shared_area(_corners(a), _corners(b))
-    union = a[2] * a[3] + b[2] * b[3] - shared
-    return shared / union if union > 0 else 0.0
+    return shared / (area_a + area_b - shared)
 
 
 def _corners(box: Box) -> list[Point]:

@@ -1,0 +1,73 @@
+"""What a run leaves behind: the trace of its processes in one file, and a report."""
+
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+from cordee.emulator import report, trace
+
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to leave behind."""
+
+    trace: Path | None = None
+    """Where to write every operator of every process."""
+    report: Path | None = None
+    """Where to write the page about the run."""
+    compare: str | None = None
+    """"cpu": compare every operator with float32 on the host."""
+
+    def __post_init__(self) -> None:
+        for path in (self.trace, self.report):
+            if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+                raise UsageError(f"{path}: not a file in a folder that exists")
+        if self.compare not in (None, *trace.COMPARISONS):
+            raise UsageError(f"--compare {self.compare}: only {', '.join(trace.COMPARISONS)}")
+        if self.compare and not self:
+            raise UsageError("--compare needs --report or --trace to put its findings in")
+
+    def __bool__(self) -> bool:
+        return bool(self.trace or self.report)
+
+
+def record(
+    wanted: Wanted, command: Sequence[str], carry_out: Callable[[Mapping[str, str]], int]
+) -> int:
+    """Run `carry_out` with the environment its processes need, and write what is wanted.
+
+    Gives the exit code that `carry_out` gives. What is wanted is also written of a program that
+    fails or is interrupted. Raises `UsageError` where it cannot be written.
+    """
+    if not wanted:
+        return carry_out({})
+    began, began_s = datetime.now(UTC), time.monotonic()
+    # Beside the target: a trace can be larger than a temporary file system.
+    beside = (wanted.trace or wanted.report or Path()).absolute().parent
+    folder = Path(tempfile.mkdtemp(prefix=".cordee-trace-", dir=beside))
+    try:
+        options = trace.Options(folder=folder, compare=wanted.compare is not None)
+        exit_code = carry_out(options.environment())
+        parts = sorted(folder.glob("*.jsonl"))
+        if wanted.trace:
+            trace.join(parts, wanted.trace)
+        if wanted.report:
+            outcome = report.Outcome(
+                command=command,
+                exit_code=exit_code,
+                began=began,
+                duration_s=time.monotonic() - began_s,
+                interrupted=exit_code in INTERRUPTED,
+            )
+            report.write(parts, outcome, wanted.report)
+    finally:
+        shutil.rmtree(folder)
+    return exit_code
