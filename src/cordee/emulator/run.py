@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cordee.core.errors import UsageError
@@ -32,7 +32,7 @@ class Request:
     """Whether the program is written for CUDA and is to be carried over as it runs."""
     virtual: bool = False
     """Whether to stay virtual on a machine that has real chips."""
-    wanted: Wanted = Wanted()
+    wanted: Wanted = field(default_factory=Wanted)
     """What the run is to leave behind."""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,81 @@
+"""Writes the report as one HTML file that needs no network."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from cordee.core.errors import UsageError
+from cordee.emulator.report import numbers
+from cordee.emulator.report.plot import memory_plot
+from cordee.emulator.report.summary import Outcome, summarise
+from cordee.emulator.trace.reading import read
+from cordee.emulator.trace.records import Support
+
+MEMORY_PLOTS = 8  # ranks mostly look alike; the others are in the table
+
+
+def write(traces: Sequence[Path], outcome: Outcome, target: Path) -> None:
+    """Write the report of a run to `target`, given the trace files of its processes.
+
+    No trace at all is a report too: of a program that never reached PyTorch. Raises `UsageError`
+    where a trace cannot be read or `target` cannot be written.
+    """
+    processes = [process for trace in traces for process in read(trace)]
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            outcome=outcome,
+            summary=summarise(processes),
+            Support=Support,
+            plots=MEMORY_PLOTS,
+            program=_program(outcome.command),
+            command=shlex.join(outcome.command),
+        )
+    )
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        beside.write_text(page, "utf-8")
+        beside.replace(target)
+    except OSError as error:
+        raise UsageError(f"{target}: {error.strerror}") from error
+
+
+def _program(command: Sequence[str]) -> str:
+    """What the reader calls the program: its script."""
+    scripts = [Path(word).name for word in command if word.endswith(".py")]
+    return scripts[0] if scripts else Path(command[0]).name
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bytes": numbers.bytes_text,
+        "count": numbers.count_text,
+        "share": numbers.share_text,
+        "duration": numbers.duration_text,
+        "small": numbers.small_text,
+    }
+    environment.globals |= {
+        "memory_plot": lambda series: Markup(memory_plot(series)),
+        "plural": _plural,
+    }
+    return environment
+
+
+def _plural(number: int, one: str) -> str:
+    return (
+        f"{numbers.count_text(number)} {one}"
+        if number == 1
+        else f"{numbers.count_text(number)} {one}s"
+    )

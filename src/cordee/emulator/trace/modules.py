@@ -1,0 +1,57 @@
+"""Which nn.Module runs, by the names that its outermost module gives it."""
+
+import threading
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+
+class Modules(threading.local):
+    """The modules whose forward runs in the asking thread."""
+
+    def __init__(self, names: "Names") -> None:
+        self._names = names
+        self._running: list[tuple[nn.Module, str]] = []
+
+    @property
+    def name(self) -> str:
+        """Of the innermost one: "GPT.h.0.attn"; empty outside of any."""
+        return self._running[-1][1] if self._running else ""
+
+    def watch(self) -> None:
+        """Follow every module of the process from now on."""
+        register_module_forward_pre_hook(self._enter)
+        register_module_forward_hook(self._leave, always_call=True)
+
+    def _enter(self, module: nn.Module, inputs: Any) -> None:
+        if torch.compiler.is_compiling():
+            return  # what is compiled runs without its modules
+        self._running.append((module, self._names.name(module, self.name)))
+
+    def _leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        while self._running and self._running.pop()[0] is not module:
+            pass  # those inside it left by an exception
+
+
+class Names:
+    """Every module's class and path, counted from the outermost module it was called in."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[nn.Module], str]] = {}
+
+    def name(self, module: nn.Module, outer: str) -> str:
+        """The name of `module`, called inside the module named `outer`."""
+        known = self._known.get(id(module))
+        if known is not None and known[0]() is module:
+            return known[1]
+        kind = type(module).__name__
+        name = f"{outer}/{kind}" if outer else kind  # outer does not hold it as a child
+        for path, child in module.named_modules():
+            child_name = f"{name}.{path}" if path else name
+            self._known[id(child)] = (weakref.ref(child), child_name)
+        return name
