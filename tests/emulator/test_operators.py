@@ -23,6 +23,7 @@ from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 from torch.utils._pytree import tree_leaves, tree_map
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("chip"),
     # Samples reach into every corner; what PyTorch has to say of corners is not under test.
     pytest.mark.filterwarnings("ignore"),
