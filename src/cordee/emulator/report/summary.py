@@ -80,14 +80,14 @@ class MemorySeries:
 class Summary:
     """Everything on the page."""
 
-    processes: tuple[Process, ...]
+    processes: tuple[Process, ...]  # those that used a chip, or all where none did
     calls: int
     operators: tuple[OperatorRow, ...]
     by_support: tuple[tuple[Support, int, float], ...]  # calls and share, in the order of Support
     by_phase: tuple[tuple[str, int, int], ...]  # calls and moved bytes
     collectives: tuple[CollectiveRow, ...]
     memory: tuple[MemorySeries, ...]
-    failures: tuple[tuple[str, Failure], ...]
+    failures: tuple[tuple[str, Failure], ...]  # with the names of the processes
     numerics: Numerics | None
     chip: str
     chips: int
@@ -95,6 +95,10 @@ class Summary:
     def rows(self, *supports: Support) -> tuple[OperatorRow, ...]:
         """The operators of which a chip makes this."""
         return tuple(row for row in self.operators if row.support in supports)
+
+    def failed(self) -> tuple[OperatorRow, ...]:
+        """The operators that raised at least once."""
+        return tuple(row for row in self.operators if row.failed)
 
 
 def summarise(processes: Sequence[Process]) -> Summary:
@@ -104,18 +108,29 @@ def summarise(processes: Sequence[Process]) -> Summary:
     counts = Counter(call.signature.support for call in calls)
     chips = {(p.header.process, chip.device): chip for p in processes for chip in p.chips}
     return Summary(
-        processes=tuple(processes),
+        processes=tuple(p for p in processes if p.calls) or tuple(processes),
         calls=len(calls),
         operators=tuple(rows),
         by_support=tuple((s, counts[s], counts[s] / len(calls)) for s in Support if counts[s]),
         by_phase=tuple(_phases(calls)),
         collectives=tuple(_collectives(calls)),
         memory=tuple(series for process in processes for series in _memory(process)),
-        failures=tuple((label(p), p.failure) for p in processes if p.failure),
+        failures=tuple(_failures(processes)),
         numerics=numerics(processes),
         chip=next((chip.name for chip in chips.values()), ""),
         chips=len(chips),
     )
+
+
+def _failures(processes: Sequence[Process]) -> Iterator[tuple[str, Failure]]:
+    failed = [(p, p.failure) for p in processes if p.failure]
+    # A launcher fails because its ranks do: what they say is what is of interest.
+    of_ranks = [(p, failure) for p, failure in failed if p.header.rank is not None]
+    alike: dict[tuple[str, str], list[tuple[Process, Failure]]] = defaultdict(list)
+    for process, failure in of_ranks or failed:
+        alike[failure.kind, failure.site].append((process, failure))
+    for group in alike.values():
+        yield ", ".join(label(process) for process, _ in group), group[0][1]
 
 
 def label(process: Process) -> str:
@@ -174,7 +189,7 @@ def _row(
         sites=tuple(sites[:SITES_SHOWN]),
         more_sites=max(0, len(sites) - SITES_SHOWN),
         failed=len(failures),
-        why=next(iter(failures), ""),
+        why=next(filter(None, failures), ""),
         copied_bytes=copies[0],
         copies=copies[1],
     )

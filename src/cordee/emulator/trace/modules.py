@@ -1,11 +1,13 @@
 """Which nn.Module runs, by the names that its outermost module gives it."""
 
 import threading
+import warnings
 import weakref
 from typing import Any
 
 import torch
 from torch import nn
+from torch.fx import GraphModule
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 
@@ -25,14 +27,16 @@ class Modules(threading.local):
         """Follow every module of the process from now on."""
         register_module_forward_pre_hook(self._enter)
         register_module_forward_hook(self._leave, always_call=True)
+        # PyTorch warns of hooks that do not know what it compiles; these do.
+        warnings.filterwarnings("ignore", "Using `torch.compile.* global hooks on modules")
 
     def _enter(self, module: nn.Module, inputs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or isinstance(module, GraphModule):
             return  # what is compiled runs without its modules
         self._running.append((module, self._names.name(module, self.name)))
 
     def _leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or isinstance(module, GraphModule):
             return
         while self._running and self._running.pop()[0] is not module:
             pass  # those inside it left by an exception
@@ -46,6 +50,7 @@ class Names:
 
     def name(self, module: nn.Module, outer: str) -> str:
         """The name of `module`, called inside the module named `outer`."""
+        module = getattr(module, "_orig_mod", module)  # what torch.compile was given
         known = self._known.get(id(module))
         if known is not None and known[0]() is module:
             return known[1]

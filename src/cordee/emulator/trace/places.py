@@ -2,8 +2,9 @@
 
 import os
 import sys
+import sysconfig
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -19,9 +20,10 @@ from cordee.emulator.trace.records import Phase
 # How many nodes of autograd's graph are remembered, to give the backward its forward's place.
 NODES = 2**20
 
-# Code that stands between the user's line and the operator. Generated code has no file.
-INNER_PACKAGES = ("torch", "torch_npu", "cordee")
-GENERATED = ("<frozen", "<eval_with_key>", "<__array_function__")
+# Code that stands between the user's line and the operator: a decorator's, for example. Python's
+# own library is another; generated code has no file.
+INNER_MODULES = ("torch", "torch_npu", "cordee", "typing_extensions")
+GENERATED = ("<frozen", "<eval_with_key>")
 
 
 class Places:
@@ -35,11 +37,9 @@ class Places:
         self._modules = Modules(Names())
         self._thread = _Thread()
         self._is_user: dict[str, bool] = {}
-        self._inner = tuple(
-            f"{os.path.dirname(module.__file__ or '')}/"
-            for name in INNER_PACKAGES
-            if (module := sys.modules.get(name))
-        )
+        self._library = f"{sysconfig.get_path('stdlib')}/"
+        self._packages = f"{sysconfig.get_path('stdlib')}/site-packages/"
+        self._inner = tuple(_inner())
 
     def watch(self) -> None:
         """Follow modules and optimizers of the process from now on."""
@@ -102,12 +102,16 @@ class Places:
             file = frame.f_code.co_filename
             is_user = self._is_user.get(file)
             if is_user is None:
-                is_user = not file.startswith((*self._inner, *GENERATED))
-                self._is_user[file] = is_user
+                is_user = self._is_user[file] = self._is_the_users(file)
             if is_user:
                 return file, frame.f_lineno
             frame = frame.f_back
         return "", 0
+
+    def _is_the_users(self, file: str) -> bool:
+        if file.startswith((*self._inner, *GENERATED)):
+            return False
+        return not file.startswith(self._library) or file.startswith(self._packages)
 
     def site_of(self, trace: object) -> str:
         """file:line of the last frame of a traceback that is the user's."""
@@ -133,6 +137,14 @@ class _Thread(threading.local):
 
     def end_step(self, *_: object) -> None:
         self.in_step = False
+
+
+def _inner() -> Iterator[str]:
+    """The files and folders of `INNER_MODULES`."""
+    for name in INNER_MODULES:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file:
+            yield file if not file.endswith("/__init__.py") else f"{os.path.dirname(file)}/"
 
 
 def _shown(file: str) -> str:

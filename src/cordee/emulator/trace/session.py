@@ -66,6 +66,7 @@ def _note_failure(writer: Writer, watcher: Watcher) -> None:
     shown = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        watcher.sample()
         writer.add_entry(_failure(kind, error, trace, watcher.places))
         writer.flush()
         shown(kind, error, trace)

@@ -93,7 +93,9 @@ class Signatures:
 def _key(value: Any) -> Key | None:
     if isinstance(value, Tensor):
         return value.dtype, value.shape, value.get_device() < 0
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
+        if value and isinstance(value[0], Tensor):  # hundreds of parameters in one call
+            return ("list", *[(t.dtype, t.shape, t.get_device() < 0) for t in value])
         return ("list", *map(_key, value))
     return None
 

@@ -1,0 +1,123 @@
+"""References of PyTorch's accelerator-only operators, against what PyTorch composes on the CPU."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cordee.core.errors import NotEmulated
+from cordee.emulator.ops.aten import cells, grouped, products, synchronised
+
+close = torch.testing.assert_close
+
+
+def test_a_product_of_halves_is_rounded_once_to_the_wider_dtype() -> None:
+    a, b = torch.randn(3, 64).half(), torch.randn(64, 5).half()
+    result = products.product(a, b, torch.float32)
+    assert result.dtype == torch.float32
+    close(result, a.float() @ b.float())
+
+
+def test_a_beta_of_zero_ignores_what_it_scales() -> None:
+    a, b = torch.randn(3, 4).half(), torch.randn(4, 5).half()
+    nothing = torch.full((3, 5), torch.nan).half()
+    result = products.sum_and_product(nothing, a, b, torch.float32, beta=0, alpha=2)
+    close(result, 2 * (a.float() @ b.float()))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2))]
+)
+def test_gradients_of_a_product_have_the_shapes_of_its_factors(
+    left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
+    a, b = torch.randn(left), torch.randn(right)
+    grads = products.matmul_backward(torch.ones_like(a @ b), a, b, [True, True])
+    assert [g.shape for g in grads if g is not None] == [a.shape, b.shape]
+
+
+def test_the_mask_says_which_gradients_are_wanted() -> None:
+    a, b = torch.randn(2, 3), torch.randn(3, 4)
+    left, right = products.matmul_backward(torch.ones(2, 4), a, b, [False, True])
+    assert left is None
+    assert right is not None
+
+
+def lstm_gates(cell: nn.LSTMCell, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    return x @ cell.weight_ih.t(), h @ cell.weight_hh.t()
+
+
+def test_an_lstm_cell_and_its_gradient_are_those_of_pytorch() -> None:
+    cell, x, h = nn.LSTMCell(3, 4), torch.randn(2, 3), torch.randn(2, 4)
+    c = torch.randn(2, 4, requires_grad=True)
+    expected = cell(x, (h, c))
+    gates = lstm_gates(cell, x, h)
+    hy, cy, workspace = cells.lstm_cell(*gates, c.detach(), cell.bias_ih, cell.bias_hh)
+    close((hy, cy), expected)
+
+    grads = (torch.randn(2, 4), torch.randn(2, 4))
+    wanted = torch.autograd.grad(expected, (c, cell.bias_ih), grads)
+    _, grad_cx, grad_bias = cells.lstm_cell_backward(*grads, c.detach(), cy, workspace, True)
+    close((grad_cx, grad_bias), wanted)
+
+
+def test_batch_norm_in_steps_over_two_processes_is_batch_norm_over_all() -> None:
+    layer = nn.BatchNorm2d(3)
+    x = torch.randn(6, 3, 2, 2, requires_grad=True)
+    expected = layer(x)
+    halves = [x.detach()[:2], x.detach()[2:]]
+    counts = torch.tensor([float(h.numel() // 3) for h in halves])
+    stats = [synchronised.batch_norm_stats(h, layer.eps) for h in halves]
+    mean_all, invstd_all = (torch.stack(s) for s in zip(*stats, strict=True))
+    running_mean, running_var = torch.zeros(3), torch.ones(3)
+    mean, invstd = synchronised.batch_norm_gather_stats_with_counts(
+        halves[0], mean_all, invstd_all, running_mean, running_var, 0.1, layer.eps, counts
+    )
+    results = [
+        synchronised.batch_norm_elemt(h, layer.weight, layer.bias, mean, invstd, layer.eps)
+        for h in halves
+    ]
+    close(torch.cat(results), expected)
+    close((running_mean, running_var), (layer.running_mean, layer.running_var))
+
+    grad = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, (x, layer.weight, layer.bias), grad)
+    sums = [
+        synchronised.batch_norm_backward_reduce(g, h, mean, invstd, layer.weight, True, True, True)
+        for g, h in zip((grad[:2], grad[2:]), halves, strict=True)
+    ]
+    dy, dy_xmu, weight, bias = (sum(part) for part in zip(*sums, strict=True))
+    inputs = [
+        synchronised.batch_norm_backward_elemt(g, h, mean, invstd, layer.weight, dy, dy_xmu, counts)
+        for g, h in zip((grad[:2], grad[2:]), halves, strict=True)
+    ]
+    close((torch.cat(inputs), weight, bias), wanted)
+
+
+def test_sums_that_nobody_asks_for_are_not_given() -> None:
+    x, channels = torch.randn(4, 3), torch.ones(3)
+    sums = synchronised.batch_norm_backward_reduce(
+        x, x, channels, channels, None, False, True, False
+    )
+    assert [s is None for s in sums] == [True, True, False, True]
+
+
+def test_each_group_of_rows_meets_its_own_matrix() -> None:
+    rows = torch.randn(4, 16).to(torch.float8_e4m3fn)
+    weights = torch.randn(2, 16, 32).to(torch.float8_e4m3fn)
+    row_scale, column_scale = torch.rand(4), torch.rand(2, 32)
+    ends = torch.tensor([1, 4], dtype=torch.int32)
+    result = grouped.scaled_grouped_mm(rows, weights, row_scale, column_scale, ends)
+    scaled = rows.float() * row_scale[:, None]
+    expected = [
+        scaled[:1] @ (weights[0].float() * column_scale[0]),
+        scaled[1:] @ (weights[1].float() * column_scale[1]),
+    ]
+    close(result, torch.cat(expected).to(torch.bfloat16))
+
+
+def test_scales_of_blocks_are_not_emulated() -> None:
+    one = torch.ones(1)
+    rows, weights = torch.ones(2, 16), torch.ones(1, 16, 16)
+    ends = torch.tensor([2], dtype=torch.int32)
+    with pytest.raises(NotEmulated, match="scales of blocks"):
+        grouped.scaled_grouped_mm(rows, weights, one.to(torch.float8_e8m0fnu), one, ends)
