@@ -37,6 +37,34 @@ def test_a_program_written_for_cuda_runs_unchanged(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("first", ["torch", "torch_npu"])
+def test_a_program_may_import_the_adapter_first(first: str, tmp_path: Path) -> None:
+    file = program(
+        tmp_path,
+        f"import {first}, torch, torch_npu\n"
+        "print((torch.ones(2, device='npu').int() | 6).tolist())",
+    )
+    done = run("--", "python", file)
+    assert done.stdout.strip().endswith("[7, 7]"), done.stderr
+
+
+def test_a_program_keeps_its_own_path_and_beginnings(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.began = True")
+    file = program(
+        tmp_path, "import sys; print(sys.began, [p for p in sys.path if 'startup' in p])"
+    )
+    done = run("--", "python", file, PYTHONPATH=str(tmp_path))
+    assert done.stdout.strip() == "True []", done.stderr
+
+
+def test_a_python_without_cordee_is_told_what_it_lacks(tmp_path: Path) -> None:
+    other = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
+    done = run("--", str(other / "bin/python"), "-c", "import torch")
+    assert done.returncode == 1
+    assert f"{other}/bin/python -m pip install 'cordee[emulator]'" in done.stderr
+
+
 def test_the_chosen_chips_are_what_the_program_sees(tmp_path: Path) -> None:
     file = program(
         tmp_path, "import torch; print(torch.npu.device_count(), torch.npu.get_device_name())"

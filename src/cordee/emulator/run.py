@@ -15,6 +15,7 @@ from cordee.emulator import build, machine
 from cordee.emulator.recording import Wanted, record
 from cordee.hw import chip
 
+STARTUP = Path(__file__).parent / "startup"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -78,6 +79,10 @@ def _has_real_chips() -> bool:
 
 
 def _real(environment: dict[str, str], request: Request) -> dict[str, str]:
+    # For programs that import torch_npu before torch: see startup/sitecustomize.py.
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(STARTUP), environment.get("PYTHONPATH")])
+    )
     if request.from_cuda:
         environment["CORDEE_FROM_CUDA"] = "1"
     return environment

@@ -25,10 +25,12 @@ _kernel: ModuleType | None = None
 def autoload() -> None:
     """Entry point of PyTorch's `torch.backends` group: every process that imports torch calls it.
 
-    Does nothing unless `cordee run`, or the user, has set up a virtual chip in the environment.
+    Does nothing unless `cordee run`, or the user, has asked for something in the environment.
     """
     if "CORDEE_MACHINE" in os.environ or "CORDEE_CHIP" in os.environ:
         start()
+    if os.environ.get("CORDEE_FROM_CUDA"):  # on real chips too
+        from torch_npu.contrib import transfer_to_npu  # noqa: F401
 
 
 def start() -> ModuleType:
@@ -48,8 +50,6 @@ def start() -> ModuleType:
 
     _kernel = _load(libraries / "_kernel.so")
     _take_over(_kernel)
-    if os.environ.get("CORDEE_FROM_CUDA"):
-        from torch_npu.contrib import transfer_to_npu  # noqa: F401
     return _kernel
 
 
