@@ -12,8 +12,9 @@ TORCH := torch==2.13.0
 TORCH_NPU := torch-npu==2.13.0
 
 GPT := out/gpt.pt
+REPORT := out/report.html
 # The adapter warns at length of what its CUDA layer changes; here only the programs are to speak.
-ON_A_CHIP := 2>out/demo.log $(BIN)/cordee run --from-cuda --
+ON_A_CHIP := 2>out/demo.log $(BIN)/cordee run --from-cuda
 OR_TELL := || { cat out/demo.log; exit 1; }
 
 .PHONY: help setup runtime demo test check fix docs clean
@@ -53,11 +54,16 @@ demo: runtime
 	@$(BIN)/cordee doctor
 	@mkdir -p out && rm -f $(GPT)
 	@echo "==> examples/nvidia_gpt/train.py, written for CUDA and unchanged, on a virtual Ascend"
-	@$(ON_A_CHIP) python examples/nvidia_gpt/train.py --steps 20 --checkpoint $(GPT) $(OR_TELL)
-	@echo "==> a second process goes on where the checkpoint ends"
-	@$(ON_A_CHIP) python examples/nvidia_gpt/train.py --steps 30 --checkpoint $(GPT) $(OR_TELL)
-	@echo "==> and it writes text, as far as 30 steps have taught it"
-	@$(ON_A_CHIP) python examples/nvidia_gpt/sample.py $(GPT) --tokens 80 $(OR_TELL)
+	@$(ON_A_CHIP) -- python examples/nvidia_gpt/train.py --steps 20 --checkpoint $(GPT) $(OR_TELL)
+	@echo "==> a second process goes on where the checkpoint ends, and every operator is looked at"
+	@$(ON_A_CHIP) --report $(REPORT) --compare cpu -- \
+		python examples/nvidia_gpt/train.py --steps 30 --checkpoint $(GPT) $(OR_TELL)
+	@cp out/demo.log out/demo-report.log
+	@echo "==> it writes text, as far as 30 steps have taught it"
+	@$(ON_A_CHIP) -- python examples/nvidia_gpt/sample.py $(GPT) --tokens 80 $(OR_TELL)
+	@echo
+	@grep '^report: ' out/demo-report.log
+	@echo "open $(REPORT) in a browser: what ran where, where in the code, memory, and what bfloat16 costs"
 
 # The runtime's own tests need a process in which torch_npu has not started it.
 test: runtime

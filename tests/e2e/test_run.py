@@ -90,6 +90,37 @@ def test_a_command_that_does_not_exist_is_a_wrong_request() -> None:
     assert "no-such-command" in done.stderr
 
 
+def test_a_torch_that_does_not_go_with_the_adapter_is_refused(tmp_path: Path) -> None:
+    metadata = tmp_path / "torch-2.9.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.9.1\n")
+    done = run("--", "python", "-c", "0", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "2.9.1" in done.stderr
+    assert "pip install 'cordee[emulator]'" in done.stderr
+
+
+def test_without_a_compiler_the_way_out_is_told(tmp_path: Path) -> None:
+    done = run("--", "python", "-c", "0", CC="no-such-compiler", XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "CC=no-such-compiler" in done.stderr
+
+
+def test_a_full_shared_memory_is_no_hindrance(tmp_path: Path) -> None:
+    # The machine lives in memory without a name; only PyTorch's own workers need /dev/shm.
+    file = program(tmp_path, "import torch; print(torch.ones(1 << 20).npu().sum().item())")
+    fill = "mount -t tmpfs -o size=64k none /dev/shm && head -c 64k /dev/zero > /dev/shm/full"
+    command = [*CORDEE, "run", "--", "python", file]
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", f"{fill}; exec {' '.join(command)}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.stdout.strip() == "1048576.0", done.stderr
+
+
 def test_following_a_device_pointer_ends_the_program(tmp_path: Path) -> None:
     text = "import ctypes, torch; ctypes.string_at(torch.ones(9, device='npu').data_ptr(), 4)"
     assert run("--", "python", program(tmp_path, text)).returncode == 128 + signal.SIGSEGV

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cordee.core.errors import CordeeError
+from cordee.core.errors import CordeeError, UsageError
 from cordee.emulator.build_targets import TARGETS, Library, Places
 from cordee.emulator.catalogue import catalogue_header
 
@@ -78,7 +78,7 @@ def _toolchain() -> Toolchain:
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)  # found, not imported: importing torch_npu needs us
     if spec is None or spec.origin is None:
-        raise CordeeError(
+        raise UsageError(
             f"{name} is not installed, and the emulator is compiled against its headers: "
             'pip install "cordee[emulator]"'
         )
@@ -90,7 +90,7 @@ def _compiler(variable: str, *names: str) -> str:
     for name in [wanted] if wanted else names:
         if found := shutil.which(name):
             return found
-    raise CordeeError(
+    raise UsageError(
         f"no compiler: {variable}={wanted} cannot be started"
         if wanted
         else f"no compiler ({', '.join(names)}): install one, e.g. apt-get install g++, "
@@ -139,7 +139,7 @@ def _prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CordeeError(
+        raise UsageError(
             f"{folder} cannot be made ({error.strerror}): name another folder in XDG_CACHE_HOME"
         ) from error
 

@@ -93,4 +93,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         virtual=stay_virtual,
         wanted=Wanted(trace=trace, report=report, compare=compare),
     )
-    sys.exit(carry_out(request))
+    ended = carry_out(request)
+    for line in ended.left:
+        print(line, file=sys.stderr)
+    sys.exit(ended.exit_code)

@@ -37,14 +37,19 @@ def examine(host: Host) -> Iterator[Finding]:
     yield _system(host)
     yield _compiler(host, "C compiler", "cc", "gcc", "clang")
     yield _compiler(host, "C++ compiler", "c++", "g++", "clang++")
-    yield _torch(host)
-    yield _torch_npu(host)
+    yield from pair(host)
     yield _autoload(host)
     yield _runtime(host)
     yield _memory(host)
     yield _shared_memory(host)
     yield _cann(host)
     yield _chips(host)
+
+
+def pair(host: Host) -> Iterator[Finding]:
+    """Whether torch and torch_npu are there and go together."""
+    yield _torch(host)
+    yield _torch_npu(host)
 
 
 def _python(host: Host) -> Finding:

@@ -39,16 +39,26 @@ class Wanted:
         return bool(self.trace or self.report)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A program that has run to its end."""
+
+    exit_code: int
+    """128 + number for a signal."""
+    left: tuple[str, ...] = ()
+    """What it left behind: a line each, for the user."""
+
+
 def record(
     wanted: Wanted, command: Sequence[str], carry_out: Callable[[Mapping[str, str]], int]
-) -> int:
+) -> Ended:
     """Run `carry_out` with the environment its processes need, and write what is wanted.
 
-    Gives the exit code that `carry_out` gives. What is wanted is also written of a program that
-    fails or is interrupted. Raises `UsageError` where it cannot be written.
+    What is wanted is also written of a program that fails or is interrupted. Raises `UsageError`
+    where it cannot be written.
     """
     if not wanted:
-        return carry_out({})
+        return Ended(carry_out({}))
     began, began_s = datetime.now(UTC), time.monotonic()
     # Beside the target: a trace can be larger than a temporary file system.
     beside = (wanted.trace or wanted.report or Path()).absolute().parent
@@ -57,8 +67,10 @@ def record(
         options = trace.Options(folder=folder, compare=wanted.compare is not None)
         exit_code = carry_out(options.environment())
         parts = sorted(folder.glob("*.jsonl"))
+        left = []
         if wanted.trace:
             trace.join(parts, wanted.trace)
+            left.append(f"trace: {wanted.trace}")
         if wanted.report:
             outcome = report.Outcome(
                 command=command,
@@ -67,7 +79,8 @@ def record(
                 duration_s=time.monotonic() - began_s,
                 interrupted=exit_code in INTERRUPTED,
             )
-            report.write(parts, outcome, wanted.report)
+            said = report.write(parts, outcome, wanted.report)
+            left.append(f"report: {wanted.report}: {said}")
     finally:
         shutil.rmtree(folder)
-    return exit_code
+    return Ended(exit_code, tuple(left))

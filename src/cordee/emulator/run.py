@@ -12,7 +12,9 @@ from pathlib import Path
 
 from cordee.core.errors import UsageError
 from cordee.emulator import build, machine
-from cordee.emulator.recording import Wanted, record
+from cordee.emulator.doctor import pair
+from cordee.emulator.host import Host
+from cordee.emulator.recording import Ended, Wanted, record
 from cordee.hw import chip
 
 STARTUP = Path(__file__).parent / "startup"
@@ -41,11 +43,11 @@ class Request:
             raise UsageError("nothing to run: cordee run [OPTIONS] -- COMMAND [ARGUMENTS]")
 
 
-def run(request: Request) -> int:
-    """Run the command to its end and give its exit code, 128 + number for a signal.
+def run(request: Request) -> Ended:
+    """Run the command to its end.
 
-    Raises `UsageError` where the command or the chip does not exist, `CordeeError` where the
-    runtime cannot be built.
+    Raises `UsageError` where the command or the chip does not exist, or torch and torch_npu do not
+    go together; `CordeeError` where the runtime cannot be built.
     """
     environment = dict(os.environ)
     # The program is to find the Python that cordee is installed in, called from its venv or not.
@@ -56,7 +58,8 @@ def run(request: Request) -> int:
     if _has_real_chips() and not request.virtual:
         if request.wanted:
             raise UsageError("--trace and --report are of virtual chips: add --virtual")
-        return _supervise(command, _real(environment, request))
+        return Ended(_supervise(command, _real(environment, request)))
+    _require_pair(Host.here())
     libraries = build.libraries()
     with machine.create(chip(request.chip), request.chips) as virtual:
         prepared = _virtual(environment, request, libraries, virtual.path)
@@ -72,6 +75,12 @@ def _program(name: str, environment: Mapping[str, str]) -> str:
             f"{name}: no such command; what follows -- must be a program that can be run"
         )
     return found
+
+
+def _require_pair(host: Host) -> None:
+    for finding in pair(host):
+        if finding.state == "problem":
+            raise UsageError(f"{finding.subject}: {finding.found}; {finding.advice}")
 
 
 def _has_real_chips() -> bool:

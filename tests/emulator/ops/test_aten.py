@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import NotEmulated
-from cordee.emulator.ops.aten import cells, grouped, products, synchronised
+from cordee.emulator.ops.aten import cells, foreach, grouped, products, synchronised
 
 close = torch.testing.assert_close
 
@@ -121,3 +121,28 @@ def test_scales_of_blocks_are_not_emulated() -> None:
     ends = torch.tensor([2], dtype=torch.int32)
     with pytest.raises(NotEmulated, match="scales of blocks"):
         grouped.scaled_grouped_mm(rows, weights, one.to(torch.float8_e8m0fnu), one, ends)
+
+
+@pytest.mark.parametrize("factors", [3.0, [3.0, -2.0], torch.tensor([3.0, -2.0]).half()])
+def test_quotients_in_float16_are_rounded_at_each_step(
+    factors: float | list[float] | Tensor,
+) -> None:
+    x, a, b = ([torch.randn(50).half(), torch.randn(9).half()] for _ in range(3))
+    found = foreach.quotients(x, a, b, factors)
+    each = [factors] * 2 if isinstance(factors, float) else factors
+    for y, *inputs, factor in zip(found, x, a, b, each, strict=True):
+        start, over, under = (t.numpy() for t in inputs)
+        scale = factor if isinstance(factor, float) else factor.numpy()
+        close(y, torch.from_numpy(start + over / under * scale), rtol=0, atol=0)
+
+
+def test_differences_in_float16_round_the_product_first() -> None:
+    x, y = torch.randn(50).half(), torch.randn(50).half()
+    (found,) = foreach.differences([x], [y], alpha=5)
+    close(found, torch.from_numpy(x.numpy() - y.numpy() * 5.0), rtol=0, atol=0)
+
+
+def test_products_in_bfloat16_are_rounded_once() -> None:
+    x, a, b = ([torch.randn(50).bfloat16()] for _ in range(3))
+    (found,) = foreach.products(x, a, b, 3)
+    close(found, (x[0].float() + 3 * a[0].float() * b[0].float()).bfloat16())

@@ -39,7 +39,7 @@ class HostKernel : public c10::OperatorKernel {
  public:
   HostKernel(const c10::OperatorHandle& op, Rules rules)
       : signature_(op), rules_(std::move(rules)), has_reference_(op.hasKernelForDispatchKey(kReferences)),
-        call_(rules_.in_float) {}
+        call_(rules_.in_float, rules_.float_results) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
     run(op, op, stack);
@@ -263,10 +263,11 @@ class Format final : public c10::OperatorKernel {
       tensor = op.schema().is_mutable() ? tensor.copy_(like) : tensor.clone();
       set_format(tensor, format(like));
     } else {
-      // A tensor that leaves a format of the chip's own gets back the plain one of its shape.
-      const bool leaves = !has_plain_format(tensor) && arguments[1].toInt() == ACL_FORMAT_ND;
+      // An image that leaves a format of the chip's own is an image again; all else is as asked for.
+      const bool is_image = !has_plain_format(tensor) && plain_format(tensor.dim()) == ACL_FORMAT_NCHW;
+      const bool leaves = is_image && arguments[1].toInt() == ACL_FORMAT_ND;
       tensor = op.schema().is_mutable() ? tensor : tensor.clone();
-      set_format(tensor, leaves ? plain_format(tensor.dim()) : arguments[1].toInt());
+      set_format(tensor, leaves ? ACL_FORMAT_NCHW : arguments[1].toInt());
     }
     torch::jit::push(*stack, std::move(tensor));
   }

@@ -24,7 +24,8 @@ enum class Way {
 struct Rules {
   uint64_t refused_dtypes = 0; // bit = c10::ScalarType
   std::string why;             // what the error says after the dtype
-  bool in_float = false;       // half precision is computed in float32 and rounded once
+  uint64_t in_float = 0;       // half precisions that are computed in float32 and rounded once
+  uint64_t float_results = 0;  // bit = position of a result that is then not rounded
 };
 
 torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rules);

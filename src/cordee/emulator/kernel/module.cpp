@@ -54,21 +54,26 @@ std::string name_space(const std::string& name) {
   return name.substr(0, name.find("::"));
 }
 
+uint64_t bits(const std::vector<c10::ScalarType>& dtypes) {
+  uint64_t found = 0;
+  for (const c10::ScalarType dtype : dtypes) {
+    found |= uint64_t{1} << static_cast<int>(dtype);
+  }
+  return found;
+}
+
 void take_over(
     const std::string& name,
     const std::string& way,
     const std::vector<c10::ScalarType>& refused_dtypes,
     const std::string& why,
-    bool in_float) {
+    const std::vector<c10::ScalarType>& in_float,
+    uint64_t float_results) {
   Silent silent;
   c10::WarningUtils::WarningHandlerGuard guard(&silent);
   const c10::OperatorHandle op = operator_named(name);
-  uint64_t refused = 0;
-  for (const c10::ScalarType dtype : refused_dtypes) {
-    refused |= uint64_t{1} << static_cast<int>(dtype);
-  }
   library(name_space(name), c10::DispatchKey::PrivateUse1)
-      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused, why, in_float}));
+      .impl(name.c_str(), make_kernel(op, kWays.at(way), {bits(refused_dtypes), why, bits(in_float), float_results}));
 }
 
 void take_over_autograd(const std::string& name, const std::string& way) {
@@ -157,7 +162,9 @@ at::Tensor owning_host_view(const at::Tensor& tensor) {
 
 PYBIND11_MODULE(_kernel, module) {
   module.def("install_allocator", &install_allocator);
-  module.def("take_over", &take_over);
+  module.def(
+      "take_over", &take_over, py::arg("name"), py::arg("way"), py::kw_only(), py::arg("refused_dtypes"),
+      py::arg("why"), py::arg("in_float"), py::arg("float_results"));
   module.def("take_over_autograd", &take_over_autograd);
   module.def("host_view", &owning_host_view);
   module.def("format", &format);

@@ -67,8 +67,8 @@ void copy_back(const at::Tensor& original, const at::Tensor& computed) {
 // One call in float32: which original stands for which copy, and how results are rounded.
 class FloatCall {
  public:
-  FloatCall(const c10::OperatorHandle& target, c10::ScalarType half, c10::Device device)
-      : target_(target), half_(half), device_(device) {}
+  FloatCall(const c10::OperatorHandle& target, c10::ScalarType half, uint64_t float_results, c10::Device device)
+      : target_(target), half_(half), float_results_(float_results), device_(device) {}
 
   void operator()(Stack* stack) {
     const auto& arguments = target_.schema().arguments();
@@ -83,8 +83,11 @@ class FloatCall {
         write(originals_[i], copies_[i]);
       }
     }
-    for (size_t i = stack->size() - target_.schema().returns().size(); i < stack->size(); ++i) {
-      round((*stack)[i]);
+    const size_t results = target_.schema().returns().size();
+    for (size_t i = 0; i < results; ++i) {
+      if (!(float_results_ >> i & 1)) {
+        round((*stack)[stack->size() - results + i]);
+      }
     }
   }
 
@@ -127,6 +130,7 @@ class FloatCall {
 
   const c10::OperatorHandle& target_;
   c10::ScalarType half_;
+  uint64_t float_results_; // bit = position
   c10::Device device_;
   Stack originals_;
   Stack copies_;
@@ -138,27 +142,34 @@ constexpr uint64_t bit(c10::ScalarType dtype) {
   return uint64_t{1} << static_cast<int>(dtype);
 }
 
-PromotingCall::PromotingCall(bool always) : promoted_(always ? bit(at::kHalf) | bit(at::kBFloat16) : 0) {}
+PromotingCall::PromotingCall(uint64_t always, uint64_t float_results)
+    : promoted_(always), float_results_(float_results) {}
 
 void PromotingCall::operator()(const c10::OperatorHandle& target, Stack* stack, c10::Device device) {
   const size_t count = target.schema().arguments().size();
-  const auto arguments = c10::ArrayRef<c10::IValue>(*stack).slice(stack->size() - count);
-  if (C10_UNLIKELY(promoted_ != 0)) {
-    const std::optional<c10::ScalarType> half = half_among(arguments);
-    if (half && (promoted_ & bit(*half))) {
-      FloatCall(target, *half, device)(stack); // copies lie on the host, only results on the device
-      return;
-    }
+  const std::optional<c10::ScalarType> half =
+      half_among(c10::ArrayRef<c10::IValue>(*stack).slice(stack->size() - count));
+  if (C10_LIKELY(!half)) {
+    ResultsOnDevice scope(device);
+    target.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+    return;
   }
+  if (promoted_ & bit(*half)) {
+    FloatCall(target, *half, float_results_, device)(stack); // copies lie on the host, only results on the device
+    return;
+  }
+  const auto begin = static_cast<std::ptrdiff_t>(stack->size() - count);
+  const Stack arguments(stack->begin() + begin, stack->end()); // a call consumes its own
   try {
     ResultsOnDevice scope(device);
     target.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
   } catch (const c10::Error& error) {
-    const std::optional<c10::ScalarType> half = half_among(arguments);
-    if (!half || !lacks_dtype(error.what_without_backtrace())) {
+    if (!lacks_dtype(error.what_without_backtrace())) {
       throw;
     }
-    FloatCall(target, *half, device)(stack);
+    stack->erase(stack->begin() + begin, stack->end());
+    stack->insert(stack->end(), arguments.begin(), arguments.end());
+    FloatCall(target, *half, float_results_, device)(stack);
     promoted_ |= bit(*half);
   }
 }

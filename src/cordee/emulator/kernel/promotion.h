@@ -12,7 +12,9 @@ namespace cordee {
 // or where it turns out to have none.
 class PromotingCall {
  public:
-  explicit PromotingCall(bool always);
+  // `always`: half precisions to carry out in float32 without a try. `float_results`: bit = position
+  // of a result that stays in float32.
+  PromotingCall(uint64_t always, uint64_t float_results);
 
   // `target` as for redispatch. The arguments on the stack are host tensors.
   void operator()(const c10::OperatorHandle& target, torch::jit::Stack* stack, c10::Device device);
@@ -20,6 +22,7 @@ class PromotingCall {
  private:
   // Half-precision dtypes that are carried out in float32 (bit = c10::ScalarType).
   std::atomic<uint64_t> promoted_;
+  uint64_t float_results_;
 };
 
 } // namespace cordee

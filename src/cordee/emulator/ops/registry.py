@@ -8,7 +8,13 @@ from cordee.emulator.ops import chapters  # noqa: F401 - declares the references
 from cordee.emulator.ops.autograd import differentiable
 from cordee.emulator.ops.reference import REFERENCES
 from cordee.emulator.ops.refusals import refusal
-from cordee.emulator.ops.ways import computed_in_float, device_ways, operator, registered
+from cordee.emulator.ops.ways import (
+    HalfPrecision,
+    device_ways,
+    half_precision,
+    operator,
+    registered,
+)
 
 # Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
 REFERENCE_KEY = "PrivateUse3"
@@ -23,10 +29,9 @@ def register(kernel: ModuleType) -> None:
         _implement(name, reference.function, REFERENCE_KEY)
     own_gradients = registered("AutogradPrivateUse1")
     ways = dict(device_ways())
-    in_float = computed_in_float(ways)
+    half = half_precision(ways)
     for name, way in ways.items():
-        refused = refusal(name)
-        kernel.take_over(name, way, refused.dtypes, refused.why, name in in_float)
+        kernel.take_over(name, way, **_rules(name, half.get(name)))
         if name in own_gradients and name.startswith("npu::"):
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
@@ -34,6 +39,17 @@ def register(kernel: ModuleType) -> None:
         if name.startswith("aten::"):
             way = "attention" if name == "aten::scaled_dot_product_attention" else "forward"
             kernel.take_over_autograd(name, way)
+
+
+def _rules(name: str, half: HalfPrecision | None) -> dict[str, object]:
+    """How the chip differs from the CPU in the dtypes of an operator: see ../kernel/kernel.h."""
+    refused = refusal(name)
+    return {
+        "refused_dtypes": refused.dtypes,
+        "why": refused.why,
+        "in_float": [getattr(torch, dtype) for dtype in half.dtypes] if half else [],
+        "float_results": sum(1 << position for position in half.float_results) if half else 0,
+    }
 
 
 def _take_over_gradient(name: str, way: str, kernel: ModuleType) -> None:

@@ -28,20 +28,25 @@ class Way(Fact):
 
 @dataclass(frozen=True, slots=True)
 class HalfPrecision(Fact):
-    """Operators that are computed in float32 and rounded once when given half precision."""
+    """Operators that are computed in float32 and rounded once when given half precision.
+
+    The first row that has an operator's name holds.
+    """
 
     names: list[str]  # of aten operators, every overload; `*` stands for any text
+    dtypes: tuple[str, ...] = ("float16", "bfloat16")
+    float_results: tuple[int, ...] = ()  # positions of results that stay in float32
+
+    def __contains__(self, name: str) -> bool:
+        namespace, _, base = name.partition(".")[0].partition("::")
+        return namespace == "aten" and any(fnmatchcase(base, known) for known in self.names)
 
 
-def computed_in_float(names: Iterable[str]) -> set[str]:
+def half_precision(names: Iterable[str]) -> dict[str, HalfPrecision]:
     """Those of the operators `names` that are computed in float32 when given half precision."""
-    table = rows(files(__package__) / "half_precision.toml", HalfPrecision)
-    patterns = [f"aten::{pattern}" for row in table for pattern in row.names]
-    return {
-        name
-        for name in names
-        if any(fnmatchcase(name.partition(".")[0], pattern) for pattern in patterns)
-    }
+    table = list(rows(files(__package__) / "half_precision.toml", HalfPrecision))
+    first = ((name, next((row for row in table if name in row), None)) for name in names)
+    return {name: row for name, row in first if row}
 
 
 def device_ways() -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from cordee.core.errors import UsageError
 from cordee.emulator.report import numbers
+from cordee.emulator.report.digest import digest
 from cordee.emulator.report.plot import memory_plot
 from cordee.emulator.report.summary import Outcome, summarise
 from cordee.emulator.trace.reading import read
@@ -18,19 +19,19 @@ from cordee.emulator.trace.records import Support
 MEMORY_PLOTS = 8  # ranks mostly look alike; the others are in the table
 
 
-def write(traces: Sequence[Path], outcome: Outcome, target: Path) -> None:
+def write(traces: Sequence[Path], outcome: Outcome, target: Path) -> str:
     """Write the report of a run to `target`, given the trace files of its processes.
 
-    No trace at all is a report too: of a program that never reached PyTorch. Raises `UsageError`
+    Gives what it says in one line. No trace at all is a report too: of a program that never reached PyTorch. Raises `UsageError`
     where a trace cannot be read or `target` cannot be written.
     """
-    processes = [process for trace in traces for process in read(trace)]
+    summary = summarise([process for trace in traces for process in read(trace)])
     page = (
         _environment()
         .get_template("page.html.j2")
         .render(
             outcome=outcome,
-            summary=summarise(processes),
+            summary=summary,
             Support=Support,
             plots=MEMORY_PLOTS,
             program=_program(outcome.command),
@@ -43,6 +44,7 @@ def write(traces: Sequence[Path], outcome: Outcome, target: Path) -> None:
         beside.replace(target)
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}") from error
+    return digest(summary)
 
 
 def _program(command: Sequence[str]) -> str:
