@@ -121,3 +121,12 @@ def test_attention_compiles_with_its_gradient(dtype: torch.dtype, dynamic: bool)
         torch.testing.assert_close(found, wanted)
         (wanted_gradient,) = torch.autograd.grad(wanted.sum(), x)
         torch.testing.assert_close(torch.autograd.grad(found.sum(), x), (wanted_gradient,))
+
+
+def test_the_references_of_the_chip_are_not_compiled() -> None:
+    from torch._dynamo.testing import CompileCounter  # only once the chip is there
+
+    counter = CompileCounter()
+    model, x = nn.LSTM(4, 5).npu(), torch.randn(2, 3, 4).npu()  # dynamo compiles no nn.LSTM
+    torch.testing.assert_close(torch.compile(model, backend=counter)(x), model(x))
+    assert counter.frame_count == 0
