@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 pytestmark = [
     pytest.mark.slow,
@@ -104,3 +105,28 @@ def test_the_notice_comes_once_and_names_the_backend() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["4.0", "9.0"]
     assert done.stderr.count('runs what backend "inductor" compiles operator by operator') == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_attention_compiles_with_its_gradient(dtype: torch.dtype, dynamic: bool) -> None:
+    def attention(x: Tensor, masked: bool = False) -> Tensor:
+        mask = x.new_ones(x.shape[-2], x.shape[-2]).tril().bool() if masked else None
+        return scaled_dot_product_attention(x, x, x, attn_mask=mask, is_causal=not masked)
+
+    compiled = torch.compile(attention, dynamic=dynamic, fullgraph=True)
+    for masked in (False, True):
+        x = torch.randn(2, 3, 5, 8, dtype=dtype).npu().requires_grad_()
+        wanted, found = attention(x, masked), compiled(x, masked)
+        torch.testing.assert_close(found, wanted)
+        (wanted_gradient,) = torch.autograd.grad(wanted.sum(), x)
+        torch.testing.assert_close(torch.autograd.grad(found.sum(), x), (wanted_gradient,))
+
+
+def test_the_references_of_the_chip_are_not_compiled() -> None:
+    from torch._dynamo.testing import CompileCounter  # only once the chip is there
+
+    counter = CompileCounter()
+    model, x = nn.LSTM(4, 5).npu(), torch.randn(2, 3, 4).npu()  # dynamo compiles no nn.LSTM
+    torch.testing.assert_close(torch.compile(model, backend=counter)(x), model(x))
+    assert counter.frame_count == 0

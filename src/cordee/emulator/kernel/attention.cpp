@@ -1,7 +1,7 @@
 // scaled_dot_product_attention with its gradient, by the kernels that the CPU would choose.
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_fused_sdp_choice.h>
+#include <ATen/ops/_fused_sdp_choice_cpu_dispatch.h>
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/zeros_like.h>
@@ -10,7 +10,6 @@
 #include <limits>
 
 #include "attention.h"
-#include "crossing.h"
 
 namespace cordee {
 namespace {
@@ -24,9 +23,9 @@ at::SDPBackend choice(
   if (query.is_nested() || mask_wants_gradient) {
     return at::SDPBackend::math;
   }
-  const OptionalTensor host_mask = mask ? OptionalTensor(host_view(*mask)) : mask;
-  return static_cast<at::SDPBackend>(at::_fused_sdp_choice(
-      host_view(query), host_view(key), host_view(value), host_mask, dropout_p, is_causal, scale, enable_gqa));
+  // Past the dispatcher: it reads shapes and dtypes only, which torch.compile's fake tensors have too.
+  return static_cast<at::SDPBackend>(
+      at::cpu::_fused_sdp_choice(query, key, value, mask, dropout_p, is_causal, scale, enable_gqa));
 }
 
 // The fused kernel adds its mask to the scores.

@@ -1,8 +1,10 @@
 """Puts the virtual chip's kernels where the adapter's would launch work."""
 
-from types import ModuleType
+from types import FunctionType, ModuleType
+from typing import cast
 
 import torch
+from torch._C._dynamo import eval_frame
 
 from cordee.emulator.ops import chapters  # noqa: F401 - declares the references
 from cordee.emulator.ops.autograd import differentiable
@@ -65,3 +67,8 @@ def _implement(name: str, function: object, key: str) -> None:
     library = torch.library.Library(namespace, "IMPL")
     library.impl(rest, function, key, allow_override=True)
     _libraries.append(library)
+    # What the chip computes is not the program's: torch.compile is to pass over it, where it
+    # leaves the program's code to run and would take up what that calls.
+    skip = eval_frame._FrameAction.SKIP
+    strategy = eval_frame._FrameExecStrategy(skip, skip)  # of the function, of what it calls
+    eval_frame.set_code_exec_strategy(cast(FunctionType, function).__code__, strategy)
