@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := src tests tools examples benchmarks
 # Which tests: the quick ones; make test SELECT="not npu" runs them all.
-SELECT ?= not slow and not npu
+SELECT ?= not slow and not npu and not browser
 
 TORCH := torch==2.13.0
 TORCH_NPU := torch-npu==2.13.0

@@ -187,3 +187,16 @@ def test_half_precision_sums_in_float32(chip: ModuleType) -> None:
     torch.testing.assert_close(
         (a.npu() @ b.npu()).cpu().float(), a.float() @ b.float(), rtol=1e-3, atol=0
     )
+
+
+def test_sequences_of_several_lengths_go_through_an_lstm() -> None:
+    torch.manual_seed(0)
+    x, lengths = torch.randn(3, 5, 4), torch.tensor([5, 3, 1])
+    model = nn.LSTM(4, 6, batch_first=True, bidirectional=True)
+
+    def outputs(device: str) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x.to(device), lengths, batch_first=True)
+        assert packed.batch_sizes.device.type == "cpu"
+        return nn.utils.rnn.pad_packed_sequence(model.to(device)(packed)[0])[0].cpu()
+
+    torch.testing.assert_close(outputs("npu"), outputs("cpu"))

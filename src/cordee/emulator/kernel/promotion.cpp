@@ -35,7 +35,7 @@ std::optional<c10::ScalarType> half_among(c10::ArrayRef<c10::IValue> arguments) 
 
 // How CPU kernels say that they have no code for a dtype.
 bool lacks_dtype(std::string_view message) {
-  for (std::string_view words : {"not implemented for", "Unsupported datatype", "not supported for", "does not support"}) {
+  for (std::string_view words : {"not implemented for", "Unsupported datatype", "not supported for", "does not support", "dtypes not supported"}) {
     if (message.find(words) != std::string_view::npos) {
       return true;
     }

@@ -39,6 +39,9 @@ def _sums(
 @chapter.reference("aten::_foreach_sub.List")
 def differences(self: Lists, other: Lists, alpha: float = 1) -> list[Tensor]:
     """`self - alpha * other`, tensor by tensor."""
+    if self[0].dtype == torch.bfloat16:
+        wide = ((x.float(), y.float()) for x, y in zip(self, other, strict=True))
+        return [(x - y * alpha).bfloat16() for x, y in wide]
     if self[0].dtype != torch.float16:
         return list(torch._foreach_sub(list(self), list(other), alpha=alpha))
     return [x - y * alpha for x, y in zip(self, other, strict=True)]
