@@ -14,7 +14,10 @@ from cordee.core.facts import Fact, rows
 from cordee.emulator.ops.reference import REFERENCES
 
 # Namespaces whose operators compute; those of the others (c10d ...) talk to other processes.
-NAMESPACES = ("aten", "npu", "fsdp")
+NAMESPACES = ("aten", "npu", "atb", "fsdp")
+
+# Operators of the adapter that are given no tensor, so that none leads the call to the device.
+FACTORIES = ("npu::npu_dropout_gen_mask",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def computed_in_float(names: Iterable[str]) -> set[str]:
 def device_ways() -> Iterator[tuple[str, str]]:
     """Name and way of every operator whose device kernel is replaced."""
     special = {row.name: row.way for row in rows(files(__package__) / "ways.toml", Way)}
-    for name in sorted(registered("PrivateUse1") | special.keys()):
+    for name in sorted(registered("PrivateUse1") | special.keys() | set(FACTORIES)):
         way = special.get(name) or _usual_way(name)
         if way != "adapter":
             yield name, way
@@ -76,7 +79,7 @@ def _operators() -> set[str]:
 def _usual_way(name: str) -> str:
     if name in REFERENCES:
         return "host"
-    if name.startswith("npu::"):
+    if name.startswith(("npu::", "atb::")):
         return "missing"
     if any(r.alias_info and not r.alias_info.is_write for r in operator(name)._schema.returns):
         return "adapter"  # a view
