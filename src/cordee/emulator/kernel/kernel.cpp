@@ -136,7 +136,7 @@ class HostKernel : public c10::OperatorKernel {
     }
     if (signature_.generator) {
       at(*signature_.generator) = host_generator(at(*signature_.generator), device);
-    } else if (signature_.is_random) {
+    } else if (rules_.seeded) {
       draw.emplace(device);
     }
   }

@@ -25,6 +25,7 @@ struct Rules {
   uint64_t refused_dtypes = 0; // bit = c10::ScalarType
   std::string why;             // what the error says after the dtype
   bool in_float = false;       // half precision is computed in float32 and rounded once
+  bool seeded = false;         // what runs draws from the host's generator: seed it from the device's
 };
 
 torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rules);

@@ -59,7 +59,9 @@ void take_over(
     const std::string& way,
     const std::vector<c10::ScalarType>& refused_dtypes,
     const std::string& why,
-    bool in_float) {
+    bool in_float,
+    bool seeded,
+    const std::string& key) {
   Silent silent;
   c10::WarningUtils::WarningHandlerGuard guard(&silent);
   const c10::OperatorHandle op = operator_named(name);
@@ -67,8 +69,8 @@ void take_over(
   for (const c10::ScalarType dtype : refused_dtypes) {
     refused |= uint64_t{1} << static_cast<int>(dtype);
   }
-  library(name_space(name), c10::DispatchKey::PrivateUse1)
-      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused, why, in_float}));
+  library(name_space(name), c10::parseDispatchKey(key))
+      .impl(name.c_str(), make_kernel(op, kWays.at(way), {refused, why, in_float, seeded}));
 }
 
 void take_over_autograd(const std::string& name, const std::string& way) {

@@ -8,7 +8,13 @@ from cordee.emulator.ops import chapters  # noqa: F401 - declares the references
 from cordee.emulator.ops.autograd import differentiable
 from cordee.emulator.ops.reference import REFERENCES
 from cordee.emulator.ops.refusals import refusal
-from cordee.emulator.ops.ways import computed_in_float, device_ways, operator, registered
+from cordee.emulator.ops.ways import (
+    FACTORIES,
+    computed_in_float,
+    device_ways,
+    operator,
+    registered,
+)
 
 # Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
 REFERENCE_KEY = "PrivateUse3"
@@ -26,8 +32,11 @@ def register(kernel: ModuleType) -> None:
     in_float = computed_in_float(ways)
     for name, way in ways.items():
         refused = refusal(name)
-        kernel.take_over(name, way, refused.dtypes, refused.why, name in in_float)
-        if name in own_gradients and name.startswith("npu::"):
+        key = "BackendSelect" if name in FACTORIES else "PrivateUse1"
+        kernel.take_over(
+            name, way, refused.dtypes, refused.why, name in in_float, _is_seeded(name), key
+        )
+        if way == "format" or (name in own_gradients and name.startswith("npu::")):
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
     for name in own_gradients - kept:
@@ -37,11 +46,21 @@ def register(kernel: ModuleType) -> None:
 
 
 def _take_over_gradient(name: str, way: str, kernel: ModuleType) -> None:
-    if name in REFERENCES:
+    if way == "format":  # made of operators that autograd knows
+        _implement(name, torch.library.fallthrough_kernel, "AutogradPrivateUse1")
+    elif name in REFERENCES:
         function = differentiable(REFERENCES[name], operator(name), kernel)
         _implement(name, function, "AutogradPrivateUse1")
     else:
         kernel.take_over_autograd(name, way)
+
+
+def _is_seeded(name: str) -> bool:
+    """Whether the host's generator stands for the device's while the operator runs."""
+    reference = REFERENCES.get(name)
+    if reference is not None and reference.seeded is not None:
+        return reference.seeded
+    return torch.Tag.nondeterministic_seeded in operator(name).tags
 
 
 def _implement(name: str, function: object, key: str) -> None:
