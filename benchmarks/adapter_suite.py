@@ -36,9 +36,9 @@ CAUSES = (
     ("graph capture is not emulated", r"capturing a graph|RI_CAPTURE_STATUS_ACTIVE"),
     ("not emulated", r"not emulated|NotEmulated"),
     ("refused as on the chip", r"which the chip does not support"),
+    ("no room in this computer's memory", r"OutOfMemoryError|no host memory|signal 9\b"),
     ("crash", r"Fatal Python error"),
     ("over the time limit", r"Timeout"),
-    ("no room in this computer's memory", r"OutOfMemoryError|no host memory"),
     ("asks for something this machine lacks", r"No module named|No such file|FileNotFound"),
     ("needs several chips", r"(?i)hccl|world.?size|NPU number"),
     ("other result", r"AssertionError|not close|Tensor-likes|not equal"),
@@ -92,18 +92,26 @@ def work(run: Run) -> None:
     import pytest  # noqa: F401
     import torch_npu.testing.testcase  # noqa: F401
 
-    running: set[int] = set()
+    running: dict[int, Path] = {}
+
+    def wait() -> None:
+        pid, status = os.wait()
+        file = running.pop(pid)
+        if os.WIFSIGNALED(status):
+            with (run.reports / f"{file.stem}.log").open("a") as log:
+                log.write(f"\nkilled by signal {os.WTERMSIG(status)}\n")
+
     files = run.test_files()
     for number, file in enumerate(files, start=1):
         if len(running) == run.jobs:
-            running.discard(os.wait()[0])
+            wait()
         print(f"\r{number}/{len(files)} {file.stem:<60.60}", end="", file=sys.stderr, flush=True)
         pid = os.fork()
         if pid == 0:
             _test_file(file, run.time_limit_s, run.reports)
-        running.add(pid)
+        running[pid] = file
     while running:
-        running.discard(os.wait()[0])
+        wait()
     print(file=sys.stderr)
 
 
