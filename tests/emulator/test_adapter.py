@@ -78,3 +78,14 @@ def test_operators_of_transformer_boost_are_found_and_write_to_the_chip() -> Non
         assert torch.equal(cache.cpu().flatten(0, 1)[slots.long()], tokens)
     with pytest.raises(NotImplementedError, match="atb::npu_mla_preprocess is not emulated"):
         torch.ops.atb.npu_mla_preprocess(*[caches[0]] * 16)
+
+
+def test_repetition_is_differentiated_as_the_adapter_does_it() -> None:
+    x = torch.rand(4, 3, dtype=torch.float16)
+    on_chip = x.npu().requires_grad_()
+    y = torch.repeat_interleave(on_chip, torch.tensor(100, device="npu"), 1)
+    grad = torch.rand(y.shape, dtype=torch.float16)
+    y.backward(grad.npu())
+    assert on_chip.grad is not None
+    expected = grad.float().view(4, 3, 100).sum(-1).half()
+    torch.testing.assert_close(on_chip.grad.cpu(), expected, rtol=0.001, atol=0)

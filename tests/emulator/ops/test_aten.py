@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import NotEmulated
-from cordee.emulator.ops.aten import cells, grouped, products, synchronised
+from cordee.emulator.ops.aten import cells, grouped, products, repetition, synchronised
 
 close = torch.testing.assert_close
 
@@ -121,3 +121,25 @@ def test_scales_of_blocks_are_not_emulated() -> None:
     ends = torch.tensor([2], dtype=torch.int32)
     with pytest.raises(NotEmulated, match="scales of blocks"):
         grouped.scaled_grouped_mm(rows, weights, one.to(torch.float8_e8m0fnu), one, ends)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dim", [0, 1, -1, None])
+def test_the_gradient_of_a_repetition_is_summed_in_float32(
+    dim: int | None, dtype: torch.dtype
+) -> None:
+    x = torch.randn(5, 4, dtype=dtype)
+    size = x.numel() if dim is None else x.shape[dim]
+    for repeats in (torch.tensor(90), torch.randint(0, 90, (size,))):
+        double = x.double().requires_grad_()
+        y = torch.repeat_interleave(double, repeats, dim)
+        grad = torch.rand(y.shape).to(dtype)
+        y.backward(grad.double())
+
+        assert torch.equal(repetition.repeat_interleave(x, repeats, dim), y.detach().to(dtype))
+        found, *rest = repetition.repeat_interleave_gradient((x, repeats, dim, None), (y,), (grad,))
+        assert found is not None
+        assert double.grad is not None
+        assert rest == [None, None, None]
+        assert found.dtype == dtype
+        close(found, double.grad.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-4)

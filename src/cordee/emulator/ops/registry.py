@@ -40,7 +40,9 @@ def register(kernel: ModuleType) -> None:
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
     for name in own_gradients - kept:
-        if name.startswith("aten::"):
+        if name in REFERENCES and REFERENCES[name].gradient:
+            _take_over_gradient(name, "host", kernel)
+        elif name.startswith("aten::"):
             way = "attention" if name == "aten::scaled_dot_product_attention" else "forward"
             kernel.take_over_autograd(name, way)
 

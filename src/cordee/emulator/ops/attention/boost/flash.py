@@ -204,7 +204,7 @@ def prefix_encoder(
         f"mask_type must be one of {', '.join(PREFIX_MASKS)}, but got {mask_type}",
     )
     kind = PREFIX_MASKS[mask_type or "mask_type_causal_mask"]
-    added = causal
+    added: Added = causal
     if kind != MaskType.NORM_COMPRESS:
         added = added_by("npu_self_attention_prefix_encoder", mask, kind, slopes)
     keys = cached_keys(key, value, block_tables, list(kv_seqlen), kv_headnum or q_headnum)

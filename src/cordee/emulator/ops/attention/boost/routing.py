@@ -77,7 +77,7 @@ def _best_groups_only(score: Tensor, groups: int, kept: int, summed: int) -> Ten
 
     A group's sum is that of its `summed` largest scores; of equal ones the first is better.
     """
-    by_group = score.unflatten(-1, (groups, -1))
+    by_group: Tensor = score.unflatten(-1, (groups, -1))
     total = by_group.topk(summed, dim=-1).values.sum(-1)
     worse = total.sort(dim=-1, descending=True, stable=True).indices[:, kept:]
     lost = torch.zeros_like(total, dtype=torch.bool).scatter(-1, worse, True)
