@@ -120,7 +120,7 @@ def _test_file(file: Path, time_limit_s: int, reports: Path) -> NoReturn:
 
     os.chdir(file.parent)
     sys.path.insert(0, str(file.parent))
-    log = os.open(reports / f"{file.stem}.log", os.O_CREAT | os.O_WRONLY)
+    log = os.open(reports / f"{file.stem}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
     pytest.main(
