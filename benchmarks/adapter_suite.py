@@ -3,7 +3,9 @@
     python benchmarks/adapter_suite.py --suite CHECKOUT/test/test_base_ops [--write]
 
 Any checkout of a test folder of Ascend/op-plugin or Ascend/pytorch will do; its files are run as
-they are. `--write` puts the table into benchmarks/adapter_suite/<folder>.md.
+they are. Some import einops, expecttest, ml_dtypes, en_dtypes, scipy or tqdm, which are to be
+installed. `--write` puts the table into benchmarks/adapter_suite/<folder>.md; `--reports FOLDER`
+keeps what every file printed; `--files 'test_npu_moe*'` runs some of them.
 """
 
 import argparse
@@ -21,10 +23,20 @@ from typing import NoReturn
 
 RESULTS = Path(__file__).with_suffix("")
 
+# The checkout is newer than the wheel: an operator, or an argument of one, is not there.
+NOT_IN_WHEEL = (
+    r"module 'torch_npu(\.\w+)*' has no attribute"
+    r"|'_OpNamespace' 'npu' object has no attribute"
+    r"|npu::\w+(\.\w+)?\(\) (expected at most|takes) \d+|Unknown keyword argument"
+)
+
 # The first pattern found in what a failed test says is its cause.
 CAUSES = (
+    ("the wheel has no such operator", NOT_IN_WHEEL),
+    ("graph capture is not emulated", r"capturing a graph|RI_CAPTURE_STATUS_ACTIVE"),
     ("not emulated", r"not emulated|NotEmulated"),
     ("refused as on the chip", r"which the chip does not support"),
+    ("no room in this computer's memory", r"OutOfMemoryError|no host memory|signal 9\b"),
     ("crash", r"Fatal Python error"),
     ("over the time limit", r"Timeout"),
     ("asks for something this machine lacks", r"No module named|No such file|FileNotFound"),
@@ -48,36 +60,58 @@ class Test:
         return next(cause for cause, pattern in CAUSES if re.search(pattern, self.message))
 
 
-def run_suite(suite: Path, jobs: int, chip: str, time_limit_s: int) -> list[Test]:
-    """Run every test file of `suite` on virtual chips, each in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, "-m", "cordee", "run", "--chip", chip, "--"),
-            *(sys.executable, __file__, "--suite", str(suite), "--jobs", str(jobs)),
-            *("--time-limit-s", str(time_limit_s), "--reports", folder),
-        ]
-        subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-        return [test for file in _files(suite) for test in _read(file, Path(folder))]
+@dataclass(frozen=True)
+class Run:
+    """What is run, and where its reports go."""
+
+    suite: Path
+    files: str
+    jobs: int
+    time_limit_s: int
+    reports: Path
+
+    def test_files(self) -> list[Path]:
+        return sorted(path for path in self.suite.glob("test_*.py") if path.match(self.files))
 
 
-def work(suite: Path, jobs: int, time_limit_s: int, reports: Path) -> None:
-    """On the virtual chip: fork one process per test file, `jobs` at a time."""
+def run_suite(run: Run, chip: str) -> list[Test]:
+    """Run every test file on virtual chips, each in a process of its own."""
+    command = [
+        *(sys.executable, "-m", "cordee", "run", "--chip", chip, "--"),
+        *(sys.executable, __file__, "--worker", "--suite", str(run.suite), "--files", run.files),
+        *("--jobs", str(run.jobs), "--time-limit-s", str(run.time_limit_s)),
+        *("--reports", str(run.reports)),
+    ]
+    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    return [test for file in run.test_files() for test in _read(file, run.reports)]
+
+
+def work(run: Run) -> None:
+    """On the virtual chip: fork one process per test file, some at a time."""
     # What every file imports; the children inherit it.
     import pytest  # noqa: F401
     import torch_npu.testing.testcase  # noqa: F401
 
-    running: set[int] = set()
-    files = _files(suite)
+    running: dict[int, Path] = {}
+
+    def wait() -> None:
+        pid, status = os.wait()
+        file = running.pop(pid)
+        if os.WIFSIGNALED(status):
+            with (run.reports / f"{file.stem}.log").open("a") as log:
+                log.write(f"\nkilled by signal {os.WTERMSIG(status)}\n")
+
+    files = run.test_files()
     for number, file in enumerate(files, start=1):
-        if len(running) == jobs:
-            running.discard(os.wait()[0])
+        if len(running) == run.jobs:
+            wait()
         print(f"\r{number}/{len(files)} {file.stem:<60.60}", end="", file=sys.stderr, flush=True)
         pid = os.fork()
         if pid == 0:
-            _test_file(file, time_limit_s, reports)
-        running.add(pid)
+            _test_file(file, run.time_limit_s, run.reports)
+        running[pid] = file
     while running:
-        running.discard(os.wait()[0])
+        wait()
     print(file=sys.stderr)
 
 
@@ -86,7 +120,7 @@ def _test_file(file: Path, time_limit_s: int, reports: Path) -> NoReturn:
 
     os.chdir(file.parent)
     sys.path.insert(0, str(file.parent))
-    log = os.open(reports / f"{file.stem}.log", os.O_CREAT | os.O_WRONLY)
+    log = os.open(reports / f"{file.stem}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
     pytest.main(
@@ -98,10 +132,6 @@ def _test_file(file: Path, time_limit_s: int, reports: Path) -> NoReturn:
         ]
     )
     os._exit(0)
-
-
-def _files(suite: Path) -> list[Path]:
-    return sorted(suite.glob("test_*.py"))
 
 
 def _report(file: Path, reports: Path) -> Path:
@@ -167,16 +197,23 @@ def main() -> None:
     parser.add_argument("--chip", default="Ascend910B3")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--time-limit-s", type=int, default=300, help="for one test")
-    parser.add_argument("--reports", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--files", default="test_*", help="names of the files to run, a pattern")
+    parser.add_argument("--reports", type=Path, help="folder in which reports and logs are kept")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table beside this script")
     arguments = parser.parse_args()
     suite = arguments.suite.resolve()
     if not suite.is_dir():
         parser.error(f"{arguments.suite}: no such folder")
-    if arguments.reports:
-        work(suite, arguments.jobs, arguments.time_limit_s, arguments.reports)
-        return
-    tests = run_suite(suite, arguments.jobs, arguments.chip, arguments.time_limit_s)
+    with tempfile.TemporaryDirectory() as folder:
+        reports = (arguments.reports or Path(folder)).resolve()
+        reports.mkdir(parents=True, exist_ok=True)
+        files = f"{arguments.files.removesuffix('.py')}.py"
+        run = Run(suite, files, arguments.jobs, arguments.time_limit_s, reports)
+        if arguments.worker:
+            work(run)
+            return
+        tests = run_suite(run, arguments.chip)
     text = table(suite, tests)
     print(text)
     if arguments.write:

@@ -200,3 +200,15 @@ def test_sequences_of_several_lengths_go_through_an_lstm() -> None:
         return nn.utils.rnn.pad_packed_sequence(model.to(device)(packed)[0])[0].cpu()
 
     torch.testing.assert_close(outputs("npu"), outputs("cpu"))
+
+
+def test_targets_may_be_int32() -> None:
+    x, target = torch.randn(4, 5), torch.randint(5, (4,))
+
+    def gradient(device: str, dtype: torch.dtype) -> Tensor:
+        leaf = x.to(device).requires_grad_()
+        nn.functional.cross_entropy(leaf, target.to(device, dtype)).backward()
+        assert leaf.grad is not None
+        return leaf.grad.cpu()
+
+    torch.testing.assert_close(gradient("npu", torch.int32), gradient("cpu", torch.int64))

@@ -114,6 +114,14 @@ TARGETS = (
         flags=("-fno-exceptions", "-fno-rtti"),
     ),
     Library(
+        "libatb.so",
+        "runtime",
+        ("atb.cpp",),
+        links=("libascendcl.so",),
+        language="c++",
+        flags=("-fno-exceptions", "-fno-rtti"),
+    ),
+    Library(
         "_kernel.so",
         "kernel",
         ("*.cpp",),

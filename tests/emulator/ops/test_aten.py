@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import NotEmulated
-from cordee.emulator.ops.aten import cells, foreach, grouped, products, synchronised
+from cordee.emulator.ops.aten import cells, foreach, grouped, products, repetition, synchronised
 
 close = torch.testing.assert_close
 
@@ -146,3 +146,25 @@ def test_products_in_bfloat16_are_rounded_once() -> None:
     x, a, b = ([torch.randn(50).bfloat16()] for _ in range(3))
     (found,) = foreach.products(x, a, b, 3)
     close(found, (x[0].float() + 3 * a[0].float() * b[0].float()).bfloat16())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dim", [0, 1, -1, None])
+def test_the_gradient_of_a_repetition_is_summed_in_float32(
+    dim: int | None, dtype: torch.dtype
+) -> None:
+    x = torch.randn(5, 4, dtype=dtype)
+    size = x.numel() if dim is None else x.shape[dim]
+    for repeats in (torch.tensor(90), torch.randint(0, 90, (size,))):
+        double = x.double().requires_grad_()
+        y = torch.repeat_interleave(double, repeats, dim)
+        grad = torch.rand(y.shape).to(dtype)
+        y.backward(grad.double())
+
+        assert torch.equal(repetition.repeat_interleave(x, repeats, dim), y.detach().to(dtype))
+        found, *rest = repetition.repeat_interleave_gradient((x, repeats, dim, None), (y,), (grad,))
+        assert found is not None
+        assert double.grad is not None
+        assert rest == [None, None, None]
+        assert found.dtype == dtype
+        close(found, double.grad.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-4)

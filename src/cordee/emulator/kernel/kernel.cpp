@@ -130,13 +130,16 @@ class HostKernel : public c10::OperatorKernel {
     auto at = [&](uint32_t i) -> c10::IValue& { return const_cast<c10::IValue&>(arguments[i]); };
     for (uint32_t i : signature_.tensors) {
       crossing.to_host(at(i));
+      if (C10_UNLIKELY(rules_.long_arguments >> i & 1) && at(i).isTensor() && at(i).toTensor().scalar_type() == at::kInt) {
+        at(i) = at(i).toTensor().to(at::kLong);
+      }
     }
     if (signature_.device && at(*signature_.device).isDevice()) {
       at(*signature_.device) = c10::Device(c10::DeviceType::CPU);
     }
     if (signature_.generator) {
       at(*signature_.generator) = host_generator(at(*signature_.generator), device);
-    } else if (signature_.is_random) {
+    } else if (rules_.seeded) {
       draw.emplace(device);
     }
   }

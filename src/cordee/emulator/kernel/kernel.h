@@ -26,6 +26,8 @@ struct Rules {
   std::string why;             // what the error says after the dtype
   uint64_t in_float = 0;       // half precisions that are computed in float32 and rounded once
   uint64_t float_results = 0;  // bit = position of a result that is then not rounded
+  uint64_t long_arguments = 0; // bit = position of a tensor whose int32 stands for int64
+  bool seeded = false;         // what runs draws from the host's generator: seed it from the device's
 };
 
 torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rules);

@@ -68,12 +68,16 @@ void take_over(
     const std::vector<c10::ScalarType>& refused_dtypes,
     const std::string& why,
     const std::vector<c10::ScalarType>& in_float,
-    uint64_t float_results) {
+    uint64_t float_results,
+    uint64_t long_arguments,
+    bool seeded,
+    const std::string& key) {
   Silent silent;
   c10::WarningUtils::WarningHandlerGuard guard(&silent);
   const c10::OperatorHandle op = operator_named(name);
-  library(name_space(name), c10::DispatchKey::PrivateUse1)
-      .impl(name.c_str(), make_kernel(op, kWays.at(way), {bits(refused_dtypes), why, bits(in_float), float_results}));
+  Rules rules{bits(refused_dtypes), why, bits(in_float), float_results, long_arguments, seeded};
+  library(name_space(name), c10::parseDispatchKey(key))
+      .impl(name.c_str(), make_kernel(op, kWays.at(way), std::move(rules)));
 }
 
 void take_over_autograd(const std::string& name, const std::string& way) {
@@ -164,7 +168,8 @@ PYBIND11_MODULE(_kernel, module) {
   module.def("install_allocator", &install_allocator);
   module.def(
       "take_over", &take_over, py::arg("name"), py::arg("way"), py::kw_only(), py::arg("refused_dtypes"),
-      py::arg("why"), py::arg("in_float"), py::arg("float_results"));
+      py::arg("why"), py::arg("in_float"), py::arg("float_results"), py::arg("long_arguments"), py::arg("seeded"),
+      py::arg("key"));
   module.def("take_over_autograd", &take_over_autograd);
   module.def("host_view", &owning_host_view);
   module.def("format", &format);

@@ -29,8 +29,7 @@ bool is_kind(const c10::TypePtr& type, c10::TypeKind kind) {
 Signature::Signature(const c10::OperatorHandle& op)
     : arguments(op.schema().arguments().size()),
       results(op.schema().returns().size()),
-      mutates(op.schema().is_mutable()),
-      is_random(op.hasTag(at::Tag::nondeterministic_seeded)) {
+      mutates(op.schema().is_mutable()) {
   for (uint32_t i = 0; i < arguments; ++i) {
     // real_type: in the other one a device or a generator may appear as an int.
     const c10::TypePtr& type = op.schema().arguments()[i].real_type();

@@ -16,8 +16,7 @@ struct Signature {
   c10::SmallVector<uint32_t, 8> tensors; // positions of tensors and tensor lists
   std::optional<uint32_t> device;
   std::optional<uint32_t> generator;
-  bool mutates;   // an argument is written, and may be resized
-  bool is_random; // draws numbers, with or without a generator argument
+  bool mutates; // an argument is written, and may be resized
 };
 
 } // namespace cordee

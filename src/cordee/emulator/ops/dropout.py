@@ -19,7 +19,7 @@ chapter = Chapter(source=f"{SOURCES}/opapi/DropoutGenMaskKernelNpuOpApi.cpp")
 ALIGNED = 128
 
 
-@chapter.reference("npu::_npu_dropout_gen_mask.Tensor")
+@chapter.reference("npu::_npu_dropout_gen_mask.Tensor", seeded=False)
 def gen_mask_of_seed(
     input: Tensor,
     size: list[int],
@@ -35,7 +35,7 @@ def gen_mask_of_seed(
     return _bits(size, p, torch.Generator().manual_seed(own))
 
 
-@chapter.reference("npu::npu_dropout_gen_mask")
+@chapter.reference("npu::npu_dropout_gen_mask", seeded=True)
 def gen_mask(
     size: list[int],
     p: float,
@@ -55,7 +55,9 @@ def dropout(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
     return _kept(input, _from_bits(mask, input), p), mask
 
 
-@chapter.reference("npu::npu_dropout_do_mask", source=f"{SOURCES}/aclops/DropoutKernelNpu.cpp")
+@chapter.reference(
+    "npu::npu_dropout_do_mask", source=f"{SOURCES}/aclops/DropoutKernelNpu.cpp", seeded=False
+)
 def dropout_do_mask(input: Tensor, mask: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """`input` where the mask of bits keeps it, made up for the rest, and the mask."""
     return _kept(input, _from_bits(mask, input), p), mask.clone()

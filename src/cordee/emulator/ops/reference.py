@@ -6,7 +6,7 @@ of its business.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,9 @@ class Reference:
     source: str
     function: Function
     gradient: Function | None = None
+    seeded: bool | None = None
+    """Whether it draws from PyTorch's generator on the host, which is to be seeded from the device's
+    before; None: if PyTorch's tag says that the operator draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,15 @@ class Chapter:
     source: str
     gradients: dict[str, Function] = field(default_factory=dict)
 
-    def reference(self, *names: str, source: str = "") -> Callable[[Function], Function]:
+    def reference(
+        self, *names: str, source: str = "", seeded: bool | None = None
+    ) -> Callable[[Function], Function]:
         """Declare the reference of the operators `names`, given as "npu::name.overload"."""
 
         def register(function: Function) -> Function:
             for name in names:
                 assert name not in REFERENCES, f"{name} has two references"
-                REFERENCES[name] = Reference(name, source or self.source, function)
+                REFERENCES[name] = Reference(name, source or self.source, function, seeded=seeded)
             return function
 
         return register
@@ -56,7 +61,7 @@ class Chapter:
 
         def register(function: Function) -> Function:
             old = REFERENCES[name]
-            REFERENCES[name] = Reference(name, old.source, old.function, function)
+            REFERENCES[name] = replace(old, gradient=function)
             return function
 
         return register

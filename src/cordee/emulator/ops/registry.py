@@ -1,19 +1,18 @@
 """Puts the virtual chip's kernels where the adapter's would launch work."""
 
+from dataclasses import asdict
 from types import FunctionType, ModuleType
 from typing import cast
 
 import torch
 from torch._C._dynamo import eval_frame
 
-from cordee.emulator.ops import chapters  # noqa: F401 - declares the references
+from cordee.emulator.ops import chapters, dtypes  # noqa: F401 - chapters declares the references
 from cordee.emulator.ops.autograd import differentiable
 from cordee.emulator.ops.reference import REFERENCES
-from cordee.emulator.ops.refusals import refusal
 from cordee.emulator.ops.ways import (
-    HalfPrecision,
+    FACTORIES,
     device_ways,
-    half_precision,
     operator,
     registered,
 )
@@ -31,35 +30,37 @@ def register(kernel: ModuleType) -> None:
         _implement(name, reference.function, REFERENCE_KEY)
     own_gradients = registered("AutogradPrivateUse1")
     ways = dict(device_ways())
-    half = half_precision(ways)
     for name, way in ways.items():
-        kernel.take_over(name, way, **_rules(name, half.get(name)))
-        if name in own_gradients and name.startswith("npu::"):
+        key = "BackendSelect" if name in FACTORIES else "PrivateUse1"
+        seeded = _is_seeded(name)
+        kernel.take_over(name, way, **asdict(dtypes.rules(name)), seeded=seeded, key=key)
+        if way == "format" or (name in own_gradients and name.startswith("npu::")):
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
     for name in own_gradients - kept:
-        if name.startswith("aten::"):
+        if name in REFERENCES and REFERENCES[name].gradient:
+            _take_over_gradient(name, "host", kernel)
+        elif name.startswith("aten::"):
             way = "attention" if name == "aten::scaled_dot_product_attention" else "forward"
             kernel.take_over_autograd(name, way)
 
 
-def _rules(name: str, half: HalfPrecision | None) -> dict[str, object]:
-    """How the chip differs from the CPU in the dtypes of an operator: see ../kernel/kernel.h."""
-    refused = refusal(name)
-    return {
-        "refused_dtypes": refused.dtypes,
-        "why": refused.why,
-        "in_float": [getattr(torch, dtype) for dtype in half.dtypes] if half else [],
-        "float_results": sum(1 << position for position in half.float_results) if half else 0,
-    }
-
-
 def _take_over_gradient(name: str, way: str, kernel: ModuleType) -> None:
-    if name in REFERENCES:
+    if way == "format":  # made of operators that autograd knows
+        _implement(name, torch.library.fallthrough_kernel, "AutogradPrivateUse1")
+    elif name in REFERENCES:
         function = differentiable(REFERENCES[name], operator(name), kernel)
         _implement(name, function, "AutogradPrivateUse1")
     else:
         kernel.take_over_autograd(name, way)
+
+
+def _is_seeded(name: str) -> bool:
+    """Whether the host's generator stands for the device's while the operator runs."""
+    reference = REFERENCES.get(name)
+    if reference is not None and reference.seeded is not None:
+        return reference.seeded
+    return torch.Tag.nondeterministic_seeded in operator(name).tags
 
 
 def _implement(name: str, function: object, key: str) -> None:

@@ -3,9 +3,8 @@
 Read from the adapter's own registrations: what it leaves to PyTorch is left to PyTorch here too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from importlib.resources import files
 
 import torch
@@ -14,7 +13,10 @@ from cordee.core.facts import Fact, rows
 from cordee.emulator.ops.reference import REFERENCES
 
 # Namespaces whose operators compute; those of the others (c10d ...) talk to other processes.
-NAMESPACES = ("aten", "npu", "fsdp")
+NAMESPACES = ("aten", "npu", "atb", "fsdp")
+
+# Operators of the adapter that are given no tensor, so that none leads the call to the device.
+FACTORIES = ("npu::npu_dropout_gen_mask",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +28,10 @@ class Way(Fact):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class HalfPrecision(Fact):
-    """Operators that are computed in float32 and rounded once when given half precision.
-
-    The first row that has an operator's name holds.
-    """
-
-    names: list[str]  # of aten operators, every overload; `*` stands for any text
-    dtypes: tuple[str, ...] = ("float16", "bfloat16")
-    float_results: tuple[int, ...] = ()  # positions of results that stay in float32
-
-    def __contains__(self, name: str) -> bool:
-        namespace, _, base = name.partition(".")[0].partition("::")
-        return namespace == "aten" and any(fnmatchcase(base, known) for known in self.names)
-
-
-def half_precision(names: Iterable[str]) -> dict[str, HalfPrecision]:
-    """Those of the operators `names` that are computed in float32 when given half precision."""
-    table = list(rows(files(__package__) / "half_precision.toml", HalfPrecision))
-    first = ((name, next((row for row in table if name in row), None)) for name in names)
-    return {name: row for name, row in first if row}
-
-
 def device_ways() -> Iterator[tuple[str, str]]:
     """Name and way of every operator whose device kernel is replaced."""
     special = {row.name: row.way for row in rows(files(__package__) / "ways.toml", Way)}
-    for name in sorted(registered("PrivateUse1") | special.keys()):
+    for name in sorted(registered("PrivateUse1") | special.keys() | set(FACTORIES)):
         way = special.get(name) or _usual_way(name)
         if way != "adapter":
             yield name, way
@@ -81,7 +60,7 @@ def _operators() -> set[str]:
 def _usual_way(name: str) -> str:
     if name in REFERENCES:
         return "host"
-    if name.startswith("npu::"):
+    if name.startswith(("npu::", "atb::")):
         return "missing"
     if any(r.alias_info and not r.alias_info.is_write for r in operator(name)._schema.returns):
         return "adapter"  # a view

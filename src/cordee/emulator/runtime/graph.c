@@ -2,6 +2,8 @@
  *
  * Follows: CANN "Runtime API", chapter Model Running Instance.
  */
+#include <stdio.h>
+
 #include "chip.h"
 
 static __thread aclmdlRICaptureMode mode = ACL_MODEL_RI_CAPTURE_MODE_GLOBAL;
@@ -34,8 +36,10 @@ aclError aclmdlRICaptureThreadExchangeMode(aclmdlRICaptureMode *exchanged)
     return ACL_SUCCESS;
 }
 
+/* Explained on stderr too: the adapter ignores the code, and fails later for want of a capture. */
 static aclError refuse(const char *function)
 {
+    fprintf(stderr, "cordee: %s: capturing a graph (torch.npu.NPUGraph) is not emulated\n", function);
     return chip_fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT,
                      "%s: capturing a graph (torch.npu.NPUGraph) is not emulated; run the program "
                      "without graphs, e.g. enforce_eager", function);

@@ -21,7 +21,7 @@ chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_fusion_attention.md")
 Attention = tuple[Tensor, Tensor, Tensor, Tensor, int, int, int]
 
 
-@chapter.reference("npu::npu_fusion_attention")
+@chapter.reference("npu::npu_fusion_attention", seeded=False)
 def fusion_attention(
     query: Tensor,
     key: Tensor,
@@ -65,7 +65,7 @@ def fusion_attention(
     return attention(fusion, query, key, value, dropout_mask, seed, offset)
 
 
-@chapter.reference("npu::npu_fusion_attention_v2")
+@chapter.reference("npu::npu_fusion_attention_v2", seeded=False)
 def fusion_attention_v2(
     query: Tensor,
     key: Tensor,
@@ -119,7 +119,9 @@ def fusion_attention_v2(
 
 
 @chapter.reference(
-    "npu::npu_fusion_attention_v3", source=f"{DOCUMENTS}/torch_npu-npu_fusion_attention_v3.md"
+    "npu::npu_fusion_attention_v3",
+    source=f"{DOCUMENTS}/torch_npu-npu_fusion_attention_v3.md",
+    seeded=False,
 )
 def fusion_attention_v3(
     query: Tensor,

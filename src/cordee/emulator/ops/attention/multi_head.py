@@ -45,7 +45,7 @@ class Layer(NamedTuple):
         return rows.view(-1, length, self.heads, self.size).transpose(1, 2)
 
 
-@chapter.reference("npu::npu_multi_head_attention")
+@chapter.reference("npu::npu_multi_head_attention", seeded=False)
 def multi_head_attention(
     query: Tensor,
     key: Tensor,

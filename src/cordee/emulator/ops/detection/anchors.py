@@ -58,7 +58,7 @@ def grid_assign_positive(
     return assigned
 
 
-@chapter.reference("npu::npu_sub_sample", source=f"{SOURCES}/SubSampleKernelNpu.cpp")
+@chapter.reference("npu::npu_sub_sample", source=f"{SOURCES}/SubSampleKernelNpu.cpp", seeded=True)
 def sub_sample(input: Tensor, per_images: int, positive_fraction: float) -> Tensor:
     """Labels of anchors with all but `per_images` drawn ones set to -1.
 

@@ -56,8 +56,8 @@ def paged_cache_load_out(
 ) -> tuple[Tensor, Tensor]:
     """The same, written into `key` and `value`."""
     keys, found = paged_cache_load(*values, **named)
-    key.copy_(keys.view(key.shape))
-    value.copy_(found.view(value.shape))
+    key.copy_(keys.reshape(key.shape))
+    value.copy_(found.reshape(value.shape))
     return key, value
 
 

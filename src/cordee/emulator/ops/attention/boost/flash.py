@@ -1,5 +1,7 @@
 """ATB's self-attention of prompts: sequences in a row, or after a prefix that is cached."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,10 +15,19 @@ from cordee.emulator.ops.attention.boost.sequences import (
     nothing,
     packed_keys,
 )
+from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
 
 SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
 chapter = Chapter(source=f"{SOURCES}/SelfAttentionAtb.cpp")
+
+KERNEL_TYPES = (0, 2)  # default, and exponentials by a faster formula
+PREFIX_MASKS = {
+    "mask_type_causal_mask": MaskType.NORM_COMPRESS,
+    "mask_type_norm_compress": MaskType.NORM_COMPRESS,
+    "mask_type_alibi_compress": MaskType.ALIBI_COMPRESS,
+    "mask_type_alibi_compress_sort": MaskType.ALIBI_COMPRESS_SQRT,  # the adapter's spelling
+}
 
 
 @chapter.reference("atb::_npu_flash_attention")
@@ -52,6 +63,30 @@ def flash_attention_unpad(
     _attend(query, key, value, lengths(seq_len), scale_value, heads, nothing, out)
 
 
+@chapter.reference(
+    "atb::_npu_flash_attention_unpad_v2", source=f"{SOURCES}/SelfAttentionUnpadAtbV2.cpp"
+)
+def flash_attention_unpad_v2(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seq_len: Tensor,
+    scale_value: float,
+    num_heads: int,
+    num_kv_heads: int,
+    *,
+    kernel_type: int | None = 0,
+    out: Tensor,
+) -> None:
+    """The same; `kernel_type` names how the chip takes exponentials."""
+    require(
+        kernel_type in (None, *KERNEL_TYPES),
+        "kernel_type only supports KERNELTYPE_DEFAULT(0) and KERNELTYPE_EXP_M8V2(2), "
+        f"but got: {kernel_type}",
+    )
+    flash_attention_unpad(query, key, value, seq_len, scale_value, num_heads, num_kv_heads, out)
+
+
 @chapter.reference("atb::_npu_flash_attention_v2.out", source=f"{SOURCES}/SelfAttentionAtbV2.cpp")
 def flash_attention_v2(
     query: Tensor,
@@ -73,6 +108,29 @@ def flash_attention_v2(
     heads = (num_heads, num_kv_heads or num_heads)
     _attend(query, key, value, list(seq_len), scale_value, heads, added, out)
     return out
+
+
+@chapter.reference("atb::_npu_flash_attention_v3", source=f"{SOURCES}/SelfAttentionAtbV3.cpp")
+def flash_attention_v3(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    seq_len: Tensor,
+    scale_value: float,
+    num_heads: int,
+    num_kv_heads: int,
+    *,
+    mask_type: int | None = MaskType.NORM_COMPRESS,
+    out: Tensor,
+) -> None:
+    """Causal attention of each prompt to itself."""
+    require(
+        mask_type in (None, MaskType.NORM_COMPRESS),
+        f"mask_type only supports MASK_TYPE_NORM_COMPRESS, but got: {mask_type}",
+    )
+    heads = (num_heads, num_kv_heads)
+    _attend(query, key, value, lengths(seq_len), scale_value, heads, causal, out)
 
 
 @chapter.reference("atb::_npu_flash_attention_qlens", source=f"{SOURCES}/SelfAttentionQlensAtb.cpp")
@@ -120,6 +178,48 @@ def flash_attention_prefix_v2(
     keys = cached_keys(key_cache, value_cache, block_table, list(context_lens), heads)
     attend_all(by_head(query, num_heads), list(seq_len), keys, scale_value, added, out)
     return out
+
+
+@chapter.reference(
+    "atb::npu_self_attention_prefix_encoder", source=f"{SOURCES}/SelfAttentionPrefixEncoderAtb.cpp"
+)
+def prefix_encoder(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    block_tables: Tensor,
+    seqlen: list[int],
+    kv_seqlen: list[int],
+    q_headnum: int,
+    qk_scale: float,
+    kv_headnum: int,
+    *,
+    mask: Tensor | None = None,
+    slopes: Tensor | None = None,
+    mask_type: str | None = None,
+) -> Tensor:
+    """The same by other names, into a fresh tensor like `query`."""
+    require(
+        mask_type in (None, *PREFIX_MASKS),
+        f"mask_type must be one of {', '.join(PREFIX_MASKS)}, but got {mask_type}",
+    )
+    kind = PREFIX_MASKS[mask_type or "mask_type_causal_mask"]
+    added: Added = causal
+    if kind != MaskType.NORM_COMPRESS:
+        added = added_by("npu_self_attention_prefix_encoder", mask, kind, slopes)
+    keys = cached_keys(key, value, block_tables, list(kv_seqlen), kv_headnum or q_headnum)
+    out = torch.zeros_like(query)
+    attend_all(by_head(query, q_headnum), list(seqlen), keys, qk_scale, added, out)
+    return out
+
+
+@chapter.reference(
+    "atb::npu_self_attention_prefix_encoder.out",
+    source=f"{SOURCES}/SelfAttentionPrefixEncoderAtb.cpp",
+)
+def prefix_encoder_out(*values: Any, output: Tensor, **named: Any) -> Tensor:
+    """The same, written into `output`."""
+    return output.copy_(prefix_encoder(*values, **named))
 
 
 def _attend(

@@ -125,7 +125,7 @@ def _added(
     if kind != "mask_type_spec":
         raise NotEmulated(f"{OPERATOR}: mask_type {kind} is not emulated")
     counts = list(queries or [1] * len(contexts))
-    rows = mask.view(-1, mask.shape[-1])
+    rows = mask.reshape(-1, mask.shape[-1])
 
     def added(number: int, count: int, keys: int) -> Tensor:
         start = sum(counts[:number])

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import NotEmulated
+from cordee.emulator.ops.attention.boost.masks import causal
 from cordee.emulator.ops.attention.boost.sequences import (
     attend_all,
     by_head,
@@ -13,11 +14,13 @@ from cordee.emulator.ops.attention.boost.sequences import (
 )
 from cordee.emulator.ops.attention.dense import Terms
 from cordee.emulator.ops.attention.sequences import attend_sequence
+from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
 
 SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
 chapter = Chapter(source=f"{SOURCES}/PagedAttentionAtb.cpp")
 
+NORM_COMPRESS = 5  # mask_type of paged attention; self-attention numbers its own
 ONLINE_INT8 = 3  # quant_type: query, key and value are int8, the softmax becomes int8
 INT8_LARGEST = 127
 
@@ -120,11 +123,38 @@ def paged_attention_splitfuse(
     starts = [sum(queries[:number]) for number in range(len(queries))]
 
     def added(number: int, count: int, keys: int) -> Tensor:
-        rows = mask.view(-1, mask.shape[-1])[starts[number] : starts[number] + count]
+        rows = mask.reshape(-1, mask.shape[-1])[starts[number] : starts[number] + count]
         return rows[None, None, :, :keys].float()
 
     keys = cached_keys(key_cache, value_cache, block_table, lengths(context_lens), num_kv_heads)
     attend_all(by_head(query, num_heads), queries, keys, scale_value, added, out)
+
+
+@chapter.reference(
+    "atb::_npu_paged_attention_splitfuse_v2", source=f"{SOURCES}/PagedAttentionSplitfuseV2.cpp"
+)
+def paged_attention_splitfuse_v2(
+    query: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    block_table: Tensor,
+    context_lens: Tensor,
+    mask: Tensor,
+    seq_len: Tensor,
+    num_kv_heads: int,
+    num_heads: int,
+    scale_value: float,
+    *,
+    mask_type: int | None = NORM_COMPRESS,
+    out: Tensor,
+) -> None:
+    """The same, causal whatever `mask` holds."""
+    require(
+        mask_type in (None, NORM_COMPRESS),
+        f"mask_type only supports MASK_TYPE_NORM_COMPRESS(5), but got: {mask_type}",
+    )
+    keys = cached_keys(key_cache, value_cache, block_table, lengths(context_lens), num_kv_heads)
+    attend_all(by_head(query, num_heads), lengths(seq_len), keys, scale_value, causal, out)
 
 
 @chapter.reference(

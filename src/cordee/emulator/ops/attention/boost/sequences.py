@@ -45,7 +45,7 @@ def attend_all(
         extra = added(number, count, key.shape[0])
         terms = Terms(scale=scale, bias=None if extra is None else GivenBias(extra))
         found = attend_sequence(query[rows], key, value, terms)
-        out[rows] = found.out.view(out[rows].shape).to(out.dtype)
+        out[rows] = found.out.reshape(out[rows].shape).to(out.dtype)
         lse[rows] = found.lse
     return lse
 
