@@ -5,7 +5,15 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import NotEmulated
-from cordee.emulator.ops.aten import cells, foreach, grouped, products, repetition, synchronised
+from cordee.emulator.ops.aten import (
+    cells,
+    classes,
+    foreach,
+    grouped,
+    products,
+    repetition,
+    synchronised,
+)
 
 close = torch.testing.assert_close
 
@@ -168,3 +176,17 @@ def test_the_gradient_of_a_repetition_is_summed_in_float32(
         assert rest == [None, None, None]
         assert found.dtype == dtype
         close(found, double.grad.to(dtype), rtol=torch.finfo(dtype).eps, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("count", [-1, 6])
+def test_classes_are_written_out_in_their_own_dtype(count: int, dtype: torch.dtype) -> None:
+    labels = torch.tensor([[0, 3], [4, 1]])
+    found = classes.one_hot(labels.to(dtype), count)
+    assert found.dtype == dtype
+    assert torch.equal(found.long(), nn.functional.one_hot(labels, count))
+
+
+def test_how_many_classes_nothing_has_must_be_said() -> None:
+    with pytest.raises(RuntimeError, match="can not infer total number of classes"):
+        classes.one_hot(torch.empty(0, dtype=torch.int64))

@@ -73,8 +73,8 @@ class FloatCall {
   void operator()(Stack* stack) {
     const auto& arguments = target_.schema().arguments();
     originals_ = torch::jit::pop(*stack, arguments.size());
-    for (const c10::IValue& value : originals_) {
-      copies_.push_back(in_float(value));
+    for (size_t i = 0; i < originals_.size(); ++i) {
+      copies_.push_back(names_half(arguments[i], originals_[i]) ? c10::IValue(at::kFloat) : in_float(originals_[i]));
       stack->push_back(copies_.back());
     }
     target_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
@@ -92,6 +92,14 @@ class FloatCall {
   }
 
  private:
+  // The dtype that the result is to have, and is rounded to in the end.
+  bool names_half(const c10::Argument& argument, const c10::IValue& value) const {
+    const auto& type = argument.real_type();
+    const auto& inner = type->kind() == c10::TypeKind::OptionalType ? type->containedType(0) : type;
+    return inner->kind() == c10::TypeKind::ScalarTypeType && value.isInt() &&
+        value.toInt() == static_cast<int64_t>(half_);
+  }
+
   static void write(const c10::IValue& original, const c10::IValue& copy) {
     if (original.isTensor() && is_half(original.toTensor())) {
       copy_back(original.toTensor(), copy.toTensor());

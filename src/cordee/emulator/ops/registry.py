@@ -20,6 +20,9 @@ from cordee.emulator.ops.ways import (
 # Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
 REFERENCE_KEY = "PrivateUse3"
 
+# Composed by PyTorch above the device, and by the adapter on it; without gradients.
+DIRECT = {"aten::one_hot"}
+
 _libraries: list[torch.library.Library] = []  # a registration ends with its library
 
 
@@ -38,7 +41,9 @@ def register(kernel: ModuleType) -> None:
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
     for name in own_gradients - kept:
-        if name in REFERENCES and REFERENCES[name].gradient:
+        if name in DIRECT:
+            _implement(name, torch.library.fallthrough_kernel, "AutogradPrivateUse1")
+        elif name in REFERENCES and REFERENCES[name].gradient:
             _take_over_gradient(name, "host", kernel)
         elif name.startswith("aten::"):
             way = "attention" if name == "aten::scaled_dot_product_attention" else "forward"

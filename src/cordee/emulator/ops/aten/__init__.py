@@ -1,5 +1,13 @@
 """Operators of PyTorch whose kernel for the CPU is missing, or computes otherwise than the chip."""
 
-from cordee.emulator.ops.aten import cells, foreach, grouped, products, repetition, synchronised
+from cordee.emulator.ops.aten import (
+    cells,
+    classes,
+    foreach,
+    grouped,
+    products,
+    repetition,
+    synchronised,
+)
 
-__all__ = ["cells", "foreach", "grouped", "products", "repetition", "synchronised"]
+__all__ = ["cells", "classes", "foreach", "grouped", "products", "repetition", "synchronised"]
