@@ -1,6 +1,7 @@
 """What programs use of PyTorch besides operators, on the virtual chip."""
 
 import io
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -212,3 +213,20 @@ def test_targets_may_be_int32() -> None:
         return leaf.grad.cpu()
 
     torch.testing.assert_close(gradient("npu", torch.int32), gradient("cpu", torch.int64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("softmax", [torch.softmax, torch.log_softmax])
+def test_softmax_widens_half_precision_on_its_way(
+    softmax: Callable[..., Tensor], dtype: torch.dtype
+) -> None:
+    x = torch.randn(4, 7, dtype=dtype)
+    leaf, widened = x.npu().requires_grad_(), x.float().requires_grad_()
+    y, expected = softmax(leaf, -1, dtype=torch.float32), softmax(widened, -1)
+    torch.testing.assert_close(y.cpu(), expected)
+    weights = torch.randn(4, 7)
+    (y * weights.npu()).sum().backward()
+    (expected * weights).sum().backward()
+    assert leaf.grad is not None
+    assert widened.grad is not None
+    torch.testing.assert_close(leaf.grad.cpu(), widened.grad.to(dtype))

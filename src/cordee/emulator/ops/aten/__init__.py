@@ -7,7 +7,17 @@ from cordee.emulator.ops.aten import (
     grouped,
     products,
     repetition,
+    softmax,
     synchronised,
 )
 
-__all__ = ["cells", "classes", "foreach", "grouped", "products", "repetition", "synchronised"]
+__all__ = [
+    "cells",
+    "classes",
+    "foreach",
+    "grouped",
+    "products",
+    "repetition",
+    "softmax",
+    "synchronised",
+]
