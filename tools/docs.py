@@ -9,7 +9,9 @@ os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # references need PyTorch, no
 import click
 
 from cordee.cli import COMMANDS, cli
+from cordee.emulator import session
 from cordee.emulator.ops import chapters as chapters
+from cordee.emulator.ops import ways
 from cordee.emulator.ops.reference import REFERENCES, Reference
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
@@ -39,6 +41,12 @@ def operators() -> str:
             "\n".join([f"## {chapter}", "", "| operator | source |", "|---|---|", *rows])
         )
     sections.insert(1, f"{len(REFERENCES)} operators have one.")
+    refused = list(_refused())
+    sections += [
+        "## Refused by name",
+        f"{len(refused)} operators that the adapter registers raise an error with their name.",
+        ", ".join(f"`{name}`" for name in refused),
+    ]
     return _page("Operators with a reference", *sections)
 
 
@@ -49,6 +57,13 @@ def _by_chapter() -> Iterator[tuple[str, list[Reference]]]:
         _, _, inside = reference.function.__module__.partition("cordee.emulator.ops.")
         chapters_of.setdefault(inside.partition(".")[0], []).append(reference)
     yield from sorted(chapters_of.items())
+
+
+def _refused() -> Iterator[str]:
+    session.start()
+    for name, way in ways.device_ways():
+        if way == "missing":
+            yield name
 
 
 def _source(reference: Reference) -> str:
