@@ -140,17 +140,19 @@ def arguments(op: OpInfo, sample: SampleInput) -> tuple[tuple[Any, ...], dict[st
 
 def assert_same(actual: Tree, expected: Tree) -> None:
     ours, theirs = tree_leaves(actual), tree_leaves(expected)
-    assert len(ours) == len(theirs)
+    assert len(ours) == len(theirs), f"{len(ours)} results, not {len(theirs)}"
     for x, y in zip(ours, theirs, strict=True):
-        assert type(x) is type(y)
+        assert type(x) is type(y), f"{type(x)} is not {type(y)}"
         if not isinstance(y, Tensor):
-            assert x == y
+            assert x == y, f"{x} is not {y}"
             continue
         assert x.device.type == "npu", "the result is not on the chip"
-        assert (x.shape, x.dtype, x.layout) == (y.shape, y.dtype, y.layout)
+        for what in ("shape", "dtype", "layout"):
+            found, wanted = getattr(x, what), getattr(y, what)
+            assert found == wanted, f"the {what} is {found}, not {wanted}"
         torch.testing.assert_close(x.cpu(), y, equal_nan=True)
         if y.layout == torch.strided:
-            assert x.stride() == y.stride()
+            assert x.stride() == y.stride(), f"the strides are {x.stride()}, not {y.stride()}"
 
 
 def on_cpu(call: Callable[[], Tree]) -> Tree:
