@@ -69,6 +69,16 @@ IMAGES = {
         *(real(1, 2, 3, 4), [3, 4], [1, 2, 5, 6], False),
         grad_input=out(0),
     ),
+    **same("_upsample_bilinear2d_aa.out", IMAGE, [3, 4], False, out=out(0)),
+    **same(
+        "_upsample_bilinear2d_aa_backward.grad_input",
+        *(real(1, 2, 3, 4), [3, 4], [1, 2, 5, 6], False),
+        grad_input=out(0),
+    ),
+    **same("adaptive_avg_pool3d.out", VOLUME, [2, 3, 3], out=out(0)),
+    **same(
+        "adaptive_avg_pool3d_backward.grad_input", real(1, 2, 2, 3, 3), VOLUME, grad_input=out(0)
+    ),
     **same("upsample_nearest3d _upsample_nearest_exact3d", VOLUME, [3, 8, 4]),
     **same(
         "upsample_nearest3d_backward _upsample_nearest_exact3d_backward",
@@ -154,6 +164,11 @@ PRODUCTS = {
 
 LOSSES = {
     **same("kl_div l1_loss", real(3, 4), real(3, 4)),
+    **same(
+        "soft_margin_loss_backward.grad_input",
+        *(real(), real(3), torch.tensor([1.0, -1.0, 1.0]), 1),
+        grad_input=out(0),
+    ),
     **same("log_sigmoid", real(4)),
     **same("log_sigmoid.out", real(4), out=out(0)),
     **same("multilabel_margin_loss", real(2, 4), torch.tensor([[1, 3, -1, 0], [0, -1, 2, 1]])),
