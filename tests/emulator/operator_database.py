@@ -39,7 +39,7 @@ ALL = 300  # in the slow tests; a few operators have thousands
 HALVES = (torch.float16, torch.bfloat16)
 
 NO_SUCH_FORM = object()
-FACTORIES = {"arange"}  # whose samples name no device
+FACTORIES = {"arange", "linspace"}  # some of whose samples name no device
 
 Tree = Any  # tensors in tuples, lists and dicts
 Run = Callable[[OpInfo, SampleInput], None]
@@ -57,7 +57,7 @@ class Exempt:
     """Pattern of what a sample's failure says; the other samples must pass."""
     reason: str
     source: str = ""
-    checks: frozenset[str] = frozenset({"forward", "gradient", "in_place", "out"})
+    checks: frozenset[str] = frozenset({"forward", "every", "gradient", "in_place", "out"})
     dtypes: frozenset[str] = frozenset()
     """Names of the dtypes it holds for; empty for all."""
 
@@ -108,10 +108,11 @@ def samples(
     return found if every else found[:: max(1, -(-len(found) // SAMPLES))]
 
 
-def compare(op: OpInfo, check: str, dtype: torch.dtype, run: Run, *, every: bool = False) -> None:
+def compare(op: OpInfo, check: str, dtype: torch.dtype, run: Run) -> None:
+    """Run the samples of the operator: a few, or those of the check "every"."""
     row = exception(op, check, dtype)
     failed = False
-    for sample in samples(op, dtype, requires_grad=check == "gradient", every=every):
+    for sample in samples(op, dtype, requires_grad=check == "gradient", every=check == "every"):
         try:
             run(op, sample)
         except (AssertionError, RuntimeError) as error:
@@ -136,7 +137,7 @@ def to_chip(value: Tree) -> Tree:
 def arguments(op: OpInfo, sample: SampleInput) -> tuple[tuple[Any, ...], dict[str, Any]]:
     args, kwargs = (sample.input, *sample.args), dict(sample.kwargs)
     if op.name in FACTORIES:
-        kwargs["device"] = "cpu"
+        kwargs.setdefault("device", "cpu")
     return args, kwargs
 
 

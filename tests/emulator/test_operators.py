@@ -71,7 +71,7 @@ def test_an_operator_gives_in_other_dtypes_what_the_cpu_gives(
 def test_an_operator_gives_for_every_sample_what_the_cpu_gives(
     op: OpInfo, dtype: torch.dtype
 ) -> None:
-    compare(op, "forward", dtype, forward, every=True)
+    compare(op, "every", dtype, forward)
 
 
 RANDOM = [
