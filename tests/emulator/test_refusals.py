@@ -1,5 +1,7 @@
 """Dtypes that the chip refuses are refused, with a reason one can look up; others are not."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,6 +54,12 @@ def test_a_number_in_a_tensors_place_is_no_double_to_the_chip() -> None:
     x = ones(3, dtype=torch.float32)
     assert torch.equal(nn.functional.threshold(x, 2.0, 5.0).cpu(), torch.full((3,), 5.0))
     assert torch.equal(torch.maximum(x, torch.tensor(2.0)).cpu(), torch.full((3,), 2.0))
+
+
+@pytest.mark.parametrize("call", [torch.sort, torch.msort, torch.argsort])
+def test_doubles_are_not_sorted(call: Callable[[Tensor], object]) -> None:
+    with pytest.raises(RuntimeError, match=r"Double, which the chip does not support.*Sort"):
+        call(ones(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("table", TABLES)

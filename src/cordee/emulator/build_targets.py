@@ -127,6 +127,8 @@ TARGETS = (
         ("*.cpp",),
         links=("libascendcl.so",),
         language="c++",
+        # PyTorch's headers lay out some classes otherwise in a debug build, and no wheel is one.
+        flags=("-DNDEBUG",),
         with_torch=True,
     ),
 )

@@ -54,6 +54,10 @@ at::Tensor make_device_tensor(const c10::Storage& storage, const at::Tensor& lik
   return at::Tensor(std::move(impl));
 }
 
+void start(c10::Device device) {
+  empty_tensor(device);
+}
+
 void describe(const at::Tensor& tensor) {
   torch_npu::NPUStorageDesc& desc = description(tensor);
   desc.base_sizes_.assign(tensor.sizes().begin(), tensor.sizes().end());

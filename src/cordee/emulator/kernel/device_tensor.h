@@ -11,6 +11,9 @@ c10::Storage make_device_storage(c10::DataPtr data, size_t size_bytes, c10::Devi
 // A device tensor over `storage` with the sizes, strides, offset and dtype of `like`.
 at::Tensor make_device_tensor(const c10::Storage& storage, const at::Tensor& like, c10::Device device);
 
+// Starts the adapter on `device` if it is not yet, as the adapter's own factories do.
+void start(c10::Device device);
+
 // Writes the tensor's shape and plain format into its storage's description, as the adapter does
 // for what its kernels make.
 void describe(const at::Tensor& tensor);

@@ -85,6 +85,7 @@ class HostKernel : public c10::OperatorKernel {
     if (signature_.device && arguments[*signature_.device].isDevice()) {
       const c10::Device device = arguments[*signature_.device].toDevice();
       if (device.is_privateuseone() && device.has_index()) {
+        start(device);
         return device;
       }
     }
@@ -101,7 +102,9 @@ class HostKernel : public c10::OperatorKernel {
         }
       }
     }
-    return c10::Device(c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(c10_npu::current_device()));
+    const c10::Device current(c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(c10_npu::current_device()));
+    start(current);
+    return current;
   }
 
   void check_dtypes(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> arguments) const {

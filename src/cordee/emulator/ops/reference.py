@@ -71,12 +71,15 @@ def vjp(
     function: Function, inputs: tuple[Tensor, ...], grads: tuple[Tensor | None, ...]
 ) -> tuple[Tensor | None, ...]:
     """Gradients of `function(*inputs)` for `inputs`, given one gradient or None per output."""
-    with torch.enable_grad():
-        leaves = tuple(x.detach().requires_grad_(x.is_floating_point()) for x in inputs)
+    # A program's inference mode would keep the graph from being recorded.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaves = tuple(_plain(x).requires_grad_(x.is_floating_point()) for x in inputs)
         outputs = function(*leaves)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         pairs = [
-            (y, g) for y, g in zip(outputs, grads, strict=True) if g is not None and y.requires_grad
+            (y, _plain(g))
+            for y, g in zip(outputs, grads, strict=True)
+            if g is not None and y.requires_grad
         ]
         wanted = [x for x in leaves if x.requires_grad]
         found = iter(
@@ -85,3 +88,8 @@ def vjp(
             )
         )
     return tuple(next(found) if x.requires_grad else None for x in leaves)
+
+
+def _plain(x: Tensor) -> Tensor:
+    """`x` apart from any graph, and not of inference mode, whose tensors no graph may keep."""
+    return x.clone() if x.is_inference() else x.detach()
