@@ -268,6 +268,5 @@ RECURRENT = {
         "_thnn_fused_lstm_cell_backward_impl",
         *(real(2, 3), real(2, 3), real(2, 3), real(2, 3), real(2, 12), True),
     ),
-    **same("_pack_padded_sequence", real(3, 2, 4), torch.tensor([3, 2]), False),
     **same("_pad_packed_sequence", real(5, 4), torch.tensor([2, 2, 1]), False, 0.0, 3),
 }

@@ -27,6 +27,7 @@ DTYPES = (torch.float32, torch.int64, torch.complex64, torch.bool)
 ELSEWHERE = {
     "convolution_overrideable": "test_unsampled_operators.py, as a convolution",
     "convolution_backward_overrideable": "test_unsampled_operators.py, as a convolution's gradient",
+    "_pack_padded_sequence": "test_pytorch.py, in an LSTM: its lengths stay on the host",
 }
 REFUSED = {"to_padded_tensor": "takes nested tensors, which the adapter cannot make"}
 
