@@ -123,7 +123,9 @@ def test_a_full_shared_memory_is_no_hindrance(tmp_path: Path) -> None:
 
 def test_following_a_device_pointer_ends_the_program(tmp_path: Path) -> None:
     text = "import ctypes, torch; ctypes.string_at(torch.ones(9, device='npu').data_ptr(), 4)"
-    assert run("--", "python", program(tmp_path, text)).returncode == 128 + signal.SIGSEGV
+    done = run("--", "python", program(tmp_path, text))
+    assert done.returncode == 128 + signal.SIGSEGV
+    assert "copy it first, for example with tensor.cpu()" in done.stderr
 
 
 def test_an_operator_that_is_not_emulated_is_named(tmp_path: Path) -> None:

@@ -142,6 +142,10 @@ aclError streams_wait(int chip, int32_t timeout_ms);  /* every stream of this pr
 void streams_abort(int chip);                         /* drop what is queued, forget errors */
 void streams_destroy_of(context *owner);
 
+/* pointer.c: have a program that follows a device pointer told so; once a process */
+
+void pointer_watch(void);
+
 /* settings.c */
 
 int32_t settings_wait_timeout_ms(void); /* of a stream that waits for an event; -1: none */

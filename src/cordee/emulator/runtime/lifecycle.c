@@ -16,6 +16,7 @@
 #define DRIVER_VERSION "26.1.0"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t watching = PTHREAD_ONCE_INIT;
 static uint64_t references;
 
 /* Reads "default_device": "N" of an aclInit configuration file; -1: it has none. */
@@ -49,6 +50,7 @@ aclError aclInit(const char *path)
     if (!first)
         return ACL_ERROR_REPEAT_INITIALIZE;
     context_set_default(default_device_in(path));
+    pthread_once(&watching, pointer_watch);
     return ACL_SUCCESS;
 }
 
