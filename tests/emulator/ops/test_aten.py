@@ -10,6 +10,7 @@ from cordee.emulator.ops.aten import (
     classes,
     foreach,
     grouped,
+    inverse,
     products,
     repetition,
     synchronised,
@@ -190,3 +191,22 @@ def test_classes_are_written_out_in_their_own_dtype(count: int, dtype: torch.dty
 def test_how_many_classes_nothing_has_must_be_said() -> None:
     with pytest.raises(RuntimeError, match="can not infer total number of classes"):
         classes.one_hot(torch.empty(0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.complex64])
+def test_a_matrix_times_its_inverse_is_one(dtype: torch.dtype) -> None:
+    x = (torch.randn(2, 4, 4) + 4 * torch.eye(4)).to(dtype)
+    wide = x.float() if dtype == torch.float16 else x
+    found = inverse.inverse(x)
+    assert found.dtype == dtype
+    close(
+        wide @ found.to(wide.dtype), torch.eye(4).to(wide.dtype).expand(2, 4, 4), atol=5e-3, rtol=0
+    )
+
+
+def test_the_gradient_of_an_inverse_is_that_of_autograd() -> None:
+    x = (torch.randn(4, 4) + 4 * torch.eye(4)).requires_grad_()
+    y = torch.linalg.inv(x)
+    grad = torch.randn(4, 4)
+    (wanted,) = torch.autograd.grad(y, x, grad)
+    close(inverse.inverse_gradient((x,), (y,), (grad,)), (wanted,))
