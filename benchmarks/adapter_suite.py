@@ -69,6 +69,7 @@ class Run:
     jobs: int
     time_limit_s: int
     reports: Path
+    resume: bool
 
     def test_files(self) -> list[Path]:
         return sorted(path for path in self.suite.glob("test_*.py") if path.match(self.files))
@@ -81,6 +82,7 @@ def run_suite(run: Run, chip: str) -> list[Test]:
         *(sys.executable, __file__, "--worker", "--suite", str(run.suite), "--files", run.files),
         *("--jobs", str(run.jobs), "--time-limit-s", str(run.time_limit_s)),
         *("--reports", str(run.reports)),
+        *(["--resume"] if run.resume else []),
     ]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     return [test for file in run.test_files() for test in _read(file, run.reports)]
@@ -102,6 +104,8 @@ def work(run: Run) -> None:
                 log.write(f"\nkilled by signal {os.WTERMSIG(status)}\n")
 
     files = run.test_files()
+    if run.resume:
+        files = [file for file in files if not _report(file, run.reports).is_file()]
     for number, file in enumerate(files, start=1):
         if len(running) == run.jobs:
             wait()
@@ -199,6 +203,7 @@ def main() -> None:
     parser.add_argument("--time-limit-s", type=int, default=300, help="for one test")
     parser.add_argument("--files", default="test_*", help="names of the files to run, a pattern")
     parser.add_argument("--reports", type=Path, help="folder in which reports and logs are kept")
+    parser.add_argument("--resume", action="store_true", help="leave out files with a report")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table beside this script")
     arguments = parser.parse_args()
@@ -209,7 +214,8 @@ def main() -> None:
         reports = (arguments.reports or Path(folder)).resolve()
         reports.mkdir(parents=True, exist_ok=True)
         files = f"{arguments.files.removesuffix('.py')}.py"
-        run = Run(suite, files, arguments.jobs, arguments.time_limit_s, reports)
+        jobs, limit_s, resume = arguments.jobs, arguments.time_limit_s, arguments.resume
+        run = Run(suite, files, jobs, limit_s, reports, resume)
         if arguments.worker:
             work(run)
             return
