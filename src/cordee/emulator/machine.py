@@ -17,16 +17,25 @@ from cordee.hw.chip import Chip
 
 CHIPS_AT_MOST = 64
 SLOTS = 256
+LINKS = 8192
+HOPS = 4
+FAULTS = 64
+FAULT_BYTES = 256
 
 # The layout of runtime/machine.h; a test compares the two.
 MAGIC = 0x454544524F43
-VERSION = 1
-HEAD = struct.Struct("<QIIII32s")
-CHIP = struct.Struct("<QQIIIIQQ")
+VERSION = 2
+HEAD = struct.Struct("<QIIIIIId32s32s")
+CHIP = struct.Struct("<QQIIIIQQIIQII64s")
 SLOT = struct.Struct(f"<iIQ32s{CHIPS_AT_MOST}Q")
+PATH = struct.Struct(f"<{HOPS}H")
+LINK = struct.Struct("<32sddIIIIIIQQQQQ")
 CHIPS_AT = HEAD.size
 SLOTS_AT = CHIPS_AT + CHIPS_AT_MOST * CHIP.size
-SIZE_BYTES = SLOTS_AT + SLOTS * SLOT.size
+PATHS_AT = SLOTS_AT + SLOTS * SLOT.size
+LINKS_AT = PATHS_AT + CHIPS_AT_MOST * CHIPS_AT_MOST * PATH.size
+FAULTS_AT = LINKS_AT + LINKS * LINK.size
+SIZE_BYTES = FAULTS_AT + FAULTS * FAULT_BYTES
 
 # Where in a chip its health is: the code that every call on it answers with.
 HEALTH_AT = 24
@@ -105,12 +114,14 @@ def create(chip: Chip, count: int, *, memory_bytes: int | None = None) -> Machin
     """Make a machine of `count` chips, each with `memory_bytes` instead of its own where given."""
     if not 1 <= count <= CHIPS_AT_MOST:
         raise UsageError(f"{count} chips: a machine has 1 to {CHIPS_AT_MOST}")
-    head = HEAD.pack(MAGIC, VERSION, SIZE_BYTES, count, SLOTS, chip.soc_name.encode())
+    head = HEAD.pack(
+        *(MAGIC, VERSION, SIZE_BYTES, count, SLOTS, 1, 0, 0.0), chip.soc_name.encode(), b""
+    )
     one = CHIP.pack(
         memory_bytes or chip.usable_bytes,
         chip.l2_bytes or 0,
         *(chip.cube_cores, chip.vector_cores),
-        *(0, 0, 0, 0),
+        *(0, 0, 0, 0, 0, 0, 0, 0, 0, b""),
     )
     file = os.memfd_create(FILE_NAME, os.MFD_CLOEXEC)
     os.truncate(file, SIZE_BYTES)
@@ -154,7 +165,7 @@ def read(path: str) -> State:
     if len(data) < SIZE_BYTES or HEAD.unpack_from(data)[:2] != (MAGIC, VERSION):
         raise CordeeError(f"{path}: not a virtual machine of this version of cordee")
     count = HEAD.unpack_from(data)[3]
-    soc_name = HEAD.unpack_from(data)[5].rstrip(b"\0").decode()
+    soc_name = HEAD.unpack_from(data)[8].rstrip(b"\0").decode()
     processes = tuple(_processes(data, count))
     chips = tuple(_chip(data, number, processes) for number in range(count))
     return State(path=path, soc_name=soc_name, chips=chips, processes=processes)

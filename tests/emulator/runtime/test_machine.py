@@ -30,19 +30,27 @@ def small():
 
 
 def test_both_sides_agree_on_the_layout(acl: Acl) -> None:
-    sizes = (c_uint64 * 10)()
-    acl.library.cordee_machine_layout(sizes, 10)
+    sizes = (c_uint64 * 18)()
+    acl.library.cordee_machine_layout(sizes, 18)
     assert list(sizes) == [
         machine.SIZE_BYTES,
-        machine.HEAD.size - 32,
+        machine.HEAD.size - 64,
         machine.CHIPS_AT,
         machine.CHIP.size,
         8 + 8 + 4 + 4,
+        48,
+        72,
         machine.SLOTS_AT,
         machine.SLOT.size,
         4 + 4,
         4 + 4 + 8,
         4 + 4 + 8 + 32,
+        machine.PATHS_AT,
+        machine.LINKS_AT,
+        machine.LINK.size,
+        48,
+        80,
+        machine.FAULTS_AT,
     ]
 
 

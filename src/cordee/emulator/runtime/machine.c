@@ -67,14 +67,18 @@ static machine *make_private(void)
                  number ? number : "", kind ? "not 0 to 64 chips" : "no such chip in the catalogue");
         return NULL;
     }
-    made = mmap(NULL, sizeof *made, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    made = mmap(NULL, sizeof *made, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (made == MAP_FAILED) {
         snprintf(trouble, sizeof trouble, "no memory for a machine: %s", strerror(errno));
         return NULL;
     }
-    *made = (machine){.magic = MACHINE_MAGIC, .version = MACHINE_VERSION,
-                      .size_bytes = sizeof *made, .chip_count = (uint32_t)count,
-                      .slot_count = MACHINE_SLOTS};
+    made->magic = MACHINE_MAGIC; /* field by field: what is left zero takes no memory */
+    made->version = MACHINE_VERSION;
+    made->size_bytes = sizeof *made;
+    made->chip_count = (uint32_t)count;
+    made->slot_count = MACHINE_SLOTS;
+    made->node_count = 1;
     snprintf(made->soc_name, sizeof made->soc_name, "%s", kind->soc_name);
     for (long i = 0; i < count; i++) {
         made->chips[i].memory_bytes = kind->memory_bytes;
@@ -255,9 +259,13 @@ CORDEE_API void cordee_machine_layout(uint64_t *sizes, size_t count)
 {
     const uint64_t all[] = {sizeof(machine), offsetof(machine, soc_name), offsetof(machine, chips),
                             sizeof(machine_chip), offsetof(machine_chip, health),
+                            offsetof(machine_chip, hung), offsetof(machine_chip, flip_operator),
                             offsetof(machine, slots), sizeof(machine_slot),
                             offsetof(machine_slot, start_ticks), offsetof(machine_slot, command),
-                            offsetof(machine_slot, used_bytes)};
+                            offsetof(machine_slot, used_bytes), offsetof(machine, paths),
+                            offsetof(machine, links), sizeof(machine_link),
+                            offsetof(machine_link, down), offsetof(machine_link, bytes),
+                            offsetof(machine, faults)};
 
     for (size_t i = 0; i < count && i < sizeof all / sizeof *all; i++)
         sizes[i] = all[i];
