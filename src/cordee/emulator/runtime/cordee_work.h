@@ -3,6 +3,7 @@
 #define CORDEE_WORK_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <acl/acl.h>
 
 #ifdef __cplusplus
@@ -26,8 +27,29 @@ aclError cordee_interrupted(aclrtStream stream);
 void *cordee_hold(const void *p, size_t bytes);
 void cordee_let_go(void);
 
+/* Where other processes of this user find device memory: a descriptor of this process and a place
+ * in its file. 0: it does not lie in one piece of one file. */
+int cordee_locate(const void *p, size_t bytes, int *file, uint64_t *offset);
+
+/* Number of the chip that the calling thread uses, as the machine counts; -1: none. */
+int cordee_current_chip(void);
+
 /* Number of the chip a stream is on, as the machine counts; -1: not a stream. */
 int cordee_chip(aclrtStream stream);
+
+/* Whether anything passes from chip to chip now; 1 also where no links are modelled. */
+int cordee_link_is_up(int from, int to);
+
+/* Account for `bytes` bytes that the host moved from chip to chip in `took_ns`. Gives how many more
+ * nanoseconds the links between them would take. */
+uint64_t cordee_link_pass(int from, int to, uint64_t bytes, uint64_t took_ns);
+
+/* How often this process has stopped everything on a chip (aclrtDeviceTaskAbort). */
+uint32_t cordee_aborts(int chip);
+
+/* Bytes of a chip's memory that no allocation of the program's holds, such as buffers of links. */
+aclError cordee_claim(int chip, uint64_t bytes);
+void cordee_release(int chip, uint64_t bytes);
 
 /* Explain a failure (aclGetRecentErrMsg, CORDEE_LOG) and return its code. */
 aclError cordee_fail(aclError code, const char *why);
