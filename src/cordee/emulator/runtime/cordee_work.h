@@ -3,6 +3,7 @@
 #define CORDEE_WORK_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <acl/acl.h>
 
 #ifdef __cplusplus
@@ -28,6 +29,16 @@ void cordee_let_go(void);
 
 /* Number of the chip a stream is on, as the machine counts; -1: not a stream. */
 int cordee_chip(aclrtStream stream);
+
+/* link.c: chips are numbered as the machine counts. */
+
+/* 1: something passes from chip to chip now, on every link of the path, those that flap included;
+ * also where no path is modelled. */
+int cordee_link_is_up(int from_chip, int to_chip);
+
+/* Account for a transfer that the host has done in `took_ns`: bytes, transfers and lost packets of
+ * every link of its path. The nanoseconds that it must still take: 0 where nothing is paced or slow. */
+uint64_t cordee_link_pass(int from_chip, int to_chip, uint64_t bytes, uint64_t took_ns);
 
 /* Explain a failure (aclGetRecentErrMsg, CORDEE_LOG) and return its code. */
 aclError cordee_fail(aclError code, const char *why);
