@@ -71,22 +71,6 @@ CORDEE_API uint32_t cordee_aborts(int chip)
     return 0;
 }
 
-CORDEE_API int cordee_link_is_up(int from, int to)
-{
-    (void)from;
-    (void)to;
-    return 1;
-}
-
-CORDEE_API uint64_t cordee_link_pass(int from, int to, uint64_t bytes, uint64_t took_ns)
-{
-    (void)from;
-    (void)to;
-    (void)bytes;
-    (void)took_ns;
-    return 0;
-}
-
 CORDEE_API int cordee_chip(aclrtStream handle)
 {
     aclError code = ACL_SUCCESS;

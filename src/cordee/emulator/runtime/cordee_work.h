@@ -37,19 +37,22 @@ int cordee_current_chip(void);
 /* Number of the chip a stream is on, as the machine counts; -1: not a stream. */
 int cordee_chip(aclrtStream stream);
 
-/* Whether anything passes from chip to chip now; 1 also where no links are modelled. */
-int cordee_link_is_up(int from, int to);
-
-/* Account for `bytes` bytes that the host moved from chip to chip in `took_ns`. Gives how many more
- * nanoseconds the links between them would take. */
-uint64_t cordee_link_pass(int from, int to, uint64_t bytes, uint64_t took_ns);
-
 /* How often this process has stopped everything on a chip (aclrtDeviceTaskAbort). */
 uint32_t cordee_aborts(int chip);
 
 /* Bytes of a chip's memory that no allocation of the program's holds, such as buffers of links. */
 aclError cordee_claim(int chip, uint64_t bytes);
 void cordee_release(int chip, uint64_t bytes);
+
+/* link.c: chips are numbered as the machine counts. */
+
+/* 1: something passes from chip to chip now, on every link of the path, those that flap included;
+ * also where no path is modelled. */
+int cordee_link_is_up(int from_chip, int to_chip);
+
+/* Account for a transfer that the host has done in `took_ns`: bytes, transfers and lost packets of
+ * every link of its path. The nanoseconds that it must still take: 0 where nothing is paced or slow. */
+uint64_t cordee_link_pass(int from_chip, int to_chip, uint64_t bytes, uint64_t took_ns);
 
 /* Explain a failure (aclGetRecentErrMsg, CORDEE_LOG) and return its code. */
 aclError cordee_fail(aclError code, const char *why);
