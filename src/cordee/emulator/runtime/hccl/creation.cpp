@@ -33,7 +33,7 @@ HcclResult enter_room(Communicator &c)
 {
     const Member &host = c.members[c.locals[0]];
 
-    if (!c.room.enter(host.pid, host.room, c.ranks()))
+    if (!c.room.enter(host.pid, host.room, c.ranks(), static_cast<uint32_t>(c.locals.size())))
         return fail(HCCL_E_SYSCALL, "the shared memory of rank %u (process %d) cannot be opened: %s",
                     host.rank, host.pid, strerror(errno));
     if (host.rank != c.rank) {

@@ -61,7 +61,7 @@ int Room::offer(uint32_t ranks)
     return file;
 }
 
-bool Room::enter(int32_t pid, int file, uint32_t ranks)
+bool Room::enter(int32_t pid, int file, uint32_t ranks, uint32_t here)
 {
     const Layout layout(ranks);
     char path[64];
@@ -75,6 +75,7 @@ bool Room::enter(int32_t pid, int file, uint32_t ranks)
     if (base == MAP_FAILED)
         return false;
     ranks_ = ranks;
+    here_ = here;
     bytes_ = layout.end;
     base_ = static_cast<char *>(base);
     bell_ = reinterpret_cast<std::atomic<uint32_t> *>(base_);
@@ -107,7 +108,7 @@ char *Room::message(uint64_t operation, uint32_t rank)
 
 bool Room::all_at(uint64_t phase) const
 {
-    for (uint32_t rank = 0; rank < ranks_; rank++)
+    for (uint32_t rank = 0; rank < here_; rank++)
         if (seats_[rank].phase.load() < phase)
             return false;
     return true;

@@ -59,8 +59,9 @@ class Room {
     // Offers an empty room for `ranks` ranks; gives its descriptor, -1 where the host refuses.
     static int offer(uint32_t ranks);
 
-    // Enters the room that process `pid` offers as descriptor `file`. False: it cannot be opened.
-    bool enter(int32_t pid, int file, uint32_t ranks);
+    // Enters the room that process `pid` offers for `ranks` ranks as descriptor `file`, of which
+    // `here` come. False: it cannot be opened.
+    bool enter(int32_t pid, int file, uint32_t ranks, uint32_t here);
     void leave();
 
     Seat &seat(uint32_t rank) { return seats_[rank]; }
@@ -77,7 +78,7 @@ class Room {
   private:
     uint64_t slot(uint64_t operation) const { return (operation & 1) * ranks_; }
 
-    uint32_t ranks_ = 0;
+    uint32_t ranks_ = 0, here_ = 0;
     size_t bytes_ = 0;
     char *base_ = nullptr;
     std::atomic<uint32_t> *bell_ = nullptr, *sleepers_ = nullptr;
