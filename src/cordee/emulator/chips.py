@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cordee.core.errors import CordeeError
 from cordee.emulator import machine
+from cordee.emulator.faults.words import health
 from cordee.emulator.machine import State
 from cordee.hw import Chip
 
@@ -57,7 +58,7 @@ def _machine(state: State) -> Table:
         ]
         table.add_row(
             str(chip.number),
-            f"error {chip.health}" if chip.health else "OK",
+            health(chip),
             f"{chip.used_bytes / MEBIBYTE:.0f}",
             f"{chip.total_bytes / MEBIBYTE:.0f}",
             "\n".join(users),

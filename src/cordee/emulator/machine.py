@@ -55,6 +55,14 @@ class ChipState:
     """What all living processes together hold of it."""
     health: int
     """0, or the code that every call on the chip answers with."""
+    hung: bool = False
+    """Whether it takes work and does not end it."""
+    slow_percent: int = 0
+    """How much of their time operators take; 0 is 100."""
+    wrong: str = ""
+    """The bit that is wrong, and of whose results."""
+    step: int = 0
+    """Steps that the optimizers of its process have done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,21 +180,31 @@ def read(path: str) -> State:
 
 
 def _chip(data: bytes, number: int, processes: tuple[ProcessState, ...]) -> ChipState:
-    memory, _, _, _, health, *_ = CHIP.unpack_from(data, CHIPS_AT + number * CHIP.size)
-    used = sum(process.used_bytes[number] for process in processes)
-    return ChipState(number=number, total_bytes=memory, used_bytes=used, health=health)
+    memory, _, _, _, health, _, _, _, hung, slow, step, flip, _, operator = CHIP.unpack_from(
+        data, CHIPS_AT + number * CHIP.size
+    )
+    return ChipState(
+        number=number,
+        total_bytes=memory,
+        used_bytes=sum(process.used_bytes[number] for process in processes),
+        health=health,
+        hung=bool(hung),
+        slow_percent=slow,
+        wrong=f"bit {flip - 1} of {operator.rstrip(bytes(1)).decode()}" if flip else "",
+        step=step,
+    )
 
 
 def _processes(data: bytes, count: int) -> Iterator[ProcessState]:
     for slot in range(SLOTS):
         pid, _, ticks, command, *used = SLOT.unpack_from(data, SLOTS_AT + slot * SLOT.size)
-        if pid and _lives(pid, ticks):
+        if pid and lives(pid, ticks):
             name = command.rstrip(b"\0").decode(errors="replace")
             yield ProcessState(pid=pid, command=name, used_bytes=tuple(used[:count]))
 
 
-def _lives(pid: int, start_ticks: int) -> bool:
-    """Whether the process that had this number when the slot was taken still runs."""
+def lives(pid: int, start_ticks: int) -> bool:
+    """Whether the process that had this number when its slot was taken still runs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

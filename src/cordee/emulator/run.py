@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import UsageError
 from cordee.emulator import build, machine
 from cordee.emulator.doctor import pair
+from cordee.emulator.faults.memory import Memory
+from cordee.emulator.faults.schedule import read
+from cordee.emulator.faults.striking import entries
+from cordee.emulator.faults.watch import watching
+from cordee.emulator.faults.words import lines
 from cordee.emulator.host import Host
 from cordee.emulator.recording import Ended, Wanted, record
 from cordee.hw import chip
@@ -37,6 +42,8 @@ class Request:
     """Whether to stay virtual on a machine that has real chips."""
     wanted: Wanted = field(default_factory=Wanted)
     """What the run is to leave behind."""
+    faults: Path | None = None
+    """A schedule of faults."""
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -56,16 +63,21 @@ def run(request: Request) -> Ended:
     )
     command = [_program(request.command[0], environment), *request.command[1:]]
     if _has_real_chips() and not request.virtual:
-        if request.wanted:
-            raise UsageError("--trace and --report are of virtual chips: add --virtual")
+        if request.wanted or request.faults:
+            raise UsageError("--trace, --report and --faults are of virtual chips: add --virtual")
         return Ended(_supervise(command, _real(environment, request)))
+    schedule = read(request.faults) if request.faults else []
     _require_pair(Host.here())
     libraries = build.libraries()
     with machine.create(chip(request.chip), request.chips) as virtual:
         prepared = _virtual(environment, request, libraries, virtual.path)
-        return record(
-            request.wanted, request.command, lambda more: _supervise(command, {**prepared, **more})
-        )
+        with Memory.open(virtual.path) as memory, watching(memory, schedule):
+            ended = record(
+                request.wanted,
+                request.command,
+                lambda more: _supervise(command, {**prepared, **more}),
+            )
+            return replace(ended, left=(*ended.left, *lines(entries(memory))))
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:
