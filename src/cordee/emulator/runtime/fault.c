@@ -52,6 +52,7 @@ static void mend(int chip)
 {
     uint32_t code = atomic_load(&state_of(chip)->health);
 
+    machine_calm(chip, false);
     atomic_store(&state_of(chip)->fault_bytes, 0);
     if (machine_memory_error((aclError)code))
         atomic_compare_exchange_strong(&state_of(chip)->health, &code, 0);

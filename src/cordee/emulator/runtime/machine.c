@@ -143,7 +143,9 @@ bool machine_memory_error(aclError code)
 
 void machine_calm(int chip, bool calm)
 {
-    atomic_store_explicit(&calmed[chip], calm, memory_order_relaxed);
+    uint32_t code = atomic_load(&shared->chips[chip].health);
+
+    atomic_store(&calmed[chip], calm && machine_memory_error((aclError)code));
 }
 
 aclError machine_health(int chip)
