@@ -179,6 +179,29 @@ say("after", shown())
     assert "; over" in said.stderr
 
 
+def test_bad_memory_that_no_tensor_holds_is_given_back(tmp_path: Path) -> None:
+    said = run(
+        tmp_path,
+        "",
+        """
+first = step()
+spare = torch.empty(64 << 20, dtype=torch.uint8, device="npu")
+del spare  # the adapter's cache keeps it
+faults.strike(None, faults.BadMemory(chip=0, report="uce"))
+say("error", caught(step))
+torch_npu.npu.stop_device(0)
+say("kind", torch_npu.npu.check_uce_in_memory(0))
+torch_npu.npu.restart_device(0)
+say("less", step() < first)
+say("state", faults.entries(None)[0].state)
+""",
+    )
+    assert "UCE ERROR" in said["error"]
+    assert said["kind"] == 2
+    assert said["less"]
+    assert said["state"] == "over"
+
+
 def test_a_chip_that_hangs_is_stopped_from_another_thread(tmp_path: Path) -> None:
     said = run(
         tmp_path,

@@ -60,11 +60,10 @@ class HostKernel : public c10::OperatorKernel {
     const c10::Device device = device_of(arguments);
     check_dtypes(op, arguments);
     check_safety(op, arguments, signature_.tensors);
-    aclrtStream stream = wait_for_stream(device, op.operator_name().name);
-    const unsigned disturbances = cordee_disturbances(stream);
+    const Launch launch = wait_for_stream(device, op.operator_name().name);
     std::optional<Slowed> slowed;
-    if (C10_UNLIKELY(disturbances & CORDEE_SLOW)) {
-      slowed.emplace(stream);
+    if (C10_UNLIKELY(launch.disturbances & CORDEE_SLOW)) {
+      slowed.emplace(launch.stream);
     }
 
     Crossing crossing(device);
@@ -78,8 +77,8 @@ class HostKernel : public c10::OperatorKernel {
     for (size_t i = stack->size() - signature_.results; i < stack->size(); ++i) {
       crossing.to_device((*stack)[i]);
     }
-    if (C10_UNLIKELY(disturbances & CORDEE_WRONG)) {
-      falsify(op, last(*stack, signature_.results), stream);
+    if (C10_UNLIKELY(launch.disturbances & CORDEE_WRONG)) {
+      falsify(op, last(*stack, signature_.results), launch.stream);
     }
   }
 

@@ -60,20 +60,21 @@ void for_each_tensor(const c10::IValue& value, F&& act) {
 
 } // namespace
 
-aclrtStream wait_for_stream(c10::Device device, const std::string& name) {
+Launch wait_for_stream(c10::Device device, const std::string& name) {
   c10_npu::NPUStream current = c10_npu::getCurrentNPUStream(device.index());
   aclrtStream stream = current.stream();
-  if (C10_UNLIKELY(cordee_disturbances(stream) & CORDEE_ABORTED)) {
+  const Launch launch{stream, cordee_disturbances(stream)};
+  if (C10_UNLIKELY(launch.disturbances & CORDEE_ABORTED)) {
     if (current.getRepoStopFlag()) {
       refuse(name, current, ACL_ERROR_RT_DEVICE_TASK_ABORT);
     }
-    cordee_resume(stream);
+    cordee_resume(launch.stream);
   }
-  const aclError code = cordee_compute_begin(stream);
+  const aclError code = cordee_compute_begin(launch.stream);
   if (C10_UNLIKELY(code != ACL_SUCCESS)) {
     refuse(name, current, code);
   }
-  return stream;
+  return launch;
 }
 
 void check_safety(

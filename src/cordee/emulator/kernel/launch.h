@@ -11,9 +11,15 @@
 
 namespace cordee {
 
-// Waits for what is queued on the current stream of `device` and gives that stream. Throws what the
-// adapter throws where `name` cannot be launched: the stream or the chip failed, or was stopped.
-aclrtStream wait_for_stream(c10::Device device, const std::string& name);
+// Where an operator runs, and what is not as it should be there: bits of cordee_disturbances.
+struct Launch {
+  aclrtStream stream;
+  unsigned disturbances;
+};
+
+// Waits for what is queued on the current stream of `device`. Throws what the adapter throws where
+// `name` cannot be launched: the stream or the chip failed, or was stopped.
+Launch wait_for_stream(c10::Device device, const std::string& name);
 
 // Throws the adapter's error where an argument was marked as unsafe; a copy makes its target safe.
 // `tensors`: positions of tensors and tensor lists.
