@@ -2,8 +2,10 @@
 
     python benchmarks/adapter_suite.py --suite CHECKOUT/test/test_base_ops [--write]
 
+    python benchmarks/adapter_suite.py --suite CHECKOUT/test/distributed --chips 2 --jobs 1 [--write]
+
 Any checkout of a test folder of Ascend/op-plugin or Ascend/pytorch will do; its files are run as
-they are. Some import einops, expecttest, ml_dtypes, en_dtypes, scipy or tqdm, which are to be
+they are, those of folders below it too where there are several chips. Some import einops, expecttest, ml_dtypes, en_dtypes, scipy or tqdm, which are to be
 installed. `--write` puts the table into benchmarks/adapter_suite/<folder>.md; `--reports FOLDER`
 keeps what every file printed; `--files 'test_npu_moe*'` runs some of them.
 """
@@ -11,12 +13,14 @@ keeps what every file printed; `--files 'test_npu_moe*'` runs some of them.
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -66,26 +70,32 @@ class Run:
 
     suite: Path
     files: str
+    chips: int
     jobs: int
     time_limit_s: int
     reports: Path
     resume: bool
 
     def test_files(self) -> list[Path]:
-        return sorted(path for path in self.suite.glob("test_*.py") if path.match(self.files))
+        every = self.suite.rglob("test_*.py") if self.chips > 1 else self.suite.glob("test_*.py")
+        return sorted(path for path in every if path.match(self.files))
+
+    def name(self, file: Path) -> str:
+        """Of a file, as reports and tables call it."""
+        return ".".join(file.relative_to(self.suite).with_suffix("").parts)
 
 
 def run_suite(run: Run, chip: str) -> list[Test]:
     """Run every test file on virtual chips, each in a process of its own."""
     command = [
-        *(sys.executable, "-m", "cordee", "run", "--chip", chip, "--"),
+        *(sys.executable, "-m", "cordee", "run", "--chip", chip, "--chips", str(run.chips), "--"),
         *(sys.executable, __file__, "--worker", "--suite", str(run.suite), "--files", run.files),
-        *("--jobs", str(run.jobs), "--time-limit-s", str(run.time_limit_s)),
+        *("--chips", str(run.chips), "--jobs", str(run.jobs), "--time-limit-s", str(run.time_limit_s)),
         *("--reports", str(run.reports)),
         *(["--resume"] if run.resume else []),
     ]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-    return [test for file in run.test_files() for test in _read(file, run.reports)]
+    return [test for file in run.test_files() for test in _read(run.name(file), run.reports)]
 
 
 def work(run: Run) -> None:
@@ -99,32 +109,38 @@ def work(run: Run) -> None:
     def wait() -> None:
         pid, status = os.wait()
         file = running.pop(pid)
+        with suppress(ProcessLookupError):  # what its tests started and left
+            os.killpg(pid, signal.SIGKILL)
         if os.WIFSIGNALED(status):
-            with (run.reports / f"{file.stem}.log").open("a") as log:
+            with (run.reports / f"{run.name(file)}.log").open("a") as log:
                 log.write(f"\nkilled by signal {os.WTERMSIG(status)}\n")
 
     files = run.test_files()
     if run.resume:
-        files = [file for file in files if not _report(file, run.reports).is_file()]
+        files = [file for file in files if not _report(run.name(file), run.reports).is_file()]
     for number, file in enumerate(files, start=1):
         if len(running) == run.jobs:
             wait()
         print(f"\r{number}/{len(files)} {file.stem:<60.60}", end="", file=sys.stderr, flush=True)
         pid = os.fork()
         if pid == 0:
-            _test_file(file, run.time_limit_s, run.reports)
+            os.setpgid(0, 0)
+            _test_file(file, run)
         running[pid] = file
     while running:
         wait()
     print(file=sys.stderr)
 
 
-def _test_file(file: Path, time_limit_s: int, reports: Path) -> NoReturn:
+def _test_file(file: Path, run: Run) -> NoReturn:
     import pytest
 
     os.chdir(file.parent)
     sys.path.insert(0, str(file.parent))
-    log = os.open(reports / f"{file.stem}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    if run.chips > 1:
+        _hasten_spawn()
+    name, time_limit_s, reports = run.name(file), run.time_limit_s, run.reports
+    log = os.open(reports / f"{name}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
     pytest.main(
@@ -132,25 +148,39 @@ def _test_file(file: Path, time_limit_s: int, reports: Path) -> NoReturn:
             *("-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="),
             *("-o", "filterwarnings=", "-o", "python_functions=none_but_unittest"),
             *("--timeout", str(time_limit_s), "--rootdir", str(file.parent)),
-            *("--import-mode", "importlib", f"--junitxml={_report(file, reports)}", str(file)),
+            *("--import-mode", "importlib", f"--junitxml={_report(name, reports)}", str(file)),
         ]
     )
     os._exit(0)
 
 
-def _report(file: Path, reports: Path) -> Path:
-    return reports / f"{file.stem}.xml"
+def _hasten_spawn() -> None:
+    """Have processes that tests spawn forked from one that has imported all they import.
+
+    It has used no chip, so they begin as spawned ones do, without seconds of imports each.
+    """
+    import multiprocessing.context as contexts
+
+    contexts.SpawnProcess._Popen = staticmethod(contexts.ForkServerProcess._Popen)
+    contexts.DefaultContext.set_forkserver_preload(
+        contexts._concrete_contexts["forkserver"],
+        ["torch", "torch_npu", "torch.testing._internal.common_distributed", "torch_npu.testing.testcase"],
+    )
 
 
-def _read(file: Path, reports: Path) -> Iterator[Test]:
+def _report(name: str, reports: Path) -> Path:
+    return reports / f"{name}.xml"
+
+
+def _read(file: str, reports: Path) -> Iterator[Test]:
     report = _report(file, reports)
     if not report.is_file():
-        log = reports / f"{file.stem}.log"
+        log = reports / f"{file}.log"
         said = log.read_text(errors="replace")[-2000:] if log.is_file() else "did not start"
-        yield Test(file.stem, "failed", f"Fatal Python error: the process died: {said}")
+        yield Test(file, "failed", f"Fatal Python error: the process died: {said}")
         return
     for case in ET.parse(report).getroot().iter("testcase"):
-        name = f"{file.stem}::{case.get('name')}"
+        name = f"{file}::{case.get('name')}"
         problem = next((e for e in case if e.tag in ("failure", "error")), None)
         skipped = case.find("skipped")
         if problem is not None:
@@ -199,6 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", type=Path, required=True, help="folder of test files")
     parser.add_argument("--chip", default="Ascend910B3")
+    parser.add_argument("--chips", type=int, default=1, help="of the virtual machine")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--time-limit-s", type=int, default=300, help="for one test")
     parser.add_argument("--files", default="test_*", help="names of the files to run, a pattern")
@@ -215,7 +246,7 @@ def main() -> None:
         reports.mkdir(parents=True, exist_ok=True)
         files = f"{arguments.files.removesuffix('.py')}.py"
         jobs, limit_s, resume = arguments.jobs, arguments.time_limit_s, arguments.resume
-        run = Run(suite, files, jobs, limit_s, reports, resume)
+        run = Run(suite, files, arguments.chips, jobs, limit_s, reports, resume)
         if arguments.worker:
             work(run)
             return
@@ -224,7 +255,8 @@ def main() -> None:
     print(text)
     if arguments.write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{suite.name}.md").write_text(text)
+        chips = f"_{arguments.chips}_chips" if arguments.chips > 1 else ""
+        (RESULTS / f"{suite.name}{chips}.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -72,3 +72,58 @@ def test_the_chips_of_a_running_machine_are_seen_from_inside() -> None:
 def test_watching_needs_a_terminal() -> None:
     done = cordee("chips", "--watch")
     assert (done.returncode, done.stderr.startswith("error: --watch")) == (2, True)
+
+
+def machines_inside(*options: str) -> list[dict[str, object]]:
+    """What `cordee chips` shows to a program that `cordee run` starts with these options."""
+    inside = [sys.executable, "-m", "cordee", "chips", "--json"]
+    done = cordee("run", "--virtual", *options, "--", *inside)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def test_chips_spread_over_nodes_and_are_linked_as_asked() -> None:
+    found = machines_inside("--chips", "6", "--nodes", "2", "--topology", "atlas-900-a3-superpod")
+    machine = next(one for one in found if len(one["chips"]) == 6)
+    assert machine["soc_name"] == "Ascend910_9392"  # the topology has no other
+    assert [chip["node"] for chip in machine["chips"]] == [0, 0, 0, 1, 1, 1]
+    assert {"UB 0-switch", "UB-L2 node0-spine"} <= {link["name"] for link in machine["links"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--chips", "9", "--nodes", "2"], "9 chips do not divide over 2 nodes"),
+        (["--topology", "ring"], "ring: no such topology"),
+        (["--chip", "310P", "--topology", "atlas-800t-a2"], "atlas-800t-a2 is built with"),
+        (["--chip", "310P", "--chips", "2", "--pace", "10"], "--pace 10"),
+        (["--chips", "16", "--topology", "atlas-800t-a2"], "16 chips need 2 nodes"),
+        (["--node", "1"], "--node 1: the machine has nodes 0 to 0"),
+        (["--join", "/proc/1/fd/99"], "/proc/1/fd/99: no virtual machine there"),
+        (["--join", "/proc/1/fd/99", "--chips", "2"], "--chips: --join takes a machine"),
+    ],
+)
+def test_a_machine_that_cannot_be_is_a_request_to_mend(options, complaint) -> None:
+    done = cordee("run", "--virtual", *options, "--", "true")
+    assert done.returncode in (1, 2)
+    assert done.stderr.startswith("error: ")
+    assert complaint in done.stderr
+
+
+def test_a_second_command_can_join_a_machine_on_one_of_its_nodes() -> None:
+    second = (
+        f"{sys.executable} -m cordee run --virtual --join $CORDEE_MACHINE --node 1 -- "
+        "sh -c 'echo $CORDEE_MACHINE $CORDEE_NODE'"
+    )
+    done = cordee(
+        *("run", "--virtual", "--chips", "4", "--nodes", "2", "--"),
+        *("sh", "-c", f"echo $CORDEE_MACHINE 1; {second}"),
+    )
+    first, joined = done.stdout.splitlines()
+    assert first == joined
+
+
+def test_the_catalogue_lists_chips_and_topologies() -> None:
+    shown = json.loads(cordee("chips", "--catalogue", "--json").stdout)
+    assert {"Ascend910B3"} <= {chip["soc_name"] for chip in shown["chips"]}
+    assert {"atlas-800t-a2"} <= {topology["name"] for topology in shown["topologies"]}

@@ -11,6 +11,12 @@ import torch
 import torch.distributed as dist
 from corpus import CUDAPrefetcher, batch, load
 from model import GPT, GPTConfig
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 
@@ -32,6 +38,7 @@ def parse_args():
     parser.add_argument("--warmup", type=int, default=10)
     parser.add_argument("--grad-clip", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--shard", action="store_true", help="FSDP2 instead of DDP")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--nvtx", action="store_true", help="mark ranges for Nsight Systems")
     parser.add_argument("--checkpoint", default="", help="where to save, and to resume from")
@@ -66,13 +73,22 @@ def learning_rate(step, args):
     return args.lr * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def save(path, step, model, optimizer, scaler, args):
+def states(model, optimizer, args):
+    """State of model and optimizer, whole also where they are sharded: then all ranks must ask."""
+    if not args.shard:
+        return model.state_dict(), optimizer.state_dict()
+    return get_state_dict(
+        model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+
+
+def save(path, step, model, state, scaler, args):
     checkpoint = {
         "step": step,
         "config": model.config,
         "args": vars(args),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "model": state[0],
+        "optimizer": state[1],
         "scaler": scaler.state_dict(),
         "rng": {
             "python": random.getstate(),
@@ -84,11 +100,20 @@ def save(path, step, model, optimizer, scaler, args):
     os.replace(path + ".tmp", path)
 
 
-def resume(path, model, optimizer, scaler):
+def resume(path, model, optimizer, scaler, args):
     """Load everything that `save` wrote; gives the step to go on with."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-    model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
+    if args.shard:
+        set_state_dict(
+            model,
+            optimizer,
+            model_state_dict=checkpoint["model"],
+            optim_state_dict=checkpoint["optimizer"],
+            options=StateDictOptions(full_state_dict=True),
+        )
+    else:
+        model.load_state_dict(checkpoint["model"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
     scaler.load_state_dict(checkpoint["scaler"])
     random.setstate(checkpoint["rng"]["python"])
     torch.set_rng_state(checkpoint["rng"]["torch"])
@@ -157,6 +182,10 @@ def main():
         len(vocabulary), args.block_size, args.layers, args.heads, args.width, args.dropout
     )
     raw_model = GPT(config).to(device)
+    if args.shard:
+        for block in raw_model.blocks:
+            fully_shard(block)
+        fully_shard(raw_model)
     optimizer = torch.optim.AdamW(
         raw_model.parameters(),
         lr=args.lr,
@@ -166,17 +195,19 @@ def main():
     )
     first = 0
     if args.checkpoint and os.path.exists(args.checkpoint):
-        first = resume(args.checkpoint, raw_model, optimizer, scaler)
+        first = resume(args.checkpoint, raw_model, optimizer, scaler, args)
     model = torch.compile(raw_model) if args.compile else raw_model
-    if dist.is_initialized():
+    if dist.is_initialized() and not args.shard:
         model = DDP(model, device_ids=[device.index] if device.type == "cuda" else None)
     if rank == 0:
         describe(device, raw_model, world)
         if first:
             print(f"resumed at step {first} from {args.checkpoint}")
 
-    seeds = (args.seed + step * world + rank for step in range(first, args.steps))
-    batches = (batch(training, args.batch_size, args.block_size, seed) for seed in seeds)
+    mine = slice(rank * args.batch_size, (rank + 1) * args.batch_size)  # of the global batch
+    seeds = (args.seed + step for step in range(first, args.steps))
+    drawn = (batch(training, world * args.batch_size, args.block_size, seed) for seed in seeds)
+    batches = ((x[mine], y[mine]) for x, y in drawn)
     if device.type == "cuda":
         batches = CUDAPrefetcher(batches, device)
     marked = torch.cuda.nvtx.range if args.nvtx else contextlib.nullcontext
@@ -204,11 +235,14 @@ def main():
             print(
                 f"step {step} loss {loss.item():.6f} ms {took_ms:.1f} tok/s {rate:.0f}", flush=True
             )
-            if args.checkpoint and ((step + 1) % args.save_every == 0 or step + 1 == args.steps):
-                save(args.checkpoint, step + 1, raw_model, optimizer, scaler, args)
+        if args.checkpoint and ((step + 1) % args.save_every == 0 or step + 1 == args.steps):
+            state = states(raw_model, optimizer, args)
+            if rank == 0:
+                save(args.checkpoint, step + 1, raw_model, state, scaler, args)
 
+    validated = evaluate(raw_model, validation, args, device, autocast)
     if rank == 0:
-        print(f"validation loss {evaluate(raw_model, validation, args, device, autocast):.6f}")
+        print(f"validation loss {validated:.6f}")
         if device.type == "cuda":
             print(f"peak memory {torch.cuda.max_memory_allocated(device) / 2**20:.0f} MiB")
             if args.memory_summary:

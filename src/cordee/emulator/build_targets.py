@@ -54,7 +54,7 @@ class Library:
 
     def headers(self) -> list[Path]:
         """Every header that the sources may include, sorted."""
-        return sorted({*(HERE / self.folder).glob("*.h"), HERE / "runtime/cordee.h"})
+        return sorted({*(HERE / self.folder).glob("*.h"), *(HERE / "runtime").glob("cordee*.h")})
 
     def compiling(self, source: Path, output: Path, places: Places) -> list[str]:
         """The compiler's arguments that make the object `output` from `source`."""
@@ -107,12 +107,13 @@ TARGETS = (
     Library("libacl_tdt_channel.so", "runtime", ("empty.c",), links=("libascendcl.so",)),
     Library(
         "libhccl.so",
-        "runtime",
-        ("hccl.cpp",),
+        "runtime/hccl",
+        ("*.cpp",),
         links=("libascendcl.so",),
         language="c++",
         flags=("-fno-exceptions", "-fno-rtti"),
     ),
+    Library("libhcomm.so", "runtime", ("empty.c",), links=("libhccl.so",)),
     Library(
         "libatb.so",
         "runtime",

@@ -1,17 +1,18 @@
 """The virtual machines that run now, and the catalogue, as tables for a terminal."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
 from cordee.core.errors import CordeeError
-from cordee.emulator import machine
+from cordee.emulator import machine, traffic
 from cordee.emulator.faults.words import health
 from cordee.emulator.machine import State
-from cordee.hw import Chip
+from cordee.hw import Chip, Topology
+from cordee.hw.topology import LinkKind
 
 PAUSE_S = 1.0
 MEBIBYTE = 2**20
@@ -30,25 +31,42 @@ def running() -> list[State]:
 
 def watch(console: Console) -> None:
     """Show the running machines, again and again, until interrupted."""
+    earlier: dict[str, State] = {}
+    shown_s = time.monotonic()
     with Live(console=console, auto_refresh=False, screen=True) as live:
         try:
             while True:
-                live.update(tables(running()), refresh=True)
+                found, now_s = running(), time.monotonic()
+                live.update(tables(found, earlier, now_s - shown_s), refresh=True)
+                earlier, shown_s = {state.path: state for state in found}, now_s
                 time.sleep(PAUSE_S)
         except KeyboardInterrupt:
             return
 
 
-def tables(machines: Iterable[State]) -> RenderableType:
-    """One table a machine: its chips, and who holds how much of their memory."""
-    found = [_machine(state) for state in machines]
-    return Group(*found) if found else "no virtual machine is running; `cordee run` starts one"
+def tables(
+    machines: Iterable[State], earlier: Mapping[str, State] | None = None, elapsed_s: float = 0.0
+) -> RenderableType:
+    """Of each machine: its chips, who holds how much of their memory, and what its links do.
+
+    With the same machines as they were `elapsed_s` earlier, by path, also how fast links are used.
+    """
+    found: list[RenderableType] = []
+    for state in machines:
+        before = (earlier or {}).get(state.path)
+        lately = traffic.rates(state, before, elapsed_s) if before else None
+        found += [_machine(state), *traffic.links(state, lately), ""]
+    return Group(*found[:-1]) if found else "no virtual machine is running; `cordee run` starts one"
 
 
 def _machine(state: State) -> Table:
     table = Table(title=f"{state.soc_name}, {state.path}", title_justify="left")
-    for heading in ("chip", "health", "memory used / MiB", "of / MiB"):
-        table.add_column(heading, justify="left" if heading == "health" else "right")
+    table.add_column("chip", justify="right")
+    if state.nodes > 1:
+        table.add_column("node", justify="right")
+    table.add_column("health")
+    for heading in ("memory used / MiB", "of / MiB"):
+        table.add_column(heading, justify="right")
     table.add_column("processes (number, name, MiB)")
     for chip in state.chips:
         users = [
@@ -58,6 +76,7 @@ def _machine(state: State) -> Table:
         ]
         table.add_row(
             str(chip.number),
+            *([str(chip.node)] if state.nodes > 1 else []),
             health(chip),
             f"{chip.used_bytes / MEBIBYTE:.0f}",
             f"{chip.total_bytes / MEBIBYTE:.0f}",
@@ -83,6 +102,27 @@ def catalogue(chips: Iterable[Chip]) -> Table:
             _figure(chip.fp16_flops_per_s, 1e12),
         )
     return table
+
+
+def topologies(known: Iterable[Topology]) -> Table:
+    """Every topology there can be; a question mark where no source gives a figure."""
+    table = Table(title="topologies that `cordee run --topology NAME` knows", title_justify="left")
+    for heading in ("name", "what it is", "chips", "links, one way"):
+        table.add_column(heading)
+    for topology in known:
+        table.add_row(
+            topology.name,
+            f"{topology.title}; {topology.chips_per_node} chips a node",
+            "\n".join(topology.chips),
+            "\n".join(map(_link, topology.links)),
+        )
+    return table
+
+
+def _link(link: LinkKind) -> str:
+    rate = f"{link.bytes_per_s / 1e9:g}" if link.bytes_per_s else "?"
+    latency = "?" if link.latency_s is None else f"{link.latency_s * 1e6:g}"
+    return f"{link.name} ({link.kind}): {rate} GB/s, {latency} µs"
 
 
 def _figure(value: int | None, unit: float) -> str:

@@ -14,7 +14,7 @@ from cordee.emulator import chips as virtual
 from cordee.emulator.doctor import Finding, examine
 from cordee.emulator.host import Host
 from cordee.emulator.recording import Wanted
-from cordee.emulator.run import Request
+from cordee.emulator.run import USUAL_CHIP, Request
 from cordee.emulator.run import run as carry_out
 from cordee.emulator.trace import COMPARISONS
 
@@ -41,26 +41,36 @@ def _line(finding: Finding) -> str:
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Show again every second, until interrupted.")
-@click.option("--catalogue", is_flag=True, help="Show the kinds of chips there can be instead.")
+@click.option("--catalogue", is_flag=True, help="Show what chips and topologies there can be.")
 @click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
-    """Show the virtual chips that run now: health, memory and who uses it."""
+    """Show the virtual chips that run now: health, memory, who uses it, and links."""
     console = Console()
     if watch and (as_json or catalogue or not console.is_terminal):
         raise UsageError("--watch needs a terminal, and neither --json nor --catalogue")
-    if as_json:
-        found = map(asdict, hw.chips() if catalogue else virtual.running())
-        print(json.dumps(list(found), indent=2))
+    if as_json and catalogue:
+        parts = {"chips": hw.chips(), "topologies": hw.topologies()}
+        print(json.dumps({name: [*map(asdict, part)] for name, part in parts.items()}, indent=2))
+    elif as_json:
+        print(json.dumps([*map(asdict, virtual.running())], indent=2))
     elif watch:
         virtual.watch(console)
+    elif catalogue:
+        console.print(virtual.catalogue(hw.chips()), virtual.topologies(hw.topologies()))
     else:
-        shown = virtual.catalogue(hw.chips()) if catalogue else virtual.tables(virtual.running())
-        console.print(shown)
+        console.print(virtual.tables(virtual.running()))
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--chip", default="Ascend910B3", show_default=True, help="Kind of the chips.")
+@click.option("--chip", help=f"Kind of the chips; {USUAL_CHIP}, or what the topology has.")
 @click.option("--chips", default=1, show_default=True, help="How many the machine has.")
+@click.option("--nodes", default=1, show_default=True, help="Over how many hosts they spread.")
+@click.option("--topology", metavar="NAME|FILE", help="How the chips are linked.")
+@click.option(
+    "--pace", default=0.0, metavar="FACTOR", help="Slow links down to FACTOR x real time."
+)
+@click.option("--join", metavar="PATH", help="Use the machine that `cordee chips` shows there.")
+@click.option("--node", type=int, help="Let COMMAND see the chips of one node only.")
 @click.option("--from-cuda", is_flag=True, help="COMMAND is written for CUDA: carry it over.")
 @click.option(
     "--virtual", "stay_virtual", is_flag=True, help="Stay virtual on a machine with real chips."
@@ -73,8 +83,13 @@ def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(  # noqa: PLR0913 - an argument is an option
-    chip: str,
+    chip: str | None,
     chips: int,
+    nodes: int,
+    topology: str | None,
+    pace: float,
+    join: str | None,
+    node: int | None,
     from_cuda: bool,
     stay_virtual: bool,
     trace: Path | None,
@@ -91,6 +106,11 @@ def run(  # noqa: PLR0913 - an argument is an option
         command=command,
         chip=chip,
         chips=chips,
+        nodes=nodes,
+        topology=topology,
+        pace=pace,
+        join=join,
+        node=node,
         from_cuda=from_cuda,
         virtual=stay_virtual,
         wanted=Wanted(trace=trace, report=report, compare=compare),

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from cordee.core.errors import CordeeError, UsageError
-from cordee.hw.chip import Chip
+from cordee.hw import Chip, Topology, Wiring, wire
+from cordee.hw.topology import unnamed, usual
 
 CHIPS_AT_MOST = 64
 SLOTS = 256
@@ -55,14 +56,50 @@ class ChipState:
     """What all living processes together hold of it."""
     health: int
     """0, or the code that every call on the chip answers with."""
+    node: int = 0
+    """The host that it is in."""
     hung: bool = False
     """Whether it takes work and does not end it."""
-    slow_percent: int = 0
-    """How much of their time operators take; 0 is 100."""
+    slow_percent: int = 100
+    """How much of their time its operators take."""
     wrong: str = ""
     """The bit that is wrong, and of whose results."""
     step: int = 0
-    """Steps that the optimizers of its process have done."""
+    """Steps that optimizers on it have done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """One direction of a link of a running machine."""
+
+    number: int
+    """Place in the machine's table."""
+    name: str
+    """Kind, start and end, as in "HCCS 0-1"."""
+    start: str
+    """Where it begins: "chip 0", "node 1", or the name of what joins several, such as "switch"."""
+    end: str
+    """Where it ends, in the same words."""
+    bytes_per_s: float
+    """Its rate; 0 where that is not known."""
+    latency_s: float
+    """Time to cross it, apart from its rate."""
+    bytes: int
+    """What it has carried."""
+    transfers: int
+    """In how many pieces."""
+    errors: int
+    """Packets that were lost and sent again."""
+    down: bool = False
+    """Whether nothing passes."""
+    slow_percent: int = 100
+    """How much of their time transfers take."""
+    loss_per_million: int = 0
+    """Of its packets."""
+    flap_up_ms: int = 0
+    """How long it is up each time, where it comes and goes."""
+    flap_down_ms: int = 0
+    """How long it is then down; both 0 where it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +126,14 @@ class State:
     """In the order of their numbers."""
     processes: tuple[ProcessState, ...]
     """In the order in which they came."""
+    nodes: int = 1
+    """How many hosts its chips are in."""
+    topology: str = ""
+    """How its chips are linked."""
+    pace: float = 0.0
+    """Seconds of ours for a second of its links; 0 where they are as fast as the host."""
+    links: tuple[LinkState, ...] = ()
+    """In the order of their numbers."""
 
 
 class Machine:
@@ -118,23 +163,79 @@ class Machine:
         self.close()
 
 
-def create(chip: Chip, count: int, *, memory_bytes: int | None = None) -> Machine:
-    """Make a machine of `count` chips, each with `memory_bytes` instead of its own where given."""
+def create(
+    chip: Chip,
+    count: int,
+    *,
+    nodes: int = 1,
+    topology: Topology | None = None,
+    pace: float = 0.0,
+    memory_bytes: int | None = None,
+) -> Machine:
+    """Make a machine of `count` chips in `nodes` nodes.
+
+    Without a topology the chips are linked as they usually are where that is known, and otherwise
+    each with each by links of unknown speed. `pace` makes a second of the links take so many of
+    ours. Each chip has `memory_bytes` instead of its own where given. Raises `UsageError` where
+    the machine cannot be built.
+    """
     if not 1 <= count <= CHIPS_AT_MOST:
         raise UsageError(f"{count} chips: a machine has 1 to {CHIPS_AT_MOST}")
+    linked = topology or _usual(chip, count, nodes)
+    _check(chip, linked, pace)
+    wiring = wire(linked, count, nodes)
+    if len(wiring.links) > LINKS:
+        raise UsageError(f"{linked.name}: {len(wiring.links)} links: a machine has {LINKS} at most")
     head = HEAD.pack(
-        *(MAGIC, VERSION, SIZE_BYTES, count, SLOTS, 1, 0, 0.0), chip.soc_name.encode(), b""
+        *(MAGIC, VERSION, SIZE_BYTES, count, SLOTS, nodes, len(wiring.links), pace),
+        *(chip.soc_name.encode(), linked.name.encode()),
     )
-    one = CHIP.pack(
-        memory_bytes or chip.usable_bytes,
-        chip.l2_bytes or 0,
-        *(chip.cube_cores, chip.vector_cores),
-        *(0, 0, 0, 0, 0, 0, 0, 0, 0, b""),
-    )
+    memory = memory_bytes or chip.usable_bytes
     file = os.memfd_create(FILE_NAME, os.MFD_CLOEXEC)
     os.truncate(file, SIZE_BYTES)
-    os.pwrite(file, head + one * count, 0)
+    os.pwrite(file, head + b"".join(_packed_chip(chip, memory, n) for n in wiring.nodes), 0)
+    os.pwrite(file, _packed_paths(wiring), PATHS_AT)
+    os.pwrite(file, b"".join(_packed_links(wiring)), LINKS_AT)
     return Machine(file)
+
+
+def _usual(chip: Chip, count: int, nodes: int) -> Topology:
+    known, per_node = usual(chip.soc_name), -(-count // max(nodes, 1))
+    return known if known and per_node <= known.chips_per_node else unnamed(per_node)
+
+
+def _check(chip: Chip, topology: Topology, pace: float) -> None:
+    if not topology.fits(chip.soc_name):
+        raise UsageError(
+            f"{topology.name} is built with {', '.join(topology.chips)}, not {chip.soc_name}: "
+            "name one of them with --chip, or the links of your own machine in a file"
+        )
+    if not 0 <= pace < float("inf"):
+        raise UsageError(f"--pace {pace}: a factor, such as 100 for a hundredth of the speed")
+    if pace and not topology.has_figures:
+        raise UsageError(
+            f"--pace {pace:g}: it is not known how fast the links of {chip.soc_name} here are: "
+            "name a topology with --topology whose links all have a rate and a latency"
+        )
+
+
+def _packed_chip(chip: Chip, memory_bytes: int, node: int) -> bytes:
+    kind = (memory_bytes, chip.l2_bytes or 0, chip.cube_cores, chip.vector_cores)
+    return CHIP.pack(*kind, 0, node, 0, 0, 0, 0, 0, 0, 0, b"")
+
+
+def _packed_paths(wiring: Wiring) -> bytes:
+    table = bytearray(CHIPS_AT_MOST * CHIPS_AT_MOST * PATH.size)
+    for (start, end), path in wiring.paths.items():
+        hops = [number + 1 for number in path] + [0] * (HOPS - len(path))
+        PATH.pack_into(table, (start * CHIPS_AT_MOST + end) * PATH.size, *hops)
+    return bytes(table)
+
+
+def _packed_links(wiring: Wiring) -> Iterator[bytes]:
+    for link in wiring.links:
+        figures = (link.kind.bytes_per_s or 0.0, link.kind.latency_s or 0.0)
+        yield LINK.pack(link.name.encode(), *figures, *(0,) * 11)
 
 
 def find() -> list[str]:
@@ -172,15 +273,26 @@ def read(path: str) -> State:
         raise CordeeError(f"{path}: no virtual machine there: {error.strerror}") from error
     if len(data) < SIZE_BYTES or HEAD.unpack_from(data)[:2] != (MAGIC, VERSION):
         raise CordeeError(f"{path}: not a virtual machine of this version of cordee")
-    count = HEAD.unpack_from(data)[3]
-    soc_name = HEAD.unpack_from(data)[8].rstrip(b"\0").decode()
+    _, _, _, count, _, nodes, links, pace, soc_name, topology = HEAD.unpack_from(data)
     processes = tuple(_processes(data, count))
-    chips = tuple(_chip(data, number, processes) for number in range(count))
-    return State(path=path, soc_name=soc_name, chips=chips, processes=processes)
+    return State(
+        path=path,
+        soc_name=_text(soc_name),
+        chips=tuple(_chip(data, number, processes) for number in range(count)),
+        processes=processes,
+        nodes=nodes,
+        topology=_text(topology),
+        pace=pace,
+        links=tuple(_link(data, number) for number in range(links)),
+    )
+
+
+def _text(field: bytes) -> str:
+    return field.rstrip(b"\0").decode(errors="replace")
 
 
 def _chip(data: bytes, number: int, processes: tuple[ProcessState, ...]) -> ChipState:
-    memory, _, _, _, health, _, _, _, hung, slow, step, flip, _, operator = CHIP.unpack_from(
+    memory, _, _, _, health, node, _, _, hung, slow, step, flip, _, operator = CHIP.unpack_from(
         data, CHIPS_AT + number * CHIP.size
     )
     return ChipState(
@@ -188,23 +300,53 @@ def _chip(data: bytes, number: int, processes: tuple[ProcessState, ...]) -> Chip
         total_bytes=memory,
         used_bytes=sum(process.used_bytes[number] for process in processes),
         health=health,
+        node=node,
         hung=bool(hung),
-        slow_percent=slow,
-        wrong=f"bit {flip - 1} of {operator.rstrip(bytes(1)).decode()}" if flip else "",
+        slow_percent=slow or 100,
+        wrong=f"bit {flip - 1} of {_text(operator)}" if flip else "",
         step=step,
     )
+
+
+def _link(data: bytes, number: int) -> LinkState:
+    name, rate, latency, down, slow, loss, up_ms, down_ms, _, _, carried, transfers, errors, _ = (
+        LINK.unpack_from(data, LINKS_AT + number * LINK.size)
+    )
+    start, _, end = _text(name).rpartition(" ")[2].partition("-")
+    return LinkState(
+        number=number,
+        name=_text(name),
+        start=_place(start),
+        end=_place(end),
+        bytes_per_s=rate,
+        latency_s=latency,
+        bytes=carried,
+        transfers=transfers,
+        errors=errors,
+        down=bool(down),
+        slow_percent=slow or 100,
+        loss_per_million=loss,
+        flap_up_ms=up_ms,
+        flap_down_ms=down_ms,
+    )
+
+
+def _place(word: str) -> str:
+    if word.isdigit():
+        return f"chip {word}"
+    number = word.removeprefix("node")
+    return f"node {number}" if number.isdigit() else word
 
 
 def _processes(data: bytes, count: int) -> Iterator[ProcessState]:
     for slot in range(SLOTS):
         pid, _, ticks, command, *used = SLOT.unpack_from(data, SLOTS_AT + slot * SLOT.size)
         if pid and lives(pid, ticks):
-            name = command.rstrip(b"\0").decode(errors="replace")
-            yield ProcessState(pid=pid, command=name, used_bytes=tuple(used[:count]))
+            yield ProcessState(pid=pid, command=_text(command), used_bytes=tuple(used[:count]))
 
 
 def lives(pid: int, start_ticks: int) -> bool:
-    """Whether the process that had this number when its slot was taken still runs."""
+    """Whether the process that had this number when the slot was taken still runs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -6,22 +6,23 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import UsageError
-from cordee.emulator import build, machine
+from cordee.emulator import build, faults, machine
 from cordee.emulator.doctor import pair
 from cordee.emulator.faults.memory import Memory
 from cordee.emulator.faults.schedule import read
-from cordee.emulator.faults.striking import entries
 from cordee.emulator.faults.watch import watching
 from cordee.emulator.faults.words import lines
 from cordee.emulator.host import Host
 from cordee.emulator.recording import Ended, Wanted, record
-from cordee.hw import chip
+from cordee.hw import Chip, Topology, chip, topology
 
+USUAL_CHIP = "Ascend910B3"
 STARTUP = Path(__file__).parent / "startup"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -32,10 +33,20 @@ class Request:
 
     command: Sequence[str]
     """The program and its arguments."""
-    chip: str = "Ascend910B3"
-    """Name of the chip in the catalogue."""
+    chip: str | None = None
+    """Name of the chip in the catalogue; the usual one, or one that fits the topology, if None."""
     chips: int = 1
     """How many chips the virtual machine has."""
+    nodes: int = 1
+    """Over how many hosts they are spread, as many on each."""
+    topology: str | None = None
+    """Name or file of how the chips are linked."""
+    pace: float = 0.0
+    """Seconds of ours for a second of its links; 0 lets them be as fast as the host."""
+    join: str | None = None
+    """Path of a machine that runs already, instead of one made for the command."""
+    node: int | None = None
+    """The host whose chips alone the command sees."""
     from_cuda: bool = False
     """Whether the program is written for CUDA and is to be carried over as it runs."""
     virtual: bool = False
@@ -48,6 +59,23 @@ class Request:
     def __post_init__(self) -> None:
         if not self.command:
             raise UsageError("nothing to run: cordee run [OPTIONS] -- COMMAND [ARGUMENTS]")
+        if self.join and self.makes:
+            raise UsageError(
+                f"{', '.join(self.makes)}: --join takes a machine as it is, and makes none"
+            )
+
+    @property
+    def makes(self) -> list[str]:
+        """The options that say what machine to make."""
+        asked = {
+            "--chip": self.chip is not None,
+            "--chips": self.chips != 1,
+            "--nodes": self.nodes != 1,
+            "--topology": self.topology is not None,
+            "--pace": bool(self.pace),
+            "--faults": self.faults is not None,
+        }
+        return [option for option, is_asked in asked.items() if is_asked]
 
 
 def run(request: Request) -> Ended:
@@ -63,21 +91,66 @@ def run(request: Request) -> Ended:
     )
     command = [_program(request.command[0], environment), *request.command[1:]]
     if _has_real_chips() and not request.virtual:
-        if request.wanted or request.faults:
-            raise UsageError("--trace, --report and --faults are of virtual chips: add --virtual")
+        _check_real(request)
         return Ended(_supervise(command, _real(environment, request)))
     schedule = read(request.faults) if request.faults else []
     _require_pair(Host.here())
     libraries = build.libraries()
-    with machine.create(chip(request.chip), request.chips) as virtual:
-        prepared = _virtual(environment, request, libraries, virtual.path)
-        with Memory.open(virtual.path) as memory, watching(memory, schedule):
-            ended = record(
-                request.wanted,
-                request.command,
-                lambda more: _supervise(command, {**prepared, **more}),
-            )
-            return replace(ended, left=(*ended.left, *lines(entries(memory))))
+    with _machine(request, schedule) as path:
+        prepared = _virtual(environment, request, libraries, path)
+        ended = record(
+            request.wanted, request.command, lambda more: _supervise(command, {**prepared, **more})
+        )
+        struck = [] if request.join else lines(faults.entries(path))
+        return replace(ended, left=(*ended.left, *struck))
+
+
+@contextmanager
+def _machine(request: Request, schedule: Sequence[faults.Fault]) -> Iterator[str]:
+    """Path of the machine to run on."""
+    if request.join:
+        _check_node(request, machine.read(request.join).nodes)
+        yield request.join
+        return
+    linked = topology(request.topology) if request.topology else None
+    _check_node(request, request.nodes)
+    with (
+        machine.create(
+            _chip(request, linked),
+            request.chips,
+            nodes=request.nodes,
+            topology=linked,
+            pace=request.pace,
+        ) as made,
+        Memory.open(made.path) as memory,
+        watching(memory, schedule),
+    ):
+        yield made.path
+
+
+def _chip(request: Request, linked: Topology | None) -> Chip:
+    if request.chip:
+        return chip(request.chip)
+    return chip(USUAL_CHIP if linked is None or linked.fits(USUAL_CHIP) else linked.chips[0])
+
+
+def _check_node(request: Request, nodes: int) -> None:
+    if request.node is not None and not 0 <= request.node < nodes:
+        raise UsageError(f"--node {request.node}: the machine has nodes 0 to {nodes - 1}")
+
+
+def _check_real(request: Request) -> None:
+    of_virtual = {
+        "--trace and --report": bool(request.wanted),
+        "--nodes": request.nodes != 1,
+        "--topology": request.topology is not None,
+        "--pace": bool(request.pace),
+        "--join": request.join is not None,
+        "--node": request.node is not None,
+        "--faults": request.faults is not None,
+    }
+    if asked := [option for option, is_asked in of_virtual.items() if is_asked]:
+        raise UsageError(f"{', '.join(asked)}: only of virtual chips: add --virtual")
 
 
 def _program(name: str, environment: Mapping[str, str]) -> str:
@@ -113,6 +186,8 @@ def _virtual(
     environment: dict[str, str], request: Request, libraries: Path, machine_path: str
 ) -> dict[str, str]:
     environment["CORDEE_MACHINE"] = machine_path
+    if request.node is not None:
+        environment["CORDEE_NODE"] = str(request.node)
     environment["CORDEE_LIBRARIES"] = str(libraries)
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, [str(libraries), environment.get("LD_LIBRARY_PATH")])

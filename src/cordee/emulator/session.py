@@ -15,6 +15,7 @@ LIBRARIES = (
     "libgraph.so",
     "libacl_tdt_channel.so",
     "libhccl.so",
+    "libhcomm.so",
     "libatb.so",
     "libascend_hal.so",
     "libmsprofiler.so",

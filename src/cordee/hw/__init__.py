@@ -1,5 +1,7 @@
-"""What the hardware is: facts with sources, no behaviour."""
+"""What the hardware is: facts with sources, and what follows from them."""
 
 from cordee.hw.chip import Chip, chip, chips
+from cordee.hw.topology import Topology, topologies, topology
+from cordee.hw.wiring import Wiring, wire
 
-__all__ = ["Chip", "chip", "chips"]
+__all__ = ["Chip", "Topology", "Wiring", "chip", "chips", "topologies", "topology", "wire"]

@@ -21,6 +21,8 @@ def memory() -> Iterator[Memory]:
     with machine.create(hw.chip("Ascend910B3"), 4) as made, Memory.open(made.path) as memory:
         for number in range(4):
             memory.chip(number).node = number // 2
+            for other in range(4):
+                lay(memory, number, other, [])
         yield memory
 
 

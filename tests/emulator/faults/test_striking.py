@@ -168,6 +168,20 @@ def test_a_partition_cuts_what_joins_the_nodes_and_nothing_within(linked: Memory
     assert [number for number in range(110) if linked.link(number).down] == [100, 101, 102, 103]
 
 
+def test_the_links_of_a_known_topology_fail_by_their_names() -> None:
+    with machine.create(hw.chip("Ascend910B3"), 16, nodes=2) as made:
+        faults.strike(made.path, LinkDown(between=(0, 3)), LinkSlow(between=(1, 9), factor=2))
+        links = machine.read(made.path).links
+        assert sorted(link.name for link in links if link.down) == ["HCCS 0-3", "HCCS 3-0"]
+        ends = [{link.start, link.end} for link in links if link.slow_percent == 200]
+        assert sum("chip 1" in end for end in ends) == sum("chip 9" in end for end in ends) == 2
+        faults.strike(made.path, Partition(nodes=(0, 1)))
+        down = {link.name.split()[0] for link in machine.read(made.path).links if link.down}
+        assert down == {"HCCS", "RoCE"}
+        faults.repair(made.path)
+        assert not any(link.down for link in machine.read(made.path).links)
+
+
 @pytest.mark.parametrize("fault", [LinkDown(between=(0, 1)), Partition(nodes=(0, 1))])
 def test_without_links_no_link_can_fail(fault: faults.Fault, memory: Memory) -> None:
     with pytest.raises(UsageError, match="no links join"):

@@ -8,6 +8,7 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.aten import (
     cells,
     classes,
+    division,
     foreach,
     grouped,
     inverse,
@@ -210,3 +211,11 @@ def test_the_gradient_of_an_inverse_is_that_of_autograd() -> None:
     grad = torch.randn(4, 4)
     (wanted,) = torch.autograd.grad(y, x, grad)
     close(inverse.inverse_gradient((x,), (y,), (grad,)), (wanted,))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int8, torch.uint8])
+def test_integers_are_divided_in_place(dtype: torch.dtype) -> None:
+    for divisor in (2, torch.tensor(2)):
+        values = torch.tensor([7, 4, 1], dtype=dtype)
+        assert division.divide_in_place(values, divisor).tolist() == [3, 2, 0]
+    assert division.divide_in_place(torch.tensor([7.0]), 2).tolist() == [3.5]

@@ -42,7 +42,10 @@ def _children(libraries: str) -> Iterator[Callable[..., Child]]:
     children: list[Child] = []
 
     def start(program: str, **variables: str) -> Child:
-        hidden = ("CORDEE_MACHINE", "CORDEE_CHIP", "CORDEE_CHIPS", "ASCEND_RT_VISIBLE_DEVICES")
+        hidden = (
+            *("CORDEE_MACHINE", "CORDEE_CHIP", "CORDEE_CHIPS", "CORDEE_NODE"),
+            "ASCEND_RT_VISIBLE_DEVICES",
+        )
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
         environment |= {
             "PYTHONPATH": str(Path(__file__).parent),

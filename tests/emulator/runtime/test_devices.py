@@ -6,6 +6,7 @@ from ctypes import byref, c_int, c_void_p, create_string_buffer
 import pytest
 from calls import CONTEXT_NULL, INVALID_DEVICE, Acl, Refused
 
+from cordee.emulator import machine
 from cordee.hw import chip as catalogue
 
 VISIBLE = """
@@ -43,6 +44,38 @@ def test_visible_devices_are_read_as_documented(run, value: str, chips: str) -> 
 
 def test_without_a_choice_every_chip_is_visible(run) -> None:
     assert run(VISIBLE, CORDEE_CHIPS="3") == "0 1 2"
+
+
+@pytest.fixture(scope="module")
+def two_nodes():
+    with machine.create(catalogue("Ascend910B3"), 6, nodes=2) as made:
+        yield made.path
+
+
+@pytest.mark.parametrize(
+    ("node", "visible", "chips"),
+    [("0", None, "0 1 2"), ("1", None, "0 1 2"), ("1", "2,0,3", "2 0"), ("2", None, "207004")],
+)
+def test_a_process_on_a_node_counts_its_chips_from_0(run, two_nodes, node, visible, chips) -> None:
+    more = {} if visible is None else {"ASCEND_RT_VISIBLE_DEVICES": visible}
+    assert run(VISIBLE, CORDEE_MACHINE=two_nodes, CORDEE_NODE=node, **more) == chips
+
+
+def test_a_process_on_a_node_uses_the_chips_of_that_node(start, two_nodes) -> None:
+    holder = start(
+        "acl = on_device(1)\np = acl.malloc(1 << 20)\nstay()",
+        CORDEE_MACHINE=two_nodes,
+        CORDEE_NODE="1",
+    )
+    assert holder.stdout.readline() == "ready\n"
+    used = [chip.used_bytes for chip in machine.read(two_nodes).chips]
+    assert [number for number, size in enumerate(used) if size] == [4]
+
+
+def test_a_node_that_is_not_there_is_named(start, two_nodes) -> None:
+    child = start(VISIBLE, CORDEE_MACHINE=two_nodes, CORDEE_NODE="two")
+    _, errors = child.communicate(timeout=60)
+    assert "CORDEE_NODE=two: the machine has nodes 0 to 1" in errors
 
 
 def test_a_device_that_is_not_there_is_an_error(acl: Acl) -> None:

@@ -15,7 +15,7 @@ def health(chip: ChipState) -> str:
         found.append(f"{word(chip.health)} ({chip.health})")
     if chip.hung:
         found.append("hung")
-    if chip.slow_percent:
+    if chip.slow_percent != 100:
         found.append(f"slow x{chip.slow_percent / 100:g}")
     if chip.wrong:
         found.append(f"wrong {chip.wrong}")

@@ -48,7 +48,7 @@ uintptr_t address_take(size_t bytes, size_t alignment, uintptr_t expected, int c
         found = ranges_gap(&taken, cursor, to, bytes + GUARD, alignment);
     if (!found)
         found = ranges_gap(&taken, from, to, bytes + GUARD, alignment);
-    if (found && !ranges_insert(&taken, (range){found, bytes + GUARD, chip, NULL}))
+    if (found && !ranges_insert(&taken, (range){.start = found, .bytes = bytes + GUARD, .chip = chip}))
         found = 0;
     if (found)
         cursor = found + bytes + GUARD;
@@ -107,7 +107,7 @@ bool address_map(uintptr_t start, size_t bytes, int chip, int file, uint64_t off
 
     pthread_rwlock_wrlock(&lock);
     if (open_shadow(start, bytes, file, offset)) {
-        done = ranges_insert(&mapped, (range){start, bytes, chip, owner});
+        done = ranges_insert(&mapped, (range){start, bytes, chip, owner, file, offset});
         if (!done)
             close_shadow(start, bytes);
     }
@@ -221,4 +221,26 @@ bool address_covers(const void *p, size_t bytes)
         at = entry->start + entry->bytes;
     }
     return true;
+}
+
+bool address_locate(const void *p, size_t bytes, int *file, uint64_t *offset)
+{
+    uintptr_t at = (uintptr_t)p, end = at + bytes;
+    bool found = false;
+
+    pthread_rwlock_rdlock(&lock);
+    for (bool first = true; at < end || first; first = false) {
+        const range *entry = ranges_find(&mapped, at);
+        uint64_t place = entry ? entry->offset + (at - entry->start) : 0;
+        found = entry && (first || (entry->file == *file && place == *offset + (at - (uintptr_t)p)));
+        if (!found)
+            break;
+        if (first) {
+            *file = entry->file;
+            *offset = place;
+        }
+        at = entry->start + entry->bytes;
+    }
+    pthread_rwlock_unlock(&lock);
+    return found;
 }

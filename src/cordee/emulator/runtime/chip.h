@@ -69,6 +69,8 @@ typedef struct range {
     size_t bytes;
     int chip;
     void *owner;
+    int file; /* behind it, for ranges of memory */
+    uint64_t offset;
 } range;
 
 typedef struct ranges {
@@ -103,6 +105,9 @@ void address_hold(void);
 void address_let_go(void);
 void address_settle(void); /* return once nobody holds it who held it before */
 bool address_covers(const void *p, size_t bytes); /* all of it is memory; call while holding */
+
+/* Where the memory is; false: it does not lie in one piece of one file. */
+bool address_locate(const void *p, size_t bytes, int *file, uint64_t *offset);
 
 /* context.c */
 

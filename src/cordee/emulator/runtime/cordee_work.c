@@ -43,6 +43,34 @@ CORDEE_API void cordee_let_go(void)
     address_let_go();
 }
 
+CORDEE_API int cordee_locate(const void *p, size_t bytes, int *file, uint64_t *offset)
+{
+    return space_holds(p) && address_locate(p, bytes, file, offset);
+}
+
+CORDEE_API int cordee_current_chip(void)
+{
+    context *c;
+
+    return context_need("a communicator", &c) == ACL_SUCCESS ? c->chip : -1;
+}
+
+CORDEE_API aclError cordee_claim(int chip, uint64_t bytes)
+{
+    return machine_claim(chip, bytes);
+}
+
+CORDEE_API void cordee_release(int chip, uint64_t bytes)
+{
+    machine_release(chip, bytes);
+}
+
+CORDEE_API uint32_t cordee_aborts(int chip)
+{
+    (void)chip;
+    return 0;
+}
+
 CORDEE_API int cordee_chip(aclrtStream handle)
 {
     aclError code = ACL_SUCCESS;

@@ -3,6 +3,7 @@
 #define CORDEE_WORK_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <acl/acl.h>
 
 #ifdef __cplusplus
@@ -26,8 +27,32 @@ aclError cordee_interrupted(aclrtStream stream);
 void *cordee_hold(const void *p, size_t bytes);
 void cordee_let_go(void);
 
+/* Where other processes of this user find device memory: a descriptor of this process and a place
+ * in its file. 0: it does not lie in one piece of one file. */
+int cordee_locate(const void *p, size_t bytes, int *file, uint64_t *offset);
+
+/* Number of the chip that the calling thread uses, as the machine counts; -1: none. */
+int cordee_current_chip(void);
+
 /* Number of the chip a stream is on, as the machine counts; -1: not a stream. */
 int cordee_chip(aclrtStream stream);
+
+/* How often this process has stopped everything on a chip (aclrtDeviceTaskAbort). */
+uint32_t cordee_aborts(int chip);
+
+/* Bytes of a chip's memory that no allocation of the program's holds, such as buffers of links. */
+aclError cordee_claim(int chip, uint64_t bytes);
+void cordee_release(int chip, uint64_t bytes);
+
+/* link.c: chips are numbered as the machine counts. */
+
+/* 1: something passes from chip to chip now, on every link of the path, those that flap included;
+ * also where no path is modelled. */
+int cordee_link_is_up(int from_chip, int to_chip);
+
+/* Account for a transfer that the host has done in `took_ns`: bytes, transfers and lost packets of
+ * every link of its path. The nanoseconds that it must still take: 0 where nothing is paced or slow. */
+uint64_t cordee_link_pass(int from_chip, int to_chip, uint64_t bytes, uint64_t took_ns);
 
 /* Explain a failure (aclGetRecentErrMsg, CORDEE_LOG) and return its code. */
 aclError cordee_fail(aclError code, const char *why);

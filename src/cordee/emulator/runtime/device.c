@@ -1,10 +1,13 @@
 /* Devices: how many, which one the thread uses, and how their numbers map to chips.
  *
  * Follows: CANN "Runtime API", chapter Device Management, and "Environment variables",
- * ASCEND_RT_VISIBLE_DEVICES.
+ * ASCEND_RT_VISIBLE_DEVICES. A process that CORDEE_NODE puts on one node of the machine has only the
+ * chips of that node, counted from 0 as on a host of its own: those are the logical and the physical
+ * numbers here, and what ASCEND_RT_VISIBLE_DEVICES chooses from.
  */
 #include <ctype.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,8 +16,11 @@
 #include "device.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int visible[MACHINE_CHIPS];
+static int on_host[MACHINE_CHIPS]; /* chips of this process's node, by their number there */
+static int on_host_count;
+static int visible[MACHINE_CHIPS]; /* of those, the ones that the process may use */
 static int visible_count;
+static char nothing[128] = "no chip is visible"; /* why, where none is */
 
 static pthread_mutex_t references_lock = PTHREAD_MUTEX_INITIALIZER;
 static int references[MACHINE_CHIPS]; /* aclrtSetDevice minus aclrtResetDevice, by device */
@@ -27,6 +33,23 @@ static bool is_visible(int chip)
     return false;
 }
 
+static void read_node(const machine *m)
+{
+    const char *text = getenv("CORDEE_NODE");
+    char *end = NULL;
+    unsigned long node = text ? strtoul(text, &end, 10) : 0;
+
+    if (text && (!isdigit((unsigned char)*text) || *end || node >= m->node_count)) {
+        snprintf(nothing, sizeof nothing, "CORDEE_NODE=%.20s: the machine has nodes 0 to %u", text,
+                 m->node_count - 1);
+        fprintf(stderr, "cordee: %s\n", nothing);
+        return;
+    }
+    for (uint32_t i = 0; i < m->chip_count; i++)
+        if (!text || m->chips[i].node == node)
+            on_host[on_host_count++] = (int)i;
+}
+
 /* Only ids before the first invalid one or the first other character count, as documented. */
 static void read_visible(void)
 {
@@ -35,17 +58,18 @@ static void read_visible(void)
 
     if (!m)
         return;
+    read_node(m);
     if (!text) {
-        for (uint32_t i = 0; i < m->chip_count; i++)
-            visible[visible_count++] = (int)i;
+        for (int i = 0; i < on_host_count; i++)
+            visible[visible_count++] = on_host[i];
         return;
     }
     while (isdigit((unsigned char)*text)) {
         char *end;
-        unsigned long chip = strtoul(text, &end, 10);
-        if (chip >= m->chip_count || is_visible((int)chip))
+        unsigned long number = strtoul(text, &end, 10);
+        if (number >= (unsigned long)on_host_count || is_visible(on_host[number]))
             return;
-        visible[visible_count++] = (int)chip;
+        visible[visible_count++] = on_host[number];
         if (*end != ',')
             return;
         text = end + 1;
@@ -97,7 +121,7 @@ aclError aclrtGetDeviceCount(uint32_t *count)
     if (state != ACL_SUCCESS)
         return state;
     if (machine_visible_count() == 0)
-        return chip_fail(ACL_ERROR_RT_NO_DEVICE, "aclrtGetDeviceCount: no chip is visible");
+        return chip_fail(ACL_ERROR_RT_NO_DEVICE, "aclrtGetDeviceCount: %s", nothing);
     *count = (uint32_t)machine_visible_count();
     return ACL_SUCCESS;
 }
@@ -168,6 +192,15 @@ aclError aclrtGetRunMode(aclrtRunMode *mode)
     return ACL_SUCCESS;
 }
 
+static int32_t number_on_host(int chip)
+{
+    int32_t number = 0;
+
+    while (on_host[number] != chip)
+        number++;
+    return number;
+}
+
 aclError aclrtGetLogicDevIdByUserDevId(const int32_t user, int32_t *const logic)
 {
     int chip;
@@ -176,13 +209,14 @@ aclError aclrtGetLogicDevIdByUserDevId(const int32_t user, int32_t *const logic)
     if (code == ACL_SUCCESS && !logic)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetLogicDevIdByUserDevId: NULL");
     if (code == ACL_SUCCESS)
-        *logic = chip;
+        *logic = number_on_host(chip);
     return code;
 }
 
 aclError aclrtGetUserDevIdByLogicDevId(const int32_t logic, int32_t *const user)
 {
-    int32_t device = device_of_chip(logic);
+    bool known = machine_visible_count() > 0 && logic >= 0 && logic < on_host_count;
+    int32_t device = known ? device_of_chip(on_host[logic]) : -1;
 
     if (!user || device < 0)
         return chip_fail(ACL_ERROR_RT_INVALID_DEVICEID,
@@ -193,9 +227,7 @@ aclError aclrtGetUserDevIdByLogicDevId(const int32_t logic, int32_t *const user)
 
 aclError aclrtGetPhyDevIdByLogicDevId(const int32_t logic, int32_t *const physical)
 {
-    const machine *m = machine_of_process();
-
-    if (!physical || !m || logic < 0 || (uint32_t)logic >= m->chip_count)
+    if (!physical || machine_visible_count() < 0 || logic < 0 || logic >= on_host_count)
         return chip_fail(ACL_ERROR_RT_INVALID_DEVICEID, "no chip %d", logic);
     *physical = logic;
     return ACL_SUCCESS;

@@ -3,6 +3,7 @@
 from cordee.emulator.ops.aten import (
     cells,
     classes,
+    division,
     foreach,
     grouped,
     inverse,
@@ -15,6 +16,7 @@ from cordee.emulator.ops.aten import (
 __all__ = [
     "cells",
     "classes",
+    "division",
     "foreach",
     "grouped",
     "inverse",

@@ -1,0 +1,55 @@
+// Time limits of operations on streams.
+//
+// A collective whose peer does not come ends with 507048 and the text EI0002: vllm-ascend issues
+// 1443 and 2800; CANN "Environment Variables", HCCL_EXEC_TIMEOUT.
+#include "patience.h"
+
+#include <acl/error_codes/rt_error_codes.h>
+#include <unistd.h>
+
+#include "cordee_work.h"
+
+namespace hccl {
+
+Patience::Patience(Communicator &communicator, aclrtStream stream, const char *what)
+    : communicator_(communicator), stream_(stream), what_(what),
+      deadline_(Deadline::after_ns(communicator.execute_timeout_ns))
+{
+}
+
+aclError Patience::check(int64_t for_whom) const
+{
+    const aclError interrupted = cordee_interrupted(stream_);
+
+    if (interrupted != ACL_SUCCESS)
+        return interrupted;
+    if (communicator_.destroyed)
+        return fail_task(ACL_ERROR_RT_STREAM_ABORT, "communicator %s was destroyed under %s",
+                         communicator_.name.c_str(), what_);
+    if (!deadline_.over())
+        return ACL_SUCCESS;
+    char whom[16] = "unknown";
+    if (for_whom >= 0)
+        snprintf(whom, sizeof whom, "%ld", static_cast<long>(for_whom));
+    return fail_task(ACL_ERROR_RT_FFTS_PLUS_TIMEOUT,
+                     "EI0002: The wait execution of the Notify register times out. Reason: nothing "
+                     "has come from remote rank [%s] within HCCL_EXEC_TIMEOUT. base information: "
+                     "[tag[%s_%s]], group information: [group:[%s], rankSize[%u], rankId[%u]]",
+                     whom, what_, communicator_.name.c_str(), communicator_.name.c_str(),
+                     communicator_.ranks(), communicator_.rank);
+}
+
+aclError Patience::pause(uint64_t ns) const
+{
+    const uint64_t end = now_ns() + ns;
+
+    for (uint64_t now = now_ns(); now < end; now = now_ns()) {
+        const uint64_t left_us = (end - now) / 1000u;
+        usleep(static_cast<useconds_t>(left_us < kSliceMs * 1000u ? left_us : kSliceMs * 1000u));
+        if (aclError code = cordee_interrupted(stream_); code != ACL_SUCCESS)
+            return code;
+    }
+    return ACL_SUCCESS;
+}
+
+} // namespace hccl

@@ -1,0 +1,36 @@
+// How long one operation waits for other ranks, and what ends its waiting.
+#ifndef CORDEE_HCCL_PATIENCE_H
+#define CORDEE_HCCL_PATIENCE_H
+
+#include <acl/acl.h>
+
+#include "clock.h"
+#include "communicator.h"
+
+namespace hccl {
+
+constexpr int kSliceMs = 50;
+
+class Patience {
+  public:
+    Patience(Communicator &communicator, aclrtStream stream, const char *what);
+
+    // 0 while waiting may go on; otherwise the explained code of the stream. `for_whom` names the
+    // rank that has not come, -1: nobody in particular.
+    aclError check(int64_t for_whom = -1) const;
+
+    // Waits as long as links would have taken.
+    aclError pause(uint64_t ns) const;
+
+    const char *what() const { return what_; }
+
+  private:
+    Communicator &communicator_;
+    aclrtStream stream_;
+    const char *what_;
+    Deadline deadline_;
+};
+
+} // namespace hccl
+
+#endif
