@@ -275,7 +275,9 @@ acl.aclrtSynchronizeDevice()
 say("met")
 """
     with machine.create(chip("Ascend910B3"), 2) as made:
-        children = [start(program, CORDEE_MACHINE=made.path, RANK=str(rank)) for rank in range(2)]
+        children = [
+            start(program, CORDEE_MACHINE=made.path, RANK=str(rank)) for rank in range(2)
+        ]
         assert [child.communicate(timeout=60)[0].strip() for child in children] == ["met", "met"]
 
 
