@@ -25,11 +25,19 @@ def commands() -> str:
     for name in sorted(COMMANDS):
         command = cli.get_command(context, name)
         assert command is not None
-        text = command.get_help(
-            click.Context(command, info_name=name, parent=context, terminal_width=90)
-        )
-        sections.append(f"## cordee {name}\n\n```\n{text}\n```")
+        sections += _help(command, context, name)
     return _page("Commands", *sections)
+
+
+def _help(command: click.Command, parent: click.Context, name: str) -> Iterator[str]:
+    """A section for a command, and one for each of its own commands."""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=90)
+    yield f"## {context.command_path}\n\n```\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            yield from _help(found, context, child)
 
 
 def operators() -> str:

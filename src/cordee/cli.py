@@ -11,6 +11,7 @@ from cordee.core.errors import CordeeError
 COMMANDS = {
     "chips": "cordee.emulator.cli:chips",
     "doctor": "cordee.emulator.cli:doctor",
+    "fault": "cordee.emulator.faults.cli:fault",
     "run": "cordee.emulator.cli:run",
 }
 

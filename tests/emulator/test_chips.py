@@ -44,7 +44,7 @@ def test_a_chip_shows_who_holds_its_memory() -> None:
     )
     shown = tables([state])
     assert cells(shown, "0") == ["0", "OK", "3", "65536", "42 train.py 3"]
-    assert cells(shown, "1") == ["1", "error 507010", "0", "65536", ""]
+    assert cells(shown, "1") == ["1", "lost (507010)", "0", "65536", ""]
 
 
 def test_no_machine_is_said_in_words() -> None:

@@ -1,7 +1,7 @@
 """The virtual machines that run now, and the catalogue, as tables for a terminal."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -9,7 +9,8 @@ from rich.table import Table
 
 from cordee.core.errors import CordeeError
 from cordee.emulator import machine, traffic
-from cordee.emulator.machine import ChipState, State
+from cordee.emulator.faults.words import health
+from cordee.emulator.machine import State
 from cordee.hw import Chip, Topology
 from cordee.hw.topology import LinkKind
 
@@ -76,21 +77,12 @@ def _machine(state: State) -> Table:
         table.add_row(
             str(chip.number),
             *([str(chip.node)] if state.nodes > 1 else []),
-            ", ".join(_health(chip)) or "OK",
+            health(chip),
             f"{chip.used_bytes / MEBIBYTE:.0f}",
             f"{chip.total_bytes / MEBIBYTE:.0f}",
             "\n".join(users),
         )
     return table
-
-
-def _health(chip: ChipState) -> Iterator[str]:
-    if chip.health:
-        yield f"error {chip.health}"
-    if chip.hung:
-        yield "hung"
-    if chip.slow_percent != 100:
-        yield f"takes {chip.slow_percent} % of its time"
 
 
 def catalogue(chips: Iterable[Chip]) -> Table:

@@ -59,9 +59,11 @@ class ChipState:
     node: int = 0
     """The host that it is in."""
     hung: bool = False
-    """Whether it takes work and never ends it."""
+    """Whether it takes work and does not end it."""
     slow_percent: int = 100
     """How much of their time its operators take."""
+    wrong: str = ""
+    """The bit that is wrong, and of whose results."""
     step: int = 0
     """Steps that optimizers on it have done."""
 
@@ -290,7 +292,7 @@ def _text(field: bytes) -> str:
 
 
 def _chip(data: bytes, number: int, processes: tuple[ProcessState, ...]) -> ChipState:
-    memory, _, _, _, health, node, _, _, hung, slow, step, *_ = CHIP.unpack_from(
+    memory, _, _, _, health, node, _, _, hung, slow, step, flip, _, operator = CHIP.unpack_from(
         data, CHIPS_AT + number * CHIP.size
     )
     return ChipState(
@@ -301,6 +303,7 @@ def _chip(data: bytes, number: int, processes: tuple[ProcessState, ...]) -> Chip
         node=node,
         hung=bool(hung),
         slow_percent=slow or 100,
+        wrong=f"bit {flip - 1} of {_text(operator)}" if flip else "",
         step=step,
     )
 
@@ -338,11 +341,11 @@ def _place(word: str) -> str:
 def _processes(data: bytes, count: int) -> Iterator[ProcessState]:
     for slot in range(SLOTS):
         pid, _, ticks, command, *used = SLOT.unpack_from(data, SLOTS_AT + slot * SLOT.size)
-        if pid and _lives(pid, ticks):
+        if pid and lives(pid, ticks):
             yield ProcessState(pid=pid, command=_text(command), used_bytes=tuple(used[:count]))
 
 
-def _lives(pid: int, start_ticks: int) -> bool:
+def lives(pid: int, start_ticks: int) -> bool:
     """Whether the process that had this number when the slot was taken still runs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

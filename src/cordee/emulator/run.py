@@ -8,12 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import UsageError
-from cordee.emulator import build, machine
+from cordee.emulator import build, faults, machine
 from cordee.emulator.doctor import pair
+from cordee.emulator.faults.memory import Memory
+from cordee.emulator.faults.schedule import read
+from cordee.emulator.faults.watch import watching
+from cordee.emulator.faults.words import lines
 from cordee.emulator.host import Host
 from cordee.emulator.recording import Ended, Wanted, record
 from cordee.hw import Chip, Topology, chip, topology
@@ -49,6 +53,8 @@ class Request:
     """Whether to stay virtual on a machine that has real chips."""
     wanted: Wanted = field(default_factory=Wanted)
     """What the run is to leave behind."""
+    faults: Path | None = None
+    """A schedule of faults."""
 
     def __post_init__(self) -> None:
         if not self.command:
@@ -67,6 +73,7 @@ class Request:
             "--nodes": self.nodes != 1,
             "--topology": self.topology is not None,
             "--pace": bool(self.pace),
+            "--faults": self.faults is not None,
         }
         return [option for option, is_asked in asked.items() if is_asked]
 
@@ -86,17 +93,20 @@ def run(request: Request) -> Ended:
     if _has_real_chips() and not request.virtual:
         _check_real(request)
         return Ended(_supervise(command, _real(environment, request)))
+    schedule = read(request.faults) if request.faults else []
     _require_pair(Host.here())
     libraries = build.libraries()
-    with _machine(request) as path:
+    with _machine(request, schedule) as path:
         prepared = _virtual(environment, request, libraries, path)
-        return record(
+        ended = record(
             request.wanted, request.command, lambda more: _supervise(command, {**prepared, **more})
         )
+        struck = [] if request.join else lines(faults.entries(path))
+        return replace(ended, left=(*ended.left, *struck))
 
 
 @contextmanager
-def _machine(request: Request) -> Iterator[str]:
+def _machine(request: Request, schedule: Sequence[faults.Fault]) -> Iterator[str]:
     """Path of the machine to run on."""
     if request.join:
         _check_node(request, machine.read(request.join).nodes)
@@ -104,13 +114,17 @@ def _machine(request: Request) -> Iterator[str]:
         return
     linked = topology(request.topology) if request.topology else None
     _check_node(request, request.nodes)
-    with machine.create(
-        _chip(request, linked),
-        request.chips,
-        nodes=request.nodes,
-        topology=linked,
-        pace=request.pace,
-    ) as made:
+    with (
+        machine.create(
+            _chip(request, linked),
+            request.chips,
+            nodes=request.nodes,
+            topology=linked,
+            pace=request.pace,
+        ) as made,
+        Memory.open(made.path) as memory,
+        watching(memory, schedule),
+    ):
         yield made.path
 
 
@@ -133,6 +147,7 @@ def _check_real(request: Request) -> None:
         "--pace": bool(request.pace),
         "--join": request.join is not None,
         "--node": request.node is not None,
+        "--faults": request.faults is not None,
     }
     if asked := [option for option, is_asked in of_virtual.items() if is_asked]:
         raise UsageError(f"{', '.join(asked)}: only of virtual chips: add --virtual")

@@ -44,6 +44,7 @@ def start() -> ModuleType:
     if _kernel is not None:
         return _kernel
     from cordee.emulator import build
+    from cordee.emulator.faults import steps
 
     libraries = build.libraries()
     if "torch_npu" not in sys.modules:
@@ -52,6 +53,7 @@ def start() -> ModuleType:
 
     _kernel = _load(libraries / "_kernel.so")
     _take_over(_kernel)
+    steps.count()
     return _kernel
 
 

@@ -1,16 +1,12 @@
 // Device memory as the host sees it: where CPU kernels read it, and where they put their results.
 #include "device_memory.h"
 
-#include <acl/acl.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch_npu/csrc/core/npu/NPUCachingAllocator.h>
 #include <torch_npu/csrc/core/npu/NPUFunctions.h>
-#include <torch_npu/csrc/core/npu/NPUStream.h>
 
 #include "cordee.h"
-
-extern "C" const char* aclGetRecentErrMsg();
 
 namespace cordee {
 namespace {
@@ -28,10 +24,6 @@ void free_any(void* address) {
   } else {
     free_host(address);
   }
-}
-
-void free_block(void* device_address) {
-  c10_npu::NPUCachingAllocator::raw_delete(device_address);
 }
 
 class Allocator final : public c10::Allocator {
@@ -87,7 +79,9 @@ bool is_on_device(const c10::DataPtr& data) {
 
 c10::DataPtr to_device_address(c10::DataPtr data, c10::Device device) {
   void* device_address = static_cast<char*>(data.release_context()) - cordee_shadow_offset();
-  return {device_address, device_address, &free_block, device};
+  // The adapter knows its memory by this function.
+  static const c10::DeleterFnPtr free_block = c10_npu::NPUCachingAllocator::get()->raw_deleter();
+  return {device_address, device_address, free_block, device};
 }
 
 c10::DataPtr allocate_on(c10::Device device, size_t size_bytes) {
@@ -101,11 +95,6 @@ c10::DataPtr allocate_on(c10::Device device, size_t size_bytes) {
 void* host_address(const void* device_address) {
   static const ptrdiff_t offset = cordee_shadow_offset();
   return const_cast<char*>(static_cast<const char*>(device_address)) + offset;
-}
-
-void wait_for_stream(c10::Device device) {
-  const aclError code = cordee_compute_begin(c10_npu::getCurrentNPUStream(device.index()).stream());
-  TORCH_CHECK(code == ACL_SUCCESS, "the stream of ", device, " failed with code ", code, ": ", aclGetRecentErrMsg());
 }
 
 } // namespace cordee

@@ -37,7 +37,4 @@ c10::DataPtr allocate_on(c10::Device device, size_t size_bytes);
 // Where the host reads the byte at `device_address`.
 void* host_address(const void* device_address);
 
-// Waits for what is queued on the current stream of `device`; throws if stream or chip failed.
-void wait_for_stream(c10::Device device);
-
 } // namespace cordee

@@ -8,8 +8,10 @@
 #include <torch_npu/csrc/core/npu/NPUFunctions.h>
 
 #include "crossing.h"
+#include "cordee.h"
 #include "device_memory.h"
 #include "device_tensor.h"
+#include "launch.h"
 #include "observer.h"
 #include "promotion.h"
 #include "random.h"
@@ -57,7 +59,12 @@ class HostKernel : public c10::OperatorKernel {
     const auto arguments = last(*stack, signature_.arguments);
     const c10::Device device = device_of(arguments);
     check_dtypes(op, arguments);
-    wait_for_stream(device);
+    check_safety(op, arguments, signature_.tensors);
+    const Launch launch = wait_for_stream(device, op.operator_name().name);
+    std::optional<Slowed> slowed;
+    if (C10_UNLIKELY(launch.disturbances & CORDEE_SLOW)) {
+      slowed.emplace(launch.stream);
+    }
 
     Crossing crossing(device);
     std::optional<DrawFromDevice> draw;
@@ -69,6 +76,9 @@ class HostKernel : public c10::OperatorKernel {
     }
     for (size_t i = stack->size() - signature_.results; i < stack->size(); ++i) {
       crossing.to_device((*stack)[i]);
+    }
+    if (C10_UNLIKELY(launch.disturbances & CORDEE_WRONG)) {
+      falsify(op, last(*stack, signature_.results), launch.stream);
     }
   }
 
@@ -191,7 +201,7 @@ class Copy final : public HostKernel {
       return;
     }
     if (!to.is_cpu() && !from.is_cpu() && to.device() != from.device()) {
-      wait_for_stream(to.device()); // `run` waits for one of the two
+      wait_for_stream(to.device(), op.operator_name().name); // `run` waits for one of the two
     }
     run(op, op, stack);
   }

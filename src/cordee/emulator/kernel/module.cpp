@@ -14,6 +14,7 @@
 #include "device_memory.h"
 #include "device_tensor.h"
 #include "kernel.h"
+#include "launch.h"
 #include "observer.h"
 
 namespace cordee {
@@ -151,7 +152,7 @@ class PythonObserver final : public Observer {
 
 // A CPU tensor over the bytes of a device tensor that keeps the device tensor alive.
 at::Tensor owning_host_view(const at::Tensor& tensor) {
-  wait_for_stream(tensor.device());
+  wait_for_stream(tensor.device(), "a view of the host");
   at::Tensor view = host_view(tensor);
   c10::StorageImpl* storage = view.storage().unsafeGetStorageImpl();
   void* data = storage->mutable_data();

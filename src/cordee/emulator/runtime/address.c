@@ -171,6 +171,27 @@ bool address_range(const void *p, uintptr_t *start, size_t *bytes)
     return entry != NULL;
 }
 
+bool address_choose(int chip, uint64_t number, uintptr_t *start, size_t *bytes)
+{
+    const range *found = NULL;
+    uint64_t seen = 0;
+
+    pthread_rwlock_rdlock(&lock);
+    for (size_t i = 0; i < mapped.count; i++) {
+        const range *entry = &mapped.item[i];
+        if (entry->chip != chip)
+            continue;
+        if (number == seen++ || (number == MACHINE_LARGEST && (!found || entry->bytes > found->bytes)))
+            found = entry;
+    }
+    if (found) {
+        *start = found->start;
+        *bytes = found->bytes;
+    }
+    pthread_rwlock_unlock(&lock);
+    return found != NULL;
+}
+
 void address_hold(void)
 {
     pthread_rwlock_rdlock(&lock);

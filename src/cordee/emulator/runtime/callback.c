@@ -146,7 +146,7 @@ static aclError deliver(void *argument, aclError before)
             box->first = c;
         box->last = c;
         pthread_cond_broadcast(&changed);
-        while (r->blocks && !c->done && !stream_is_closing(r->of))
+        while (r->blocks && !c->done && stream_interrupted(r->of) == ACL_SUCCESS)
             wait_a_little();
         done = c->done;
     } else {

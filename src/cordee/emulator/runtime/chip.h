@@ -39,6 +39,10 @@ void machine_release(int chip, uint64_t bytes);
 uint64_t machine_used(int chip, bool own); /* bytes used by all processes, or by this one */
 uint64_t machine_peak(int chip);           /* most that this process ever used */
 aclError machine_health(int chip);         /* ACL_SUCCESS, or what the chip answers with */
+bool machine_memory_error(aclError code);  /* whether it says that memory is bad */
+
+/* A program that has stopped the chip can look for its bad memory before it touches any again. */
+void machine_calm(int chip, bool calm);
 
 /* Whether this process was forked from one that already used a device: then nothing works. */
 bool machine_forked(void);
@@ -93,6 +97,9 @@ bool address_taken(uintptr_t start, size_t bytes); /* inside one range taken bef
 int address_chip(const void *p);                   /* chip whose memory p points to, or -1 */
 bool address_range(const void *p, uintptr_t *start, size_t *bytes);
 
+/* Memory on a chip by its number in order of address, or MACHINE_LARGEST; false: there is none. */
+bool address_choose(int chip, uint64_t number, uintptr_t *start, size_t *bytes);
+
 /* Keep device memory in place while it is read or written. */
 void address_hold(void);
 void address_let_go(void);
@@ -141,11 +148,21 @@ aclError stream_run(stream *s, stream_work work, const void *argument, size_t si
 aclError stream_queue_copy(stream *s, stream_work work, const void *argument, size_t size);
 
 bool stream_idle(const stream *s);
-bool stream_is_closing(const stream *s); /* work that waits should give up */
+aclError stream_interrupted(const stream *s); /* not 0: work that waits ends with this code */
 aclError stream_wait(stream *s, int32_t timeout_ms);  /* -1: for ever */
 aclError streams_wait(int chip, int32_t timeout_ms);  /* every stream of this process on a chip */
-void streams_abort(int chip);                         /* drop what is queued, forget errors */
+void streams_abort(int chip);        /* drop what is queued, end what runs, forget errors */
+uint32_t streams_aborted(int chip);  /* how often that was done */
 void streams_destroy_of(context *owner);
+
+/* hang.c */
+
+bool hang_lasts(int chip);
+aclError hang_wait(int chip, const stream *s); /* until it does not; `s` may be NULL */
+
+/* fault.c */
+
+void fault_before_free(const void *p); /* the memory that starts there is given back */
 
 /* pointer.c: have a program that follows a device pointer told so; once a process */
 
@@ -154,6 +171,7 @@ void pointer_watch(void);
 /* settings.c */
 
 int32_t settings_wait_timeout_ms(void); /* of a stream that waits for an event; -1: none */
+uint64_t settings_execute_timeout_us(void); /* of an operator */
 
 /* clock.c */
 

@@ -104,6 +104,8 @@ aclError aclrtMemcpy(void *to, size_t room, const void *from, size_t count, aclr
     code = check("aclrtMemcpy", &c, room, kind);
     if (code == ACL_SUCCESS && kind != ACL_MEMCPY_HOST_TO_HOST)
         code = context_need("aclrtMemcpy", &current);
+    if (code == ACL_SUCCESS && kind != ACL_MEMCPY_HOST_TO_HOST && hang_lasts(current->chip))
+        code = hang_wait(current->chip, NULL);
     return code == ACL_SUCCESS ? perform(&c, ACL_SUCCESS) : code;
 }
 
@@ -151,7 +153,10 @@ aclError aclrtMemset(void *to, size_t room, int32_t value, size_t count)
 {
     copy c = {to, NULL, count, value};
     aclError code = check_fill("aclrtMemset", &c, room);
+    int chip = address_chip(to);
 
+    if (code == ACL_SUCCESS && chip >= 0 && hang_lasts(chip))
+        code = hang_wait(chip, NULL);
     return code == ACL_SUCCESS ? perform(&c, ACL_SUCCESS) : code;
 }
 

@@ -22,8 +22,8 @@ CORDEE_API aclError cordee_interrupted(aclrtStream handle)
     const stream *s = handle;
     context *c = context_current();
 
-    if (s && stream_is_closing(s))
-        return ACL_ERROR_RT_STREAM_ABORT;
+    if (s && stream_interrupted(s) != ACL_SUCCESS)
+        return stream_interrupted(s);
     if (!s && !c)
         return ACL_SUCCESS;
     return machine_health(s ? stream_chip(s) : c->chip);

@@ -19,7 +19,7 @@ typedef aclError (*cordee_work)(void *argument, aclError before);
 aclError cordee_queue(aclrtStream stream, cordee_work work, void *argument);
 
 /* 0 while work that waits should go on; otherwise the code with which it must end: the stream is
- * being destroyed, or its chip is out of order. */
+ * being destroyed or was aborted, or its chip is out of order. */
 aclError cordee_interrupted(aclrtStream stream);
 
 /* Host address of `bytes` bytes of device memory, which stay in place until cordee_let_go; NULL,

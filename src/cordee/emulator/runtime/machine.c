@@ -27,6 +27,7 @@ static char trouble[256]; /* why there is no machine */
 static pthread_mutex_t slot_lock = PTHREAD_MUTEX_INITIALIZER;
 static machine_slot *own_slot;
 static _Atomic uint64_t peak_bytes[MACHINE_CHIPS]; /* of this process */
+static atomic_bool calmed[MACHINE_CHIPS];
 
 /* A fork inherits mappings but no threads, so a child may only use chips its parent did not. */
 static atomic_bool used_device, forked;
@@ -135,11 +136,26 @@ aclError machine_state(void)
     return machine_of_process() ? ACL_SUCCESS : chip_fail(ACL_ERROR_RT_NO_DEVICE, "%s", trouble);
 }
 
+bool machine_memory_error(aclError code)
+{
+    return code == ACL_ERROR_RT_HBM_MULTI_BIT_ECC_ERROR || code == ACL_ERROR_RT_DEVICE_MEM_ERROR;
+}
+
+void machine_calm(int chip, bool calm)
+{
+    uint32_t code = atomic_load(&shared->chips[chip].health);
+
+    atomic_store(&calmed[chip], calm && machine_memory_error((aclError)code));
+}
+
 aclError machine_health(int chip)
 {
-    uint32_t code = atomic_load_explicit(&shared->chips[chip].health, memory_order_relaxed);
+    aclError code = (aclError)atomic_load_explicit(&shared->chips[chip].health, memory_order_relaxed);
 
-    return code == 0 ? ACL_SUCCESS : chip_fail((aclError)code, "chip %d is out of order", chip);
+    if (code == ACL_SUCCESS || (machine_memory_error(code) && atomic_load(&calmed[chip])))
+        return ACL_SUCCESS;
+    return chip_fail(code, machine_memory_error(code) ? "memory of chip %d is bad"
+                                                      : "chip %d is lost", chip);
 }
 
 static void clear(machine_slot *slot)
@@ -252,6 +268,17 @@ void machine_release(int chip, uint64_t bytes)
 {
     if (own_slot)
         atomic_fetch_sub(&own_slot->used_bytes[chip], bytes);
+}
+
+/* For Python: the machine of this process, and the chip behind a device number. */
+CORDEE_API machine *cordee_machine(void)
+{
+    return machine_of_process();
+}
+
+CORDEE_API int cordee_chip_of(int32_t device)
+{
+    return machine_chip_of(device);
 }
 
 /* Sizes and offsets of machine.h, for machine.py to be checked against. */

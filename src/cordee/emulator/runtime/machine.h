@@ -21,6 +21,9 @@ enum {
     MACHINE_FAULT_BYTES = 256
 };
 
+#define MACHINE_ANY ((uint64_t)1 << 63)
+#define MACHINE_LARGEST UINT64_MAX
+
 typedef struct machine_chip {
     uint64_t memory_bytes;
     uint64_t l2_bytes; /* 0: the catalogue has no sourced figure */
@@ -28,9 +31,11 @@ typedef struct machine_chip {
     uint32_t vector_cores;
     _Atomic uint32_t health; /* 0, or the aclError every call on this chip answers with */
     uint32_t node;           /* the host that it is in */
-    _Atomic uint64_t fault_address; /* offset of the damaged bytes in the chip's memory */
-    _Atomic uint64_t fault_bytes;
-    _Atomic uint32_t hung;         /* 1: takes work and never ends it */
+    /* The damaged bytes: an offset in the chip's memory. With MACHINE_ANY the chip's process is still
+     * to choose an allocation: by its number in order of address, or MACHINE_LARGEST. */
+    _Atomic uint64_t fault_address;
+    _Atomic uint64_t fault_bytes; /* 0: none */
+    _Atomic uint32_t hung;         /* 1: takes work and does not end it */
     _Atomic uint32_t slow_percent; /* operators take so much of their time; 0 is 100 */
     _Atomic uint64_t step;         /* steps that optimizers on it have done */
     _Atomic uint32_t flip;         /* 0, or 1 + the bit that results of flip_operator get wrong */

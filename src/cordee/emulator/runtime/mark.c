@@ -81,8 +81,8 @@ aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, const stream *o
         if (abandoned(m))
             return chip_fail(ACL_ERROR_RT_SUSPECT_REMOTE_ERROR,
                              "the process that should record an event has ended");
-        if (on && stream_is_closing(on))
-            return ACL_ERROR_RT_STREAM_ABORT;
+        if (on && stream_interrupted(on) != ACL_SUCCESS)
+            return stream_interrupted(on);
         code = health_of(on);
         if (code != ACL_SUCCESS)
             return code;

@@ -112,6 +112,7 @@ aclError aclrtFree(void *p)
     if (!p || !memory_is_plain(p))
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtFree: %p is not what aclrtMalloc gave",
                          p);
+    fault_before_free(p);
     address_unmap((uintptr_t)p, &bytes, &chip);
     board_forget(space_file(chip), (uintptr_t)p - space_start(), bytes);
     fallocate(space_file(chip), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

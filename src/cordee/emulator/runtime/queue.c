@@ -13,9 +13,9 @@
 
 enum { SLICE_MS = 100 };
 
-bool stream_is_closing(const stream *s)
+aclError stream_interrupted(const stream *s)
 {
-    return atomic_load(&s->closing);
+    return atomic_load(&s->closing) ? ACL_ERROR_RT_STREAM_ABORT : atomic_load(&s->interrupted);
 }
 
 bool stream_idle(const stream *s)
@@ -48,12 +48,17 @@ static void *worker(void *argument)
         s->head = t->next;
         if (!s->head)
             s->tail = NULL;
+        s->running = true;
         pthread_mutex_unlock(&s->lock);
+        if (before == ACL_SUCCESS && hang_lasts(s->chip))
+            before = hang_wait(s->chip, s);
         aclError code = t->work(t->argument, before);
         free(t->argument);
         free(t);
         pthread_mutex_lock(&s->lock);
-        note_error(s, code);
+        s->running = false;
+        if (atomic_exchange(&s->interrupted, ACL_SUCCESS) == ACL_SUCCESS)
+            note_error(s, code);
         atomic_fetch_sub(&s->busy, 1);
         pthread_cond_broadcast(&s->changed);
     }
@@ -122,7 +127,7 @@ aclError stream_queue_copy(stream *s, stream_work work, const void *argument, si
 
 aclError stream_run(stream *s, stream_work work, const void *argument, size_t size)
 {
-    if (atomic_load_explicit(&s->busy, memory_order_acquire) == 0)
+    if (atomic_load_explicit(&s->busy, memory_order_acquire) == 0 && !hang_lasts(s->chip))
         return work((void *)(uintptr_t)argument, ACL_SUCCESS);
     return stream_queue_copy(s, work, argument, size);
 }
@@ -138,8 +143,9 @@ static struct timespec after_ms(uint64_t ms)
 static aclError drain(stream *s, int32_t timeout_ms)
 {
     uint64_t end = clock_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000u;
+    uint32_t aborts = streams_aborted(s->chip);
 
-    while (!stream_idle(s)) {
+    while (!stream_idle(s) && streams_aborted(s->chip) == aborts) {
         uint64_t now = clock_ns(), left = SLICE_MS;
         struct timespec until;
         aclError health = machine_health(s->chip);
@@ -154,6 +160,9 @@ static aclError drain(stream *s, int32_t timeout_ms)
         until = after_ms(left);
         pthread_cond_timedwait(&s->changed, &s->lock, &until);
     }
+    if (streams_aborted(s->chip) != aborts)
+        return chip_fail(ACL_ERROR_RT_DEVICE_TASK_ABORT, "the tasks of chip %d were aborted",
+                         s->chip);
     return ACL_SUCCESS;
 }
 
@@ -189,23 +198,30 @@ CORDEE_API aclError cordee_compute_begin(aclrtStream handle)
     aclError code = ACL_SUCCESS;
     stream *s = stream_of(handle, "an operator", &code);
 
-    if (!s || atomic_load_explicit(&s->busy, memory_order_acquire) == 0)
+    if (!s || (atomic_load_explicit(&s->busy, memory_order_acquire) == 0 && !hang_lasts(s->chip)))
         return code;
     pthread_mutex_lock(&s->lock);
     code = drain(s, -1);
     if (code == ACL_SUCCESS)
         code = error_of(s, false);
     pthread_mutex_unlock(&s->lock);
+    if (code != ACL_SUCCESS || !hang_lasts(s->chip))
+        return code;
+    code = hang_wait(s->chip, s);
+    pthread_mutex_lock(&s->lock);
+    if (code == ACL_ERROR_RT_AICORE_TIMEOUT)
+        note_error(s, code); /* what the program asks of the stream next fails too */
+    pthread_mutex_unlock(&s->lock);
     return code;
 }
 
 /* Caller holds the stream's lock. */
-void stream_drop_queued(stream *s)
+void stream_drop_queued(stream *s, aclError why)
 {
     while (s->head) {
         task *t = s->head;
         s->head = t->next;
-        t->work(t->argument, ACL_ERROR_RT_STREAM_ABORT);
+        t->work(t->argument, why);
         free(t->argument);
         free(t);
         atomic_fetch_sub(&s->busy, 1);

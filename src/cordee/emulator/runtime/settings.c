@@ -1,18 +1,20 @@
 /* Settings that programs make and read back: system options, timeouts, core limits.
  *
- * They are kept per device or per stream as documented. Only the timeout of waits for events has an
- * effect here: every emulated operator is deterministic, and runs for as long as it needs.
+ * They are kept per device or per stream as documented. Only timeouts have an effect here, that of
+ * operators where a chip hangs: every emulated operator is deterministic, and runs for as long as it
+ * needs.
  *
  * Follows: CANN "Runtime API", chapters System Configuration and Resource Limits.
  */
 #include <pthread.h>
+#include <string.h>
 
 #include "device.h"
 #include "stream.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t options[3]; /* by aclSysParamOpt; what aclrtSetSysParamOpt set for the process */
-static uint64_t wait_timeout_s, execute_timeout_us;
+static uint64_t wait_timeout_s, execute_timeout_us; /* 0: none set */
 static uint32_t cube_limit[MACHINE_CHIPS], vector_limit[MACHINE_CHIPS]; /* 0: none set */
 static __thread stream *stream_in_use;
 
@@ -94,13 +96,48 @@ int32_t settings_wait_timeout_ms(void)
     return ms == 0 || ms > INT32_MAX ? -1 : (int32_t)ms;
 }
 
+/* CANN "Runtime API", aclrtSetOpExecuteTimeOut: timeouts of operators on AI cores, by product. */
+static const struct {
+    const char *soc_name; /* how it begins */
+    uint64_t usual_s, most_s;
+} execute_limits[] = {{"Ascend310P", 547, 547},
+                      {"Ascend910B", 1091, 1091},
+                      {"Ascend910_93", 1091, 1091},
+                      {"Ascend910", 68, 2176},
+                      {"", 1091, 1091}};
+
+static uint64_t execute_limit_us(bool most)
+{
+    const machine *m = machine_of_process();
+    size_t i = 0;
+
+    while (m && strncmp(m->soc_name, execute_limits[i].soc_name,
+                        strlen(execute_limits[i].soc_name)) != 0)
+        i++;
+    return (most ? execute_limits[i].most_s : execute_limits[i].usual_s) * 1000000u;
+}
+
+uint64_t settings_execute_timeout_us(void)
+{
+    uint64_t us;
+
+    pthread_mutex_lock(&lock);
+    us = execute_timeout_us;
+    pthread_mutex_unlock(&lock);
+    return us ? us : execute_limit_us(false);
+}
+
+/* 0 asks for the longest there is. */
 aclError aclrtSetOpExecuteTimeOutV2(uint64_t timeout_us, uint64_t *actual_us)
 {
+    uint64_t most_us = execute_limit_us(true);
+    uint64_t us = timeout_us == 0 || timeout_us > most_us ? most_us : timeout_us;
+
     pthread_mutex_lock(&lock);
-    execute_timeout_us = timeout_us;
+    execute_timeout_us = us;
     pthread_mutex_unlock(&lock);
     if (actual_us)
-        *actual_us = timeout_us;
+        *actual_us = us;
     return ACL_SUCCESS;
 }
 
@@ -118,9 +155,7 @@ aclError aclrtGetOpExecuteTimeout(uint32_t *const timeout_ms)
 {
     if (!timeout_ms)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetOpExecuteTimeout: NULL");
-    pthread_mutex_lock(&lock);
-    *timeout_ms = (uint32_t)(execute_timeout_us / 1000u);
-    pthread_mutex_unlock(&lock);
+    *timeout_ms = (uint32_t)(settings_execute_timeout_us() / 1000u);
     return ACL_SUCCESS;
 }
 

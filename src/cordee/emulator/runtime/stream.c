@@ -8,6 +8,7 @@ enum { LIVE = 0x57ea0001, DEAD = 0xdead57ea };
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static stream *all, *destroyed;
 static int32_t next_id;
+static _Atomic uint32_t aborts[MACHINE_CHIPS]; /* of everything this process has on a chip */
 
 int stream_chip(const stream *s)
 {
@@ -49,7 +50,8 @@ stream *stream_open(context *owner, uint32_t priority, uint32_t flags)
         s->overflow_switch = s->custom_tag = s->cache_op_info = 0;
         s->cube_limit = s->vector_limit = 0;
         s->head = s->tail = NULL;
-        s->has_worker = s->closing = false;
+        s->has_worker = s->running = s->closing = false;
+        atomic_store(&s->interrupted, ACL_SUCCESS);
         s->error = ACL_SUCCESS;
         atomic_store(&s->busy, 0);
         s->id = next_id++;
@@ -141,17 +143,31 @@ aclError streams_wait(int chip, int32_t timeout_ms)
     return first;
 }
 
+void stream_abort(stream *s, aclError why)
+{
+    pthread_mutex_lock(&s->lock);
+    atomic_fetch_add(&s->aborts, 1);
+    if (s->running)
+        atomic_store(&s->interrupted, why);
+    stream_drop_queued(s, why);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void streams_abort(int chip)
 {
     size_t count;
     stream **list = snapshot(chip, NULL, &count);
 
-    for (size_t i = 0; i < count; i++) {
-        pthread_mutex_lock(&list[i]->lock);
-        stream_drop_queued(list[i]);
-        pthread_mutex_unlock(&list[i]->lock);
-    }
+    atomic_fetch_add(&aborts[chip], 1);
+    for (size_t i = 0; i < count; i++)
+        stream_abort(list[i], ACL_ERROR_RT_DEVICE_TASK_ABORT);
     free(list);
+    address_settle(); /* a copy that runs right now comes to its end */
+}
+
+uint32_t streams_aborted(int chip)
+{
+    return atomic_load_explicit(&aborts[chip], memory_order_relaxed);
 }
 
 static void forget(stream *s)
@@ -173,7 +189,7 @@ aclError stream_close(stream *s, bool drop)
     s->magic = DEAD;
     forget(s);
     pthread_mutex_lock(&s->lock);
-    stream_drop_queued(s);
+    stream_drop_queued(s, ACL_ERROR_RT_STREAM_ABORT);
     s->closing = true;
     has_worker = s->has_worker;
     pthread_cond_broadcast(&s->changed);

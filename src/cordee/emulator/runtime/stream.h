@@ -30,8 +30,10 @@ struct stream {
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t changed;
     task *head, *tail;
-    bool has_worker;
+    bool has_worker, running;
     atomic_bool closing;
+    _Atomic uint32_t aborts;     /* how often it was aborted */
+    _Atomic int32_t interrupted; /* code with which the task that runs must end; 0: it may go on */
     aclError error;
     char reason[STREAM_REASON];
 };
@@ -41,6 +43,7 @@ struct stream {
 stream *stream_open(context *owner, uint32_t priority, uint32_t flags);
 aclError stream_close(stream *s, bool drop); /* `drop`: without waiting for what is queued */
 void stream_recycle(stream *s);              /* once no thread uses it any more */
-void stream_drop_queued(stream *s);          /* and forget errors; the caller holds the lock */
+void stream_drop_queued(stream *s, aclError why); /* and forget errors; the caller holds the lock */
+void stream_abort(stream *s, aclError why); /* the same, and end the task that runs, if it can be */
 
 #endif

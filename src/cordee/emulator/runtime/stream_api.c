@@ -152,12 +152,9 @@ aclError aclrtStreamAbort(aclrtStream handle)
     aclError code = ACL_SUCCESS;
     stream *s = stream_of(handle, "aclrtStreamAbort", &code);
 
-    if (!s)
-        return code;
-    pthread_mutex_lock(&s->lock);
-    stream_drop_queued(s);
-    pthread_mutex_unlock(&s->lock);
-    return ACL_SUCCESS;
+    if (s)
+        stream_abort(s, ACL_ERROR_RT_STREAM_ABORT);
+    return code;
 }
 
 aclError aclrtDeviceGetStreamPriorityRange(int32_t *least, int32_t *greatest)

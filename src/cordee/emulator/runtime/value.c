@@ -84,7 +84,7 @@ static aclError await(void *argument, aclError before)
     while (before == ACL_SUCCESS) {
         if (!load(w, &value))
             return gone();
-        if (holds(w, value) || stream_is_closing(w->of))
+        if (holds(w, value) || stream_interrupted(w->of) != ACL_SUCCESS)
             break;
         nanosleep(&pause, NULL);
         before = machine_health(stream_chip(w->of));

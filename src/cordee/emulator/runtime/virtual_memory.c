@@ -211,6 +211,7 @@ aclError aclrtUnmapMem(void *address)
 
     if (machine_forked() || memory_is_plain(address))
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtUnmapMem: %p", address);
+    fault_before_free(address);
     p = address_unmap((uintptr_t)address, &bytes, &chip);
     if (!p)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtUnmapMem: %p is not mapped", address);
