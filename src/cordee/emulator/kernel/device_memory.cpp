@@ -8,7 +8,10 @@
 #include <torch_npu/csrc/core/npu/NPUFunctions.h>
 #include <torch_npu/csrc/core/npu/NPUStream.h>
 
+#include <chrono>
+
 #include "cordee.h"
+#include "observer.h"
 
 extern "C" const char* aclGetRecentErrMsg();
 
@@ -16,6 +19,7 @@ namespace cordee {
 namespace {
 
 constexpr c10::DeviceIndex kHost = -1;
+thread_local std::chrono::steady_clock::duration waited{};
 thread_local c10::DeviceIndex results_on = kHost; // an index, so that reading it costs no guard
 
 // PyTorch's default for host memory; set before anything is freed by free_any.
@@ -104,8 +108,17 @@ void* host_address(const void* device_address) {
 }
 
 void wait_for_stream(c10::Device device) {
+  const bool is_timed = observer != nullptr;
+  const auto began = is_timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
   const aclError code = cordee_compute_begin(c10_npu::getCurrentNPUStream(device.index()).stream());
+  if (C10_UNLIKELY(is_timed)) {
+    waited += std::chrono::steady_clock::now() - began;
+  }
   TORCH_CHECK(code == ACL_SUCCESS, "the stream of ", device, " failed with code ", code, ": ", aclGetRecentErrMsg());
+}
+
+uint64_t waited_ns() {
+  return std::chrono::nanoseconds(waited).count();
 }
 
 } // namespace cordee

@@ -40,4 +40,7 @@ void* host_address(const void* device_address);
 // Waits for what is queued on the current stream of `device`; throws if stream or chip failed.
 void wait_for_stream(c10::Device device);
 
+// How long this thread has waited for streams while operators were observed.
+uint64_t waited_ns();
+
 } // namespace cordee
