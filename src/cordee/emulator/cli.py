@@ -77,6 +77,7 @@ def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
 )
 @click.option("--trace", type=FILE, help="Write every operator to FILE, as JSON Lines.")
 @click.option("--report", type=FILE, help="Write a page about the run to FILE, as HTML.")
+@click.option("--perfetto", type=FILE, help="Write the run over time to FILE, for ui.perfetto.dev.")
 @click.option(
     "--compare", type=click.Choice(COMPARISONS), help="Compare each operator with float32 there."
 )
@@ -93,6 +94,7 @@ def run(  # noqa: PLR0913 - an argument is an option
     stay_virtual: bool,
     trace: Path | None,
     report: Path | None,
+    perfetto: Path | None,
     compare: str | None,
     command: tuple[str, ...],
 ) -> None:
@@ -111,7 +113,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         node=node,
         from_cuda=from_cuda,
         virtual=stay_virtual,
-        wanted=Wanted(trace=trace, report=report, compare=compare),
+        wanted=Wanted(trace=trace, report=report, perfetto=perfetto, compare=compare),
     )
     ended = carry_out(request)
     for line in ended.left:

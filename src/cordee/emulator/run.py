@@ -91,7 +91,10 @@ def run(request: Request) -> Ended:
     with _machine(request) as path:
         prepared = _virtual(environment, request, libraries, path)
         return record(
-            request.wanted, request.command, lambda more: _supervise(command, {**prepared, **more})
+            request.wanted,
+            request.command,
+            path,
+            lambda more: _supervise(command, {**prepared, **more}),
         )
 
 
@@ -127,7 +130,7 @@ def _check_node(request: Request, nodes: int) -> None:
 
 def _check_real(request: Request) -> None:
     of_virtual = {
-        "--trace and --report": bool(request.wanted),
+        "--trace, --report and --perfetto": bool(request.wanted),
         "--nodes": request.nodes != 1,
         "--topology": request.topology is not None,
         "--pace": bool(request.pace),
