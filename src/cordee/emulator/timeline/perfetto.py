@@ -20,9 +20,11 @@ from cordee.emulator.trace.records import Call, Operation, Support
 
 Event = dict[str, object]
 Thing = TypeVar("Thing")
+Placed = list[tuple[int, tuple[Span, Thing]]]
+"""With the number of a thread."""
 
-COMPUTING, COMMUNICATING = 1, 1001  # first numbers of threads; streams count up from them
-OVERFLOW = 500  # added for the second thread of a stream, where two things overlap
+COMPUTING, COMMUNICATING = 1, 1_000_001  # first numbers of threads; streams count up from them
+BESIDE = 1000  # added for the second thread of a stream, where two things overlap
 
 
 def write(timeline: Timeline | None, carried: Carried, target: Path) -> int:
@@ -78,12 +80,11 @@ def _named(number: int, lane: Lane) -> Iterator[Event]:
         yield {"name": name, "ph": "M", "pid": number, "args": value}
 
 
-def _thread(number: int, thread: int, name: str) -> Iterator[Event]:
-    for kind, value in (
-        ("thread_name", {"name": name}),
-        ("thread_sort_index", {"sort_index": thread}),
-    ):
-        yield {"name": kind, "ph": "M", "pid": number, "tid": thread, "args": value}
+def _named_threads(number: int, placed: Placed[Thing], name: str) -> Iterator[Event]:
+    for thread in sorted({thread for thread, _ in placed}):
+        place: Event = {"ph": "M", "pid": number, "tid": thread}
+        yield {"name": "thread_name", **place, "args": {"name": name}}
+        yield {"name": "thread_sort_index", **place, "args": {"sort_index": thread}}
 
 
 def _computing(number: int, lane: Lane, clock: _Clock) -> Iterator[Event]:
@@ -92,7 +93,9 @@ def _computing(number: int, lane: Lane, clock: _Clock) -> Iterator[Event]:
         by_stream[call.device, call.stream].append((span, call))
     for i, ((device, stream), found) in enumerate(sorted(by_stream.items())):
         name = f"operators, stream {stream}" + (f" of npu:{device}" if device else "")
-        for thread, (span, call) in _threads(found, COMPUTING + i):
+        placed = _placed(found, COMPUTING + i)
+        yield from _named_threads(number, placed, name)
+        for thread, (span, call) in placed:
             yield {
                 "name": call.signature.operator,
                 "cat": "operator",
@@ -101,7 +104,6 @@ def _computing(number: int, lane: Lane, clock: _Clock) -> Iterator[Event]:
                 **clock.slice(span),
                 "args": _about(call),
             }
-        yield from _thread(number, COMPUTING + i, name)
 
 
 def _about(call: Call) -> Event:
@@ -129,7 +131,9 @@ def _communicating(
             span = Span(operation.begun_s, operation.ended_s)
             by_stream[operation.stream].append((span, operation))
     for i, (stream, found) in enumerate(sorted(by_stream.items())):
-        for thread, (span, operation) in _threads(found, COMMUNICATING + i):
+        placed = _placed(found, COMMUNICATING + i)
+        yield from _named_threads(number, placed, f"collectives, stream {stream}")
+        for thread, (span, operation) in placed:
             place: Event = {"pid": number, "tid": thread}
             places[id(operation)] = (number, thread)
             about = {"name": operation.what, "cat": "collective", "args": _of(operation)}
@@ -137,7 +141,6 @@ def _communicating(
             if wait := waited.get(id(operation)):
                 name = f"waiting for {', '.join(wait.causes)}"
                 yield {"name": name, "cat": "wait", **place, **clock.slice(wait.span)}
-        yield from _thread(number, COMMUNICATING + i, f"collectives, stream {stream}")
 
 
 def _of(operation: Operation) -> Event:
@@ -156,15 +159,15 @@ def _of(operation: Operation) -> Event:
     return about
 
 
-def _threads(
-    found: Iterable[tuple[Span, Thing]], first: int
-) -> Iterator[tuple[int, tuple[Span, Thing]]]:
-    """A thread for each, so that on none of them two overlap: the format wants them nested."""
+def _placed(found: Iterable[tuple[Span, Thing]], first: int) -> Placed[Thing]:
+    """Each on a thread where nothing overlaps it: the format wants what shares one nested."""
     free_s: list[float] = []
+    placed = []
     for span, thing in sorted(found, key=lambda pair: pair[0]):
         row = next((row for row, end_s in enumerate(free_s) if end_s <= span.begin_s), len(free_s))
-        free_s[row:] = [span.end_s, *free_s[row + 1 :]]
-        yield first + row * OVERFLOW, (span, thing)
+        free_s[row : row + 1] = [span.end_s]
+        placed.append((first + row * BESIDE, (span, thing)))
+    return placed
 
 
 def _flows(
