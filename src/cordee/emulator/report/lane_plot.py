@@ -18,6 +18,7 @@ BINS = 560
 SQUARES = 9000  # bins times lanes: more make the page slow
 ROW_TALL, ROW_LOW, GAP = 13, 4, 4
 TALL_UP_TO = 8  # lanes
+LINE = 14  # height of a label: below it every second lane has one
 
 
 def lane_plot(timeline: Timeline, window: Span) -> str:
@@ -33,7 +34,7 @@ def lane_plot(timeline: Timeline, window: Span) -> str:
     bins = min(BINS, max(60, SQUARES // len(lanes)))
     for i, lane in enumerate(lanes):
         top = TOP + i * pitch
-        if pitch >= 12 or i % 2 == 0:
+        if pitch >= LINE or i % 2 == 0:
             parts.append(
                 f'<text x="{left - 8:.0f}" y="{top + row + 4}" text-anchor="end">{escape(lane.label)}</text>'
             )
