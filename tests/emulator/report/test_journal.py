@@ -68,6 +68,16 @@ def test_messages_and_what_never_came_are_read(tmp_path: Path) -> None:
     assert operation.messages == (Message(True, 1, 64),)
 
 
+def test_of_an_operation_that_was_seen_running_the_last_line_counts(tmp_path: Path) -> None:
+    seen = [OPERATION | {"ns": [1, 2, 0, 10**9 * n], "open": True} for n in (3, 4)]
+    header = {"journal": 1, "process": 7}
+    (cut_off,) = read(write(tmp_path / "a.jsonl", HEADER, header, *seen))
+    assert [(o.ended_s, o.is_open) for o in cut_off.operations] == [(4, True)]
+    ended = OPERATION | {"ns": [1, 2, 3, 5 * 10**9]}
+    (process,) = read(write(tmp_path / "b.jsonl", HEADER, header, *seen, ended))
+    assert [(o.ended_s, o.is_open) for o in process.operations] == [(5, False)]
+
+
 def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="version 9, not 1"):
         read(write(tmp_path / "a.jsonl", {"journal": 9, "process": 7}))

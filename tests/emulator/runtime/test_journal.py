@@ -49,7 +49,12 @@ def entries(folder: Path) -> list[Entry]:
     header, *lines = map(json.loads, text.splitlines())
     assert header["journal"] == 1
     assert file.name == f"collectives-{header['process']}.jsonl"
-    return lines
+    return [line for line in lines if "open" not in line]
+
+
+def open_entries(folder: Path) -> list[Entry]:
+    (file,) = folder.iterdir()
+    return [line for line in map(json.loads, file.read_text().splitlines()) if "open" in line]
 
 
 def test_a_collective_tells_when_its_ranks_came_and_met(
@@ -90,6 +95,20 @@ def test_a_process_that_is_killed_leaves_whole_lines_of_all_that_had_ended(
     assert sorted(e["what"] for e in entries(tmp_path)) == [
         *("HcclAllReduce", "HcclAllReduce", "HcclRecv", "HcclSend")
     ]
+
+
+def test_an_operation_that_never_ends_is_seen_while_it_waits(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    program = PROGRAM + "\ncall(0, 'HcclBarrier')\ntime.sleep(0.6)\nos.kill(os.getpid(), 9)\n"
+    child = start(program, CORDEE_CHIPS="2", CORDEE_TRACE=str(tmp_path))
+    child.communicate(timeout=120)
+    seen = [e for e in open_entries(tmp_path) if e["what"] == "HcclBarrier"]
+    ran_ns = [ended - begun for _, begun, _, ended in (entry["ns"] for entry in seen)]
+    assert 3 <= len(seen) <= 14
+    assert 50_000_000 <= ran_ns[0] < ran_ns[-1]
+    assert ran_ns[-1] > 300_000_000
+    assert {(e["ns"][0], e["ns"][2], e["code"]) for e in seen} == {(seen[0]["ns"][0], 0, 0)}
 
 
 def test_without_a_folder_nothing_is_written(run: Callable[..., str], tmp_path: Path) -> None:

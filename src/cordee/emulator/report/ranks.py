@@ -38,7 +38,7 @@ class OperationRow:
     size_bytes: float  # of one rank in one call, on average
     moving_s: float  # all ranks together
     waiting_s: float
-    failed: int
+    failed: int  # those that were cut off included
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _operations(timeline: Timeline) -> Iterator[OperationRow]:
             size_bytes=sum(operation.size_bytes for operation in together) / len(together),
             moving_s=max(0.0, spent_s - waiting_s),
             waiting_s=waiting_s,
-            failed=sum(operation.code != 0 for operation in together),
+            failed=sum(operation.code != 0 or operation.is_open for operation in together),
         )
 
 

@@ -156,6 +156,8 @@ def _of(operation: Operation) -> Event:
         about[f"{'to' if message.sends else 'from'} {message.peer}"] = message.size_bytes
     if operation.code:
         about["failed"] = operation.code
+    if operation.is_open:
+        about["cut off"] = True
     return about
 
 

@@ -133,7 +133,7 @@ def _for_the_latest(
     assert begun_s is not None
     peers = {message.peer for message in operation.messages} - {operation.rank}
     absent = peers - {other.rank for other in others if other.begun_s is not None}
-    if absent and operation.code:
+    if absent and (operation.code or operation.is_open):
         causes = tuple(_name(operation, rank, labels) for rank in sorted(absent))
         yield Wait(label, causes, Span(begun_s, operation.ended_s), operation)
         return

@@ -26,6 +26,7 @@ def operation(entry: Mapping[str, Any]) -> Operation:
         met_s=met_s or None,
         ended_s=ended_s,
         code=entry["code"],
+        is_open=entry.get("open", False),
         messages=(
             *(Message(True, *sent) for sent in entry.get("sends", ())),
             *(Message(False, *received) for received in entry.get("receives", ())),

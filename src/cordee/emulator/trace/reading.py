@@ -42,7 +42,9 @@ def read(*paths: Path) -> tuple[Process, ...]:
                 sections += _sections(path, file)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
-    journals = {s.header["process"]: s.operations for s in sections if "journal" in s.header}
+    journals = {
+        s.header["process"]: tuple(s.operations.values()) for s in sections if "journal" in s.header
+    }
     found = [
         _process(section, journals.get(section.header["process"], ()))
         for section in sections
@@ -97,7 +99,7 @@ class _Section:
     chips: list[Chip] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
-    operations: list[Operation] = field(default_factory=list)
+    operations: dict[tuple[object, ...], Operation] = field(default_factory=dict)
     failure: Failure | None = None
     finished: bool = False
 
@@ -118,7 +120,10 @@ class _Section:
                 texts = (entry[key] for key in ("exception", "message", "site", "traceback"))
                 self.failure = Failure(*texts)
             case "operation":
-                self.operations.append(journal.operation(entry))
+                # A later line of the same operation takes the place of the earlier.
+                key = (entry["identity"], entry["rank"], entry["ns"][0], entry["stream"])
+                self.operations.pop(key, None)
+                self.operations[key] = journal.operation(entry)
             case "end":
                 self.finished = True
 

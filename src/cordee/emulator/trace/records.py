@@ -215,9 +215,11 @@ class Operation:
     met_s: float | None
     """When all ranks were there; None for messages, and where they never were."""
     ended_s: float
-    """When it ended, well or not."""
+    """When it ended, well or not; when it was last seen, where it is open."""
     code: int
     """0, or what the stream failed with."""
+    is_open: bool = False
+    """Whether its end was never written down, because the process was ended in it."""
     messages: tuple[Message, ...] = ()
     """Those of a send, a receive or a batch."""
 

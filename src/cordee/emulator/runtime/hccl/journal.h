@@ -30,6 +30,7 @@ struct Entry {
     uint64_t begun_ns = 0;  // it had its turn on the stream
     uint64_t met_ns = 0;    // all ranks were there
     uint64_t ended_ns = 0;
+    uint64_t seen_ns = 0; // last written down while it still ran
     std::vector<Carried> carried;
 };
 
@@ -37,6 +38,10 @@ bool journal_is_kept();
 
 // Writes down an operation that has ended with `code`.
 void journal_note(const Operation &operation, aclError code);
+
+// Writes down that an operation still runs, now and then: one that never ends is found there. What is
+// written later of the same operation takes the place of this.
+void journal_see(Operation &operation);
 
 } // namespace hccl
 

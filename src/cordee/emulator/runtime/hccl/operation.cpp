@@ -38,7 +38,7 @@ aclError work(void *argument, aclError before)
         code = wait_for_turn(communicator, task.ticket, task.stream);
     if (code == ACL_SUCCESS) {
         operation->entry.begun_ns = now_ns();
-        code = operation->run(Patience(communicator, task.stream, operation->what()));
+        code = operation->run(Patience(*operation, task.stream));
     }
     operation->entry.ended_ns = now_ns();
     communicator.finish(task.ticket);
