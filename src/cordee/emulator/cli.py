@@ -78,6 +78,7 @@ def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
 @click.option("--trace", type=FILE, help="Write every operator to FILE, as JSON Lines.")
 @click.option("--report", type=FILE, help="Write a page about the run to FILE, as HTML.")
 @click.option("--faults", type=FILE, help="Strike the machine as the schedule FILE says.")
+@click.option("--perfetto", type=FILE, help="Write the run over time to FILE, for ui.perfetto.dev.")
 @click.option(
     "--compare", type=click.Choice(COMPARISONS), help="Compare each operator with float32 there."
 )
@@ -95,6 +96,7 @@ def run(  # noqa: PLR0913 - an argument is an option
     trace: Path | None,
     report: Path | None,
     faults: Path | None,
+    perfetto: Path | None,
     compare: str | None,
     command: tuple[str, ...],
 ) -> None:
@@ -113,7 +115,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         node=node,
         from_cuda=from_cuda,
         virtual=stay_virtual,
-        wanted=Wanted(trace=trace, report=report, compare=compare),
+        wanted=Wanted(trace=trace, report=report, perfetto=perfetto, compare=compare),
         faults=faults,
     )
     ended = carry_out(request)

@@ -99,7 +99,10 @@ def run(request: Request) -> Ended:
     with _machine(request, schedule) as path:
         prepared = _virtual(environment, request, libraries, path)
         ended = record(
-            request.wanted, request.command, lambda more: _supervise(command, {**prepared, **more})
+            request.wanted,
+            request.command,
+            path,
+            lambda more: _supervise(command, {**prepared, **more}),
         )
         struck = [] if request.join else lines(faults.entries(path))
         return replace(ended, left=(*ended.left, *struck))
@@ -141,7 +144,7 @@ def _check_node(request: Request, nodes: int) -> None:
 
 def _check_real(request: Request) -> None:
     of_virtual = {
-        "--trace and --report": bool(request.wanted),
+        "--trace, --report and --perfetto": bool(request.wanted),
         "--nodes": request.nodes != 1,
         "--topology": request.topology is not None,
         "--pace": bool(request.pace),

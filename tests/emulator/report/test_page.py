@@ -1,34 +1,22 @@
 """The report in a browser: what it says of the program, and that it works offline."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from tests.emulator.report.browser import opened, width_at
 from tests.emulator.report.conftest import Left
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-quic"),
-)
-
 
 @pytest.fixture(scope="module")
 def page(left: Left) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = Chrome(options, ChromeService(shutil.which("chromedriver") or ""))
-    browser.get(left.report.as_uri())
-    yield browser
-    browser.quit()
+    with opened(left.report) as browser:
+        yield browser
 
 
 def section(page: Chrome, heading: str) -> WebElement:
@@ -92,9 +80,4 @@ def test_a_heading_sorts_by_its_column(page: Chrome) -> None:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_its_window(page: Chrome, width: int) -> None:
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    wide = page.execute_script("return document.documentElement.scrollWidth")  # type: ignore[no-untyped-call]
-    assert wide <= width
+    assert width_at(page, width) <= width

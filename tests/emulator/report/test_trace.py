@@ -43,6 +43,12 @@ def test_a_call_knows_its_module_and_its_line(process: Process) -> None:
     assert calls(process, "aten::relu")[0].place.site.endswith(line_of("torch.relu"))
 
 
+def test_a_call_knows_when_it_ran_and_for_how_long(process: Process) -> None:
+    before, after = calls(process, "aten::addmm")[:2]
+    assert 0 < before.time_s < before.time_s + before.took_s <= after.time_s
+    assert 0 <= before.waited_s <= before.took_s
+
+
 def test_the_backward_is_placed_where_its_forward_was(process: Process) -> None:
     place = calls(process, "aten::threshold_backward")[0].place
     assert place.phase is Phase.BACKWARD
@@ -98,5 +104,5 @@ def test_a_file_that_is_no_trace_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_trace_of_another_version_is_refused(tmp_path: Path) -> None:
     newer = tmp_path / "newer.jsonl"
     newer.write_text(json.dumps({"trace": 99}) + "\n")
-    with pytest.raises(UsageError, match="version 99, not 1"):
+    with pytest.raises(UsageError, match="version 99, not 2"):
         read(newer)

@@ -43,7 +43,7 @@ def _children(libraries: str) -> Iterator[Callable[..., Child]]:
 
     def start(program: str, **variables: str) -> Child:
         hidden = (
-            *("CORDEE_MACHINE", "CORDEE_CHIP", "CORDEE_CHIPS", "CORDEE_NODE"),
+            *("CORDEE_MACHINE", "CORDEE_CHIP", "CORDEE_CHIPS", "CORDEE_NODE", "CORDEE_TRACE"),
             "ASCEND_RT_VISIBLE_DEVICES",
         )
         environment = {name: value for name, value in os.environ.items() if name not in hidden}

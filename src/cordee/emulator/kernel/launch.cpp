@@ -12,6 +12,7 @@
 
 #include "cordee.h"
 #include "device_memory.h"
+#include "observer.h"
 
 extern "C" const char* aclGetRecentErrMsg();
 
@@ -32,6 +33,18 @@ constexpr std::chrono::duration<double> kSleepFrom{1e-3};
   at_npu::native::OpCommand::RunOpApiV2(name, [code] { return code; });
   stream.synchronize(); // the adapter's launch queue has it now, and fails here
   TORCH_CHECK(false, name, " failed with code ", code, ": ", why);
+}
+
+thread_local std::chrono::steady_clock::duration waited{};
+
+aclError begin(aclrtStream stream) {
+  if (C10_LIKELY(observer == nullptr)) {
+    return cordee_compute_begin(stream);
+  }
+  const auto began = std::chrono::steady_clock::now();
+  const aclError code = cordee_compute_begin(stream);
+  waited += std::chrono::steady_clock::now() - began;
+  return code;
 }
 
 at::Tensor first_of(const c10::IValue& result) {
@@ -70,11 +83,15 @@ Launch wait_for_stream(c10::Device device, const std::string& name) {
     }
     cordee_resume(launch.stream);
   }
-  const aclError code = cordee_compute_begin(launch.stream);
+  const aclError code = begin(launch.stream);
   if (C10_UNLIKELY(code != ACL_SUCCESS)) {
     refuse(name, current, code);
   }
   return launch;
+}
+
+uint64_t waited_ns() {
+  return std::chrono::nanoseconds(waited).count();
 }
 
 void check_safety(

@@ -21,6 +21,9 @@ struct Launch {
 // `name` cannot be launched: the stream or the chip failed, or was stopped.
 Launch wait_for_stream(c10::Device device, const std::string& name);
 
+// How long this thread has waited for streams while operators were observed.
+uint64_t waited_ns();
+
 // Throws the adapter's error where an argument was marked as unsafe; a copy makes its target safe.
 // `tensors`: positions of tensors and tensor lists.
 void check_safety(

@@ -174,6 +174,7 @@ PYBIND11_MODULE(_kernel, module) {
   module.def("take_over_autograd", &take_over_autograd);
   module.def("host_view", &owning_host_view);
   module.def("format", &format);
+  module.def("waited_ns", &waited_ns);
   module.def("observe", [](const py::object& target) {
     observe(target.is_none() ? nullptr : std::make_shared<PythonObserver>(target));
   });

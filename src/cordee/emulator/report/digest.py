@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator
 
-from cordee.emulator.report.numbers import bytes_text, count_text, share_text
+from cordee.emulator.report.numbers import bytes_text, count_text, seconds_text, share_text
+from cordee.emulator.report.ranks import Ranks
 from cordee.emulator.report.summary import Summary
 from cordee.emulator.trace.records import Support
 
 ON_CHIP = (Support.NATIVE, Support.STAND_IN, Support.COLLECTIVE)
+WORTH_A_WORD = 0.05  # of the run, in waiting of all ranks together
 
 
-def digest(summary: Summary) -> str:
+def digest(summary: Summary, ranks: Ranks | None) -> str:
     """What one would read first on the page."""
     if not summary.calls:
         return "no operator ran on a chip"
-    return "; ".join(_parts(summary))
+    return "; ".join([*_parts(summary), *(_waiting(ranks) if ranks else ())])
+
+
+def _waiting(ranks: Ranks) -> Iterator[str]:
+    if ranks.rows and ranks.rows[0].caused_s > WORTH_A_WORD * ranks.timeline.whole.length_s:
+        most = ranks.rows[0]
+        yield f"{most.label} was waited for most: {seconds_text(most.caused_s)} in all"
 
 
 def _parts(summary: Summary) -> Iterator[str]:

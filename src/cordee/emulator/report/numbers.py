@@ -39,6 +39,17 @@ def duration_text(duration_s: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
+def seconds_text(duration_s: float) -> str:
+    """With the unit that leaves one to three digits before the point: "31.0 ms"."""
+    if duration_s == 0:
+        return "0"
+    for unit, size in (("µs", 1e-6), ("ms", 1e-3)):
+        if duration_s < 999.5 * size:
+            value = duration_s / size
+            return f"{value:.1f} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
+    return duration_text(duration_s)
+
+
 def small_text(value: float) -> str:
     """A difference: two significant digits."""
     return "0" if value == 0 else f"{value:.1e}"

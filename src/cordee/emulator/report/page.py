@@ -9,29 +9,40 @@ import jinja2
 from markupsafe import Markup
 
 from cordee.core.errors import UsageError
+from cordee.emulator.machine import LinkState
 from cordee.emulator.report import numbers
 from cordee.emulator.report.digest import digest
+from cordee.emulator.report.lane_plot import lane_plot
 from cordee.emulator.report.plot import memory_plot
+from cordee.emulator.report.ranks import describe
 from cordee.emulator.report.summary import Outcome, summarise
-from cordee.emulator.trace.reading import read
-from cordee.emulator.trace.records import Support
+from cordee.emulator.timeline import Timeline
+from cordee.emulator.trace.records import Process, Support
 
 MEMORY_PLOTS = 8  # ranks mostly look alike; the others are in the table
 
 
-def write(traces: Sequence[Path], outcome: Outcome, target: Path) -> str:
-    """Write the report of a run to `target`, given the trace files of its processes.
+def write(
+    processes: Sequence[Process],
+    timeline: Timeline | None,
+    links: Sequence[LinkState],
+    outcome: Outcome,
+    target: Path,
+) -> str:
+    """Write the report of a run to `target`, given its processes and the links of its machine.
 
-    Gives what it says in one line. No trace at all is a report too: of a program that never reached PyTorch. Raises `UsageError`
-    where a trace cannot be read or `target` cannot be written.
+    Gives what it says in one line. No process at all is a report too: of a program that never reached
+    PyTorch. Raises `UsageError` where `target` cannot be written.
     """
-    summary = summarise([process for trace in traces for process in read(trace)])
+    summary = summarise(processes)
+    ranks = describe(timeline, links) if timeline else None
     page = (
         _environment()
         .get_template("page.html.j2")
         .render(
             outcome=outcome,
             summary=summary,
+            ranks=ranks,
             Support=Support,
             plots=MEMORY_PLOTS,
             program=_program(outcome.command),
@@ -44,7 +55,7 @@ def write(traces: Sequence[Path], outcome: Outcome, target: Path) -> str:
         beside.replace(target)
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}") from error
-    return digest(summary)
+    return digest(summary, ranks)
 
 
 def _program(command: Sequence[str]) -> str:
@@ -67,9 +78,11 @@ def _environment() -> jinja2.Environment:
         "share": numbers.share_text,
         "duration": numbers.duration_text,
         "small": numbers.small_text,
+        "seconds": numbers.seconds_text,
     }
     environment.globals |= {
         "memory_plot": lambda series: Markup(memory_plot(series)),
+        "lane_plot": lambda *of: Markup(lane_plot(*of)),
         "plural": _plural,
     }
     return environment

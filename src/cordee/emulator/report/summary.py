@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cordee.emulator.report.numerics import Numerics, numerics
+from cordee.emulator.timeline import name
 from cordee.emulator.trace.records import Call, Chip, Failure, Memory, Process, Signature, Support
 
 SITES_SHOWN = 4
@@ -130,13 +131,7 @@ def _failures(processes: Sequence[Process]) -> Iterator[tuple[str, Failure]]:
     for process, failure in of_ranks or failed:
         alike[failure.kind, failure.site].append((process, failure))
     for group in alike.values():
-        yield ", ".join(label(process) for process, _ in group), group[0][1]
-
-
-def label(process: Process) -> str:
-    """What to call a process: by its rank where it has one."""
-    rank = process.header.rank
-    return f"process {process.header.process}" if rank is None else f"rank {rank}"
+        yield ", ".join(name(process) for process, _ in group), group[0][1]
 
 
 def _operators(processes: Sequence[Process], total: int) -> Iterator[OperatorRow]:
@@ -250,8 +245,8 @@ def _memory(process: Process) -> Iterator[MemorySeries]:
     several = len(process.chips) > 1
     for chip in process.chips:
         samples = tuple(m for m in process.memory if m.device == chip.device)
-        name = f"{label(process)}, npu:{chip.device}" if several else label(process)
+        whose = f"{name(process)}, npu:{chip.device}" if several else name(process)
         if samples:
             peak = max(m.peak_bytes for m in samples)
             reserved = max(m.reserved_bytes for m in samples)
-            yield MemorySeries(name, chip, samples, peak, reserved)
+            yield MemorySeries(whose, chip, samples, peak, reserved)

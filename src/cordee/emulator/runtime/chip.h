@@ -147,7 +147,12 @@ aclError stream_run(stream *s, stream_work work, const void *argument, size_t si
 /* The same, always on the stream's own thread. */
 aclError stream_queue_copy(stream *s, stream_work work, const void *argument, size_t size);
 
+/* The same for work that only waits: it begins when more is queued, or somebody asks. */
+aclError stream_queue_wait(stream *s, stream_work work, const void *argument, size_t size);
+
 bool stream_idle(const stream *s);
+void stream_nudge(stream *s); /* have it begin what it only waits with */
+void streams_nudge(int chip);
 aclError stream_interrupted(const stream *s); /* not 0: work that waits ends with this code */
 aclError stream_wait(stream *s, int32_t timeout_ms);  /* -1: for ever */
 aclError streams_wait(int chip, int32_t timeout_ms);  /* every stream of this process on a chip */

@@ -67,8 +67,7 @@ CORDEE_API void cordee_release(int chip, uint64_t bytes)
 
 CORDEE_API uint32_t cordee_aborts(int chip)
 {
-    (void)chip;
-    return 0;
+    return streams_aborted(chip);
 }
 
 CORDEE_API int cordee_chip(aclrtStream handle)

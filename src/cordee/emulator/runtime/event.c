@@ -201,7 +201,7 @@ aclError aclrtStreamWaitEventWithTimeout(aclrtStream stream_handle, aclrtEvent h
     if (mark_reached(e->mark, wait.number) && mark_error(e->mark) == ACL_SUCCESS)
         return ACL_SUCCESS; /* whatever comes after on the stream is after it already */
     event_keep(e);
-    return stream_queue_copy(s, await, &wait, sizeof wait);
+    return stream_queue_wait(s, await, &wait, sizeof wait);
 }
 
 aclError aclrtStreamWaitEvent(aclrtStream stream_handle, aclrtEvent handle)
@@ -261,6 +261,8 @@ aclError aclrtQueryEventWaitStatus(aclrtEvent handle, aclrtEventWaitStatus *stat
     if (code != ACL_SUCCESS || !status)
         return code ? code
                     : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtQueryEventWaitStatus: NULL");
+    if (context_current())
+        streams_nudge(context_current()->chip);
     /* Every queued wait keeps the event in use; one user is the program's own handle. */
     *status = atomic_load(&e->users) == 1 ? ACL_EVENT_WAIT_STATUS_COMPLETE
                                           : ACL_EVENT_WAIT_STATUS_NOT_READY;

@@ -1,7 +1,9 @@
 /* The queue of a stream and the thread that works it off.
  *
  * Work that finds its stream empty is done at once by the thread that asks: nothing before it can
- * be overtaken, and starting a thread for every small copy would cost more than the copy.
+ * be overtaken, and starting a thread for every small copy would cost more than the copy. For the same
+ * reason a thread that waits for a stream does itself what the stream's thread has not begun, and a
+ * wait for an event is left to whatever comes after it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -33,34 +35,40 @@ static void note_error(stream *s, aclError code)
     atomic_fetch_or(&s->busy, STREAM_FAILED);
 }
 
+/* Do the first task. Caller holds the stream's lock; nobody else is doing one. */
+static void do_first(stream *s)
+{
+    task *t = s->head;
+    aclError code, before = s->failure_mode == ACL_STOP_ON_FAILURE ? s->error : ACL_SUCCESS;
+
+    s->head = t->next;
+    if (!s->head)
+        s->tail = NULL;
+    s->running = true;
+    pthread_mutex_unlock(&s->lock);
+    if (before == ACL_SUCCESS && hang_lasts(s->chip))
+        before = hang_wait(s->chip, s);
+    code = t->work(t->argument, before);
+    free(t->argument);
+    free(t);
+    pthread_mutex_lock(&s->lock);
+    s->running = false;
+    if (atomic_exchange(&s->interrupted, ACL_SUCCESS) == ACL_SUCCESS)
+        note_error(s, code);
+    atomic_fetch_sub(&s->busy, 1);
+    pthread_cond_broadcast(&s->changed);
+}
+
 static void *worker(void *argument)
 {
     stream *s = argument;
 
     pthread_mutex_lock(&s->lock);
-    for (;;) {
-        while (!s->head && !s->closing)
+    while (s->head || s->running || !s->closing) {
+        if (s->head && !s->running)
+            do_first(s);
+        else
             pthread_cond_wait(&s->changed, &s->lock);
-        if (!s->head)
-            break;
-        task *t = s->head;
-        aclError before = s->failure_mode == ACL_STOP_ON_FAILURE ? s->error : ACL_SUCCESS;
-        s->head = t->next;
-        if (!s->head)
-            s->tail = NULL;
-        s->running = true;
-        pthread_mutex_unlock(&s->lock);
-        if (before == ACL_SUCCESS && hang_lasts(s->chip))
-            before = hang_wait(s->chip, s);
-        aclError code = t->work(t->argument, before);
-        free(t->argument);
-        free(t);
-        pthread_mutex_lock(&s->lock);
-        s->running = false;
-        if (atomic_exchange(&s->interrupted, ACL_SUCCESS) == ACL_SUCCESS)
-            note_error(s, code);
-        atomic_fetch_sub(&s->busy, 1);
-        pthread_cond_broadcast(&s->changed);
     }
     pthread_mutex_unlock(&s->lock);
     stream_recycle(s);
@@ -86,7 +94,18 @@ static bool start_worker(stream *s)
     return s->has_worker;
 }
 
-aclError stream_queue(stream *s, stream_work work, void *argument)
+/* Have the stream's thread go to work. Caller holds the stream's lock. */
+static bool wake_worker(stream *s)
+{
+    bool started = start_worker(s);
+
+    if (started)
+        pthread_cond_broadcast(&s->changed);
+    return started;
+}
+
+/* `at_once`: do not leave it to whatever comes after. */
+static aclError append(stream *s, stream_work work, void *argument, bool at_once)
 {
     task *t = malloc(sizeof *t);
     bool started;
@@ -97,7 +116,7 @@ aclError stream_queue(stream *s, stream_work work, void *argument)
     }
     *t = (task){NULL, work, argument};
     pthread_mutex_lock(&s->lock);
-    started = start_worker(s);
+    started = !at_once || wake_worker(s);
     if (started) {
         if (s->tail)
             s->tail->next = t;
@@ -105,7 +124,6 @@ aclError stream_queue(stream *s, stream_work work, void *argument)
             s->head = t;
         s->tail = t;
         atomic_fetch_add(&s->busy, 1);
-        pthread_cond_broadcast(&s->changed);
     }
     pthread_mutex_unlock(&s->lock);
     if (started)
@@ -115,14 +133,38 @@ aclError stream_queue(stream *s, stream_work work, void *argument)
     return chip_fail(ACL_ERROR_RT_NO_STREAM_RESOURCE, "the host refuses one more thread");
 }
 
-aclError stream_queue_copy(stream *s, stream_work work, const void *argument, size_t size)
+aclError stream_queue(stream *s, stream_work work, void *argument)
+{
+    return append(s, work, argument, true);
+}
+
+static aclError append_copy(stream *s, stream_work work, const void *argument, size_t size,
+                            bool at_once)
 {
     void *own = malloc(size);
 
     if (!own)
         return chip_fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "no host memory for a task");
     memcpy(own, argument, size);
-    return stream_queue(s, work, own);
+    return append(s, work, own, at_once);
+}
+
+aclError stream_queue_copy(stream *s, stream_work work, const void *argument, size_t size)
+{
+    return append_copy(s, work, argument, size, true);
+}
+
+aclError stream_queue_wait(stream *s, stream_work work, const void *argument, size_t size)
+{
+    return append_copy(s, work, argument, size, false);
+}
+
+void stream_nudge(stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->head)
+        wake_worker(s);
+    pthread_mutex_unlock(&s->lock);
 }
 
 aclError stream_run(stream *s, stream_work work, const void *argument, size_t size)
@@ -155,6 +197,12 @@ static aclError drain(stream *s, int32_t timeout_ms)
         if (timeout_ms >= 0 && now >= end)
             return chip_fail(ACL_ERROR_RT_STREAM_SYNC_TIMEOUT,
                              "stream %d is not done after %d ms", s->id, timeout_ms);
+        if (timeout_ms < 0 && s->head && !s->running) {
+            do_first(s);
+            continue;
+        }
+        if (s->head && !s->running)
+            wake_worker(s);
         if (timeout_ms >= 0 && (end - now) / 1000000u < left)
             left = (end - now) / 1000000u + 1;
         until = after_ms(left);

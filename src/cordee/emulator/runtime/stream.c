@@ -143,6 +143,17 @@ aclError streams_wait(int chip, int32_t timeout_ms)
     return first;
 }
 
+void streams_nudge(int chip)
+{
+    size_t count;
+    stream **list = snapshot(chip, NULL, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (list[i]->magic == LIVE)
+            stream_nudge(list[i]);
+    free(list);
+}
+
 void stream_abort(stream *s, aclError why)
 {
     pthread_mutex_lock(&s->lock);

@@ -111,6 +111,7 @@ aclError aclrtStreamQuery(aclrtStream handle, aclrtStreamStatus *status)
         return code;
     if (!status)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtStreamQuery: status is NULL");
+    stream_nudge(s);
     *status = stream_idle(s) ? ACL_STREAM_STATUS_COMPLETE : ACL_STREAM_STATUS_NOT_READY;
     return ACL_SUCCESS;
 }

@@ -53,7 +53,10 @@ class Places:
         node = torch._C._current_autograd_node()
         if node is not None and not module:  # type: ignore[redundant-expr]
             return self._backward(node._sequence_nr())
-        site = self._site(sys._getframe(2))
+        caller = sys._getframe(1).f_back
+        if caller is None:  # a thread of autograd, in a callback after its last node
+            return self._number("", "", 0, Phase.BACKWARD)
+        site = self._site(caller)
         if node is not None:
             return self._number(module, *site, Phase.BACKWARD)  # a forward that is run again
         return self._outside_backward(module, site)

@@ -1,12 +1,13 @@
 """Reads traces. docs/trace.md describes the lines."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cordee.core.errors import UsageError
+from cordee.emulator.trace import journal
 from cordee.emulator.trace.records import (
     VERSION,
     Call,
@@ -15,6 +16,7 @@ from cordee.emulator.trace.records import (
     Failure,
     Header,
     Memory,
+    Operation,
     Phase,
     Place,
     Process,
@@ -23,18 +25,31 @@ from cordee.emulator.trace.records import (
     Tensor,
 )
 
+# What begins the lines of a process, and which version of them this is.
+VERSIONS = {"trace": VERSION, "journal": journal.VERSION}
 
-def read(path: Path) -> tuple[Process, ...]:
-    """The processes in the trace file at `path`, by rank, then by number.
+
+def read(*paths: Path) -> tuple[Process, ...]:
+    """The processes in the trace files at `paths`, by rank, then by number.
 
     A last line that was cut off, because the process was killed, is left out. Raises `UsageError`
     where there is no file, or where it is not a trace of this version.
     """
-    try:
-        with path.open("rb") as file:
-            found = [_process(section) for section in _sections(path, file)]
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+    sections: list[_Section] = []
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                sections += _sections(path, file)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from error
+    journals = {
+        s.header["process"]: tuple(s.operations.values()) for s in sections if "journal" in s.header
+    }
+    found = [
+        _process(section, journals.get(section.header["process"], ()))
+        for section in sections
+        if "trace" in section.header
+    ]
     order = {id(p): (p.header.rank is None, p.header.rank or 0, p.header.process) for p in found}
     return tuple(sorted(found, key=lambda process: order[id(process)]))
 
@@ -57,23 +72,26 @@ def _sections(path: Path, lines: Iterable[bytes]) -> Iterator["_Section"]:
             entry = json.loads(line)
         except ValueError as error:
             raise UsageError(f"{path}, line {number}: not JSON: {error}") from error
-        if "trace" in entry:
+        kind = next(iter(entry), "")  # the first key names the kind of line
+        if kind in VERSIONS:
             if section:
                 yield section
-            if entry["trace"] != VERSION:
-                raise UsageError(f"{path}, line {number}: version {entry['trace']}, not {VERSION}")
+            if entry[kind] != VERSIONS[kind]:
+                raise UsageError(
+                    f"{path}, line {number}: version {entry[kind]}, not {VERSIONS[kind]}"
+                )
             section = _Section(entry)
         elif section is None:
             raise UsageError(f"{path}: not a trace: the first line is no header")
         else:
-            section.add(entry)
+            section.add(kind, entry)
     if section:
         yield section
 
 
 @dataclass(slots=True)
 class _Section:
-    """Lines of one process, put together."""
+    """Lines below one header, put together."""
 
     header: dict[str, Any]
     signatures: dict[int, Signature] = field(default_factory=dict)
@@ -81,11 +99,11 @@ class _Section:
     chips: list[Chip] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    operations: dict[tuple[object, ...], Operation] = field(default_factory=dict)
     failure: Failure | None = None
     finished: bool = False
 
-    def add(self, entry: dict[str, Any]) -> None:
-        kind = next(iter(entry))  # the first key names the kind of line
+    def add(self, kind: str, entry: dict[str, Any]) -> None:
         match kind:
             case "call":
                 self.calls.append(self._call(entry))
@@ -101,6 +119,11 @@ class _Section:
             case "exception":
                 texts = (entry[key] for key in ("exception", "message", "site", "traceback"))
                 self.failure = Failure(*texts)
+            case "operation":
+                # A later line of the same operation takes the place of the earlier.
+                key = (entry["identity"], entry["rank"], entry["ns"][0], entry["stream"])
+                self.operations.pop(key, None)
+                self.operations[key] = journal.operation(entry)
             case "end":
                 self.finished = True
 
@@ -113,6 +136,8 @@ class _Section:
             device=entry["device"],
             stream=entry["stream"],
             time_s=entry["s"],
+            took_s=entry["took"],
+            waited_s=entry.get("waited", 0.0),
             within=entry.get("within"),
             failed=entry.get("failed"),
             difference=Difference(*difference) if difference else None,
@@ -147,19 +172,21 @@ def _tensor(name: str, dtype: str, shape: list[int], device: str = "npu") -> Ten
     return Tensor(name, dtype, tuple(shape), device)
 
 
-def _process(section: _Section) -> Process:
+def _process(section: _Section, operations: Sequence[Operation]) -> Process:
     header = section.header
     return Process(
         header=Header(
             process=header["process"],
             rank=header["rank"],
             began=header["began"],
+            zero_s=header["zero"],
             command=tuple(header["command"]),
             versions=header["versions"],
         ),
         chips=tuple(section.chips),
         calls=tuple(sorted(section.calls, key=lambda call: call.number)),
         memory=tuple(section.memory),
+        operations=tuple(operations),
         failure=section.failure,
         finished=section.finished,
     )

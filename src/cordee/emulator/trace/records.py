@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = 1  # of the file format that docs/trace.md describes
+VERSION = 2  # of the file format that docs/trace.md describes
 
 
 class Support(StrEnum):
@@ -46,6 +46,8 @@ class Header:
     """RANK as a launcher such as torchrun sets it."""
     began: str
     """When tracing began, ISO 8601 with the zone."""
+    zero_s: float
+    """When that was by CLOCK_MONOTONIC, which all processes of a computer share."""
     command: tuple[str, ...]
     """Program and arguments."""
     versions: Mapping[str, str]
@@ -140,6 +142,10 @@ class Call:
     """The adapter's number of the stream; the default stream has 0."""
     time_s: float
     """Host seconds since tracing began. They say nothing about the speed of a chip."""
+    took_s: float
+    """Until it had its result, or had raised."""
+    waited_s: float = 0.0
+    """How much of that it waited for work before it on its stream, such as a collective."""
     within: int | None = None
     """Number of the call that made this one: a host fallback copies its arguments."""
     failed: str | None = None
@@ -169,6 +175,56 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes from one rank to another."""
+
+    sends: bool
+    """Whether it goes to the peer or comes from it."""
+    peer: int
+    """The other rank."""
+    size_bytes: int
+    """How much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One rank's part in one operation of HCCL. Times are of CLOCK_MONOTONIC."""
+
+    number: int
+    """Of a collective, the same on all ranks of the communicator; 0 for messages."""
+    what: str
+    """The function that was called: "HcclAllReduce"."""
+    group: str
+    """Name of the communicator."""
+    identity: str
+    """Tells communicators apart that have one name; the same on all ranks."""
+    ranks: int
+    """How many ranks the communicator has."""
+    rank: int
+    """Which of them this is."""
+    chip: int
+    """Its chip as the machine numbers it."""
+    stream: int
+    """The runtime's number of the stream."""
+    size_bytes: int
+    """Of what the rank gives or gets, whichever is larger; of all messages together."""
+    issued_s: float
+    """When the program called."""
+    begun_s: float | None
+    """When it had its turn on the stream; None where it never did."""
+    met_s: float | None
+    """When all ranks were there; None for messages, and where they never were."""
+    ended_s: float
+    """When it ended, well or not; when it was last seen, where it is open."""
+    code: int
+    """0, or what the stream failed with."""
+    is_open: bool = False
+    """Whether its end was never written down, because the process was ended in it."""
+    messages: tuple[Message, ...] = ()
+    """Those of a send, a receive or a batch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """The exception that ended the program."""
 
@@ -191,6 +247,8 @@ class Process:
     calls: tuple[Call, ...]
     """In the order of their numbers."""
     memory: tuple[Memory, ...]
+    operations: tuple[Operation, ...]
+    """Of HCCL, in the order in which they ended."""
     failure: Failure | None
     finished: bool
     """Whether it came to its own end; False where it was killed."""

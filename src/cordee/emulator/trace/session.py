@@ -27,8 +27,8 @@ def begin(kernel: ModuleType, options: Options, native: frozenset[str]) -> None:
     virtual chip put its own kernels in the place of the adapter's.
     """
     writer = Writer(options.file())
-    writer.add_entry(_header())
-    watcher = Watcher(writer, native, Comparison(kernel) if options.compare else None)
+    watcher = Watcher(kernel, writer, native, Comparison(kernel) if options.compare else None)
+    writer.add_entry(_header(watcher.zero_s))
     watcher.places.watch()
     kernel.observe(watcher)
     _note_failure(writer, watcher)
@@ -44,12 +44,13 @@ def begin(kernel: ModuleType, options: Options, native: frozenset[str]) -> None:
     atexit.register(finish)
 
 
-def _header() -> dict[str, object]:
+def _header(zero_s: float) -> dict[str, object]:
     rank = os.environ.get("RANK")
     return {
         "trace": VERSION,
         "process": os.getpid(),
         "rank": int(rank) if rank else None,
+        "zero": round(zero_s, 6),
         "began": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "command": [*sys.orig_argv],
         "versions": {

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch_npu
@@ -18,6 +19,9 @@ from cordee.emulator.trace.records import Difference, Support
 from cordee.emulator.trace.signatures import Key, Plan, Signatures, plan, tensors_in, text
 from cordee.emulator.trace.writer import Writer
 
+# A wait for the stream that is shorter is the price of asking.
+SHORT_S = 5e-6
+
 
 @dataclass(slots=True)
 class _Running:
@@ -29,8 +33,9 @@ class _Running:
     place: int
     device: int
     stream: int
-    began_s: float
-    compared: Pending | str | None
+    waited_ns: int
+    compared: Pending | str | None = None
+    began_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,11 @@ class Watcher:
     """The observer: see kernel/observer.h for who calls and when."""
 
     def __init__(
-        self, writer: Writer, native: frozenset[str], comparison: Comparison | None
+        self,
+        kernel: ModuleType,
+        writer: Writer,
+        native: frozenset[str],
+        comparison: Comparison | None,
     ) -> None:
         self.places = Places(writer.add_entry)
         self._writer = writer
@@ -64,7 +73,8 @@ class Watcher:
         self._numbers = itertools.count(1)
         self._last = 0
         self._thread = _Thread()
-        self._zero_s = time.perf_counter()
+        self.zero_s = time.monotonic()
+        self._waited_ns: Callable[[], int] = kernel.waited_ns
         self._device_of: Callable[[], int] = torch_npu._C._npu_getDevice
         self._stream_of: Callable[[int], tuple[int, ...]] = torch_npu._C._npu_getCurrentStream
 
@@ -82,15 +92,16 @@ class Watcher:
             place=self.places.number(),
             device=device,
             stream=self._stream_of(device)[0],
-            began_s=time.perf_counter() - self._zero_s,
-            compared=None,
+            waited_ns=self._waited_ns(),
         )
         self._thread.running.append(running)
         if self._comparison:
             running.compared = self._comparison.begin(found.plan, found.support, arguments)
+        running.began_s = self._now_s()
 
     def after(self, name: str, results: tuple[Any, ...]) -> None:
         """The operator that began last in this thread has given `results`."""
+        now_s = self._now_s()
         running = self._end(name)
         compared: Difference | str | None = None
         if self._comparison and running.compared is not None:
@@ -98,25 +109,29 @@ class Watcher:
             if isinstance(compared, Pending):
                 compared = self._comparison.end(compared, results)
         outputs = running.operator.plan.outputs(results, running.inputs)
-        self._write(running, running.operator.support, outputs, _compared(compared))
-        self._sampler.sample(running.device, self._last, time.perf_counter() - self._zero_s)
+        self._write(running, now_s, running.operator.support, outputs, _compared(compared))
+        self._sampler.sample(running.device, self._last, self._now_s())
 
     def failed(self, name: str, why: str) -> None:
         """The operator that began last in this thread has raised."""
+        now_s = self._now_s()
         running = self._end(name)
         support = running.operator.support
         if support is Support.NATIVE and name in coverage.not_emulated():
             support = Support.NOT_EMULATED
-        self._write(running, support, (), f',"failed":{text(_first_lines(why))}')
+        self._write(running, now_s, support, (), f',"failed":{text(_first_lines(why))}')
         self.sample()
 
     def sample(self) -> None:
         """Sample the memory of every chip in use now."""
-        self._sampler.sample_all(self._last, time.perf_counter() - self._zero_s)
+        self._sampler.sample_all(self._last, self._now_s())
 
     def end(self) -> dict[str, object]:
         """What the last line says."""
-        return {"end": self._last, "s": round(time.perf_counter() - self._zero_s, 6)}
+        return {"end": self._last, "s": round(self._now_s(), 6)}
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self.zero_s
 
     def _device(self, plan: Plan, arguments: tuple[Any, ...]) -> int:
         for i in plan.tensors:
@@ -134,15 +149,19 @@ class Watcher:
             if last.operator.plan.name == name:
                 return last
 
-    def _write(self, running: _Running, support: Support, outputs: Key, more: str) -> None:
+    def _write(
+        self, running: _Running, now_s: float, support: Support, outputs: Key, more: str
+    ) -> None:
         signature = self._signatures.number(running.operator.plan, support, running.inputs, outputs)
         self._last = max(self._last, running.number)
         outer = self._thread.running
         within = f',"within":{outer[-1].number}' if outer else ""
+        waited_s = (self._waited_ns() - running.waited_ns) * 1e-9
+        waited = f',"waited":{waited_s:.6f}' if waited_s >= SHORT_S else ""
         self._writer.add(
             f'{{"call":{running.number},"of":{signature},"at":{running.place},'
-            f'"device":{running.device},"stream":{running.stream},"s":{running.began_s:.6f}'
-            f"{within}{more}}}"
+            f'"device":{running.device},"stream":{running.stream},"s":{running.began_s:.6f},'
+            f'"took":{now_s - running.began_s:.6f}{waited}{within}{more}}}'
         )
 
 

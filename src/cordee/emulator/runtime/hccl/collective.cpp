@@ -53,6 +53,7 @@ Difference difference(const Signature &a, const Signature &b)
 aclError Collective::run(const Patience &patience)
 {
     const uint64_t operation = communicator().next_operation();
+    entry.number = operation;
     const aclError code = take_part(patience, operation);
 
     communicator().room.arrive(communicator().my_seat(), kPhases * operation + 3);
@@ -78,9 +79,9 @@ aclError Collective::take_part(const Patience &patience, uint64_t operation)
         c.room.arrive(c.my_seat(), kPhases * operation + 1 + number);
         if (!c.all_local())
             code = exchange(patience, c, plan_, number, operation, own_offered, own_target, &kept,
-                            &sources);
+                            &sources, number == 0 ? &entry.met_ns : nullptr);
         if (code == ACL_SUCCESS)
-            code = wait_for_all(patience, kPhases * operation + 1 + number);
+            code = gather_all(patience, operation, number);
         if (code == ACL_SUCCESS)
             code = check_agreement(operation);
         if (code == ACL_SUCCESS)
@@ -151,6 +152,18 @@ aclError Collective::offer(uint64_t operation, uint32_t number)
         place = c.copies[number].place();
     }
     return ACL_SUCCESS;
+}
+
+// Notes when all were there. Ranks on other hosts were, once the network has brought their bytes.
+aclError Collective::gather_all(const Patience &patience, uint64_t operation, uint32_t number)
+{
+    const uint64_t phase = kPhases * operation + 1 + number;
+    const bool are_here = communicator().room.all_at(phase);
+    const aclError code = wait_for_all(patience, phase);
+
+    if (code == ACL_SUCCESS && number == 0 && (entry.met_ns == 0 || !are_here))
+        entry.met_ns = now_ns();
+    return code;
 }
 
 aclError Collective::wait_for_all(const Patience &patience, uint64_t phase) const

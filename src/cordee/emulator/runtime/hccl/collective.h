@@ -2,6 +2,7 @@
 #ifndef CORDEE_HCCL_COLLECTIVE_H
 #define CORDEE_HCCL_COLLECTIVE_H
 
+#include <algorithm>
 #include <vector>
 
 #include "operation.h"
@@ -34,6 +35,7 @@ class Collective final : public Operation {
     Collective(Handle communicator, const char *what, Plan plan)
         : Operation(std::move(communicator), what), plan_(std::move(plan))
     {
+        entry.bytes = std::max(plan_.rounds.front().offered.bytes, plan_.rounds.back().target.bytes);
     }
     aclError run(const Patience &patience) override;
 
@@ -41,6 +43,7 @@ class Collective final : public Operation {
     aclError take_part(const Patience &patience, uint64_t operation);
     aclError offer(uint64_t operation, uint32_t number);
     bool post_message(uint64_t operation);
+    aclError gather_all(const Patience &patience, uint64_t operation, uint32_t number);
     aclError wait_for_all(const Patience &patience, uint64_t phase) const;
     aclError check_agreement(uint64_t operation) const;
     aclError check_pieces(uint64_t operation, uint32_t number) const;

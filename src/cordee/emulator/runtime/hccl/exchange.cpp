@@ -46,7 +46,7 @@ class Exchange {
     {
     }
 
-    aclError run(std::vector<Traffic> &all)
+    aclError run(std::vector<Traffic> &all, uint64_t *met_ns)
     {
         for (;;) {
             std::vector<pollfd> waiting;
@@ -59,6 +59,8 @@ class Exchange {
                 absent = one.peer;
                 waiting.push_back({one.line->error() ? -1 : one.line->file(), one.wants(), 0});
             }
+            if (met_ns && *met_ns == 0 && are_there(all))
+                *met_ns = now_ns();
             if (waiting.empty())
                 return ACL_SUCCESS;
             if (aclError code = patience_.check(absent); code != ACL_SUCCESS)
@@ -68,6 +70,13 @@ class Exchange {
     }
 
   private:
+    static bool are_there(const std::vector<Traffic> &all)
+    {
+        return std::all_of(all.begin(), all.end(), [](const Traffic &one) {
+            return one.receiving != Receiving::kReady;
+        });
+    }
+
     const Round &round() const { return plan_.rounds[number_]; }
 
     Frame frame(Said said, uint64_t bytes) const
@@ -180,7 +189,8 @@ class Exchange {
 
 aclError exchange(const Patience &patience, Communicator &communicator, const Plan &plan,
                   uint32_t number, uint64_t operation, char *own_offered, char *own_target,
-                  std::vector<std::unique_ptr<char[]>> *kept, Sources *sources)
+                  std::vector<std::unique_ptr<char[]>> *kept, Sources *sources,
+                  uint64_t *met_ns)
 {
     const Round &round = plan.rounds[number];
     std::vector<Traffic> all;
@@ -196,7 +206,8 @@ aclError exchange(const Patience &patience, Communicator &communicator, const Pl
         all.push_back({peer, communicator.lines[peer].get(), round.outgoing[peer], in,
                        (*kept)[peer].get()});
     }
-    return Exchange(patience, communicator, plan, number, operation, own_offered, own_target).run(all);
+    return Exchange(patience, communicator, plan, number, operation, own_offered, own_target)
+        .run(all, met_ns);
 }
 
 } // namespace hccl

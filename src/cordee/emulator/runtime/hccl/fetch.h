@@ -28,10 +28,11 @@ aclError fetch(const Patience &patience, Communicator &communicator, const Plan 
                const Round &round, char *own, const Sources &sources);
 
 // Brings the bytes of ranks on other hosts: into the target, or where the round reduces into `kept`,
-// and points the sources at them. Sends them theirs.
+// and points the sources at them. Sends them theirs. `met_ns`, if any, is when the last was there.
 aclError exchange(const Patience &patience, Communicator &communicator, const Plan &plan,
                   uint32_t number, uint64_t operation, char *own_offered, char *own_target,
-                  std::vector<std::unique_ptr<char[]>> *kept, Sources *sources);
+                  std::vector<std::unique_ptr<char[]>> *kept, Sources *sources,
+                  uint64_t *met_ns);
 
 } // namespace hccl
 

@@ -77,6 +77,8 @@ aclError Messages::start()
     const uint32_t me = communicator().rank;
 
     for (Message &message : all_) {
+        entry.carried.push_back({message.sends, message.peer, message.bytes});
+        entry.bytes += message.bytes;
         Peer &peer = peers_[message.peer];
         (message.sends ? peer.sends : peer.receives).push_back(&message);
     }

@@ -36,9 +36,13 @@ aclError work(void *argument, aclError before)
 
     if (code == ACL_SUCCESS)
         code = wait_for_turn(communicator, task.ticket, task.stream);
-    if (code == ACL_SUCCESS)
-        code = operation->run(Patience(communicator, task.stream, operation->what()));
+    if (code == ACL_SUCCESS) {
+        operation->entry.begun_ns = now_ns();
+        code = operation->run(Patience(*operation, task.stream));
+    }
+    operation->entry.ended_ns = now_ns();
     communicator.finish(task.ticket);
+    journal_note(*operation, code);
     return code;
 }
 
@@ -53,6 +57,9 @@ HcclResult launch_now(std::unique_ptr<Operation> operation, aclrtStream stream)
     auto *task = static_cast<Task *>(malloc(sizeof(Task)));
     if (!task)
         return HCCL_E_MEMORY;
+    operation->entry.issued_ns = now_ns();
+    if (journal_is_kept())
+        aclrtStreamGetId(stream, &operation->entry.stream);
     *task = {operation.get(), communicator.issue(), stream};
     const uint64_t ticket = task->ticket;
     if (cordee_queue(stream, work, task) != ACL_SUCCESS) {

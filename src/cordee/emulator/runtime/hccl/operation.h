@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "journal.h"
 #include "patience.h"
 
 namespace hccl {
@@ -27,6 +28,8 @@ class Operation {
     const Handle &handle() const { return communicator_; }
     Communicator &communicator() const { return *communicator_; }
     const char *what() const { return what_; }
+
+    Entry entry; // what the journal says of it
 
   private:
     Handle communicator_;

@@ -8,24 +8,31 @@
 #include <unistd.h>
 
 #include "cordee_work.h"
+#include "operation.h"
 
 namespace hccl {
 
-Patience::Patience(Communicator &communicator, aclrtStream stream, const char *what)
-    : communicator_(communicator), stream_(stream), what_(what),
-      deadline_(Deadline::after_ns(communicator.execute_timeout_ns))
+Patience::Patience(Operation &operation, aclrtStream stream)
+    : operation_(operation), communicator_(operation.communicator()), stream_(stream),
+      deadline_(Deadline::after_ns(communicator_.execute_timeout_ns))
 {
+}
+
+const char *Patience::what() const
+{
+    return operation_.what();
 }
 
 aclError Patience::check(int64_t for_whom) const
 {
     const aclError interrupted = cordee_interrupted(stream_);
 
+    journal_see(operation_);
     if (interrupted != ACL_SUCCESS)
         return interrupted;
     if (communicator_.destroyed)
         return fail_task(ACL_ERROR_RT_STREAM_ABORT, "communicator %s was destroyed under %s",
-                         communicator_.name.c_str(), what_);
+                         communicator_.name.c_str(), what());
     if (!deadline_.over())
         return ACL_SUCCESS;
     char whom[16] = "unknown";
@@ -35,7 +42,7 @@ aclError Patience::check(int64_t for_whom) const
                      "EI0002: The wait execution of the Notify register times out. Reason: nothing "
                      "has come from remote rank [%s] within HCCL_EXEC_TIMEOUT. base information: "
                      "[tag[%s_%s]], group information: [group:[%s], rankSize[%u], rankId[%u]]",
-                     whom, what_, communicator_.name.c_str(), communicator_.name.c_str(),
+                     whom, what(), communicator_.name.c_str(), communicator_.name.c_str(),
                      communicator_.ranks(), communicator_.rank);
 }
 
@@ -46,6 +53,7 @@ aclError Patience::pause(uint64_t ns) const
     for (uint64_t now = now_ns(); now < end; now = now_ns()) {
         const uint64_t left_us = (end - now) / 1000u;
         usleep(static_cast<useconds_t>(left_us < kSliceMs * 1000u ? left_us : kSliceMs * 1000u));
+        journal_see(operation_);
         if (aclError code = cordee_interrupted(stream_); code != ACL_SUCCESS)
             return code;
     }

@@ -11,9 +11,11 @@ namespace hccl {
 
 constexpr int kSliceMs = 50;
 
+class Operation;
+
 class Patience {
   public:
-    Patience(Communicator &communicator, aclrtStream stream, const char *what);
+    Patience(Operation &operation, aclrtStream stream);
 
     // 0 while waiting may go on; otherwise the explained code of the stream. `for_whom` names the
     // rank that has not come, -1: nobody in particular.
@@ -22,12 +24,12 @@ class Patience {
     // Waits as long as links would have taken.
     aclError pause(uint64_t ns) const;
 
-    const char *what() const { return what_; }
+    const char *what() const;
 
   private:
+    Operation &operation_;
     Communicator &communicator_;
     aclrtStream stream_;
-    const char *what_;
     Deadline deadline_;
 };
 
