@@ -3,8 +3,9 @@
     python benchmarks/collectives.py [--ranks 2 4 8] [--write]
 
 Both move the same bytes between the same processes, turn by turn: gloo's tensors are on the CPU,
-those of HCCL on virtual chips. A size is that of the largest buffer of a rank. What counts is the
-slowest rank; the figures are medians and their ratio. `--write` puts the table beside this script.
+those of HCCL on virtual chips. A size is that of the largest buffer of a rank. A turn is as many
+operations one after the other, each waited for, as move some MiB, 16 at most; what counts is the
+slowest rank. A message goes to and fro. The figures are medians over turns and their ratio. `--write` puts the table beside this script.
 """
 
 import argparse
@@ -50,10 +51,9 @@ def operations(size_bytes: int, device: str, ranks: int, rank: int) -> Iterator[
 
     def pairs() -> None:
         partner = rank ^ 1
-        if rank % 2 == 0:
-            dist.send(whole, partner, group=group)
-        else:
-            dist.recv(whole, partner, group=group)
+        turns = (dist.send, dist.recv) if rank % 2 == 0 else (dist.recv, dist.send)
+        for turn in turns:
+            turn(whole, partner, group=group)
 
     yield "all-reduce", lambda: dist.all_reduce(whole, group=group)
     yield "broadcast", lambda: dist.broadcast(whole, 0, group=group)
@@ -63,7 +63,7 @@ def operations(size_bytes: int, device: str, ranks: int, rank: int) -> Iterator[
     yield "all-to-all", lambda: dist.all_to_all_single(
         other[: len(parts)], parts, group=group
     )
-    yield "send and receive", pairs
+    yield "to and fro", pairs
 
 
 GLOO: list = []
@@ -95,18 +95,20 @@ def compare(name: str, size_bytes: int, on_chip: Callable, on_cpu: Callable) -> 
     def timed(call: Callable, settle: Callable) -> float:
         dist.barrier(group=GLOO[0])
         start = time.perf_counter()
-        call()
-        settle()
-        took = torch.tensor([time.perf_counter() - start])
+        for _ in range(repeats):
+            call()
+            settle()
+        took = torch.tensor([(time.perf_counter() - start) / repeats])
         dist.all_reduce(took, dist.ReduceOp.MAX, group=GLOO[0])
         return took.item()
 
+    repeats = max(1, min(16, (4 << 20) // size_bytes))
     hccl: list[float] = []
     gloo: list[float] = []
     for _ in range(2):  # links, mappings and first touch
         timed(on_chip, torch.npu.synchronize)
         timed(on_cpu, lambda: None)
-    while len(hccl) < ROUNDS[0] or (sum(hccl) + sum(gloo) < ENOUGH_S and len(hccl) < ROUNDS[1]):
+    while len(hccl) < ROUNDS[0] or (repeats * (sum(hccl) + sum(gloo)) < ENOUGH_S and len(hccl) < ROUNDS[1]):
         hccl.append(timed(on_chip, torch.npu.synchronize))
         gloo.append(timed(on_cpu, lambda: None))
     return [name, size_bytes, statistics.median(hccl) * 1e6, statistics.median(gloo) * 1e6]

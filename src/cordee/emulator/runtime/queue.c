@@ -5,6 +5,7 @@
  * reason a thread that waits for a stream does itself what the stream's thread has not begun, and a
  * wait for an event is left to whatever comes after it.
  */
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 #include "stream.h"
 
-enum { SLICE_MS = 100 };
+enum { SLICE_MS = 100, WATCH_NS = 50000 };
 
 aclError stream_interrupted(const stream *s)
 {
@@ -181,12 +182,26 @@ static struct timespec after_ms(uint64_t ms)
     return (struct timespec){(time_t)(at / 1000000000u), (long)(at % 1000000000u)};
 }
 
+/* Until the task that runs is done, for a moment: waking a thread that sleeps takes longer than most
+ * tasks. Caller holds the stream's lock. */
+static void watch(stream *s)
+{
+    uint64_t end = clock_ns() + WATCH_NS;
+
+    pthread_mutex_unlock(&s->lock);
+    while (atomic_load(&s->running) && clock_ns() < end)
+        sched_yield();
+    pthread_mutex_lock(&s->lock);
+}
+
 /* Wait in slices, so that a chip that falls ill ends the wait. Caller holds the stream's lock. */
 static aclError drain(stream *s, int32_t timeout_ms)
 {
     uint64_t end = clock_ns() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms) * 1000000u;
     uint32_t aborts = streams_aborted(s->chip);
 
+    if (s->running)
+        watch(s);
     while (!stream_idle(s) && streams_aborted(s->chip) == aborts) {
         uint64_t now = clock_ns(), left = SLICE_MS;
         struct timespec until;

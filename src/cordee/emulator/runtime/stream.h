@@ -30,7 +30,8 @@ struct stream {
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t changed;
     task *head, *tail;
-    bool has_worker, running;
+    bool has_worker;
+    atomic_bool running;
     atomic_bool closing;
     _Atomic uint32_t aborts;     /* how often it was aborted */
     _Atomic int32_t interrupted; /* code with which the task that runs must end; 0: it may go on */

@@ -2,6 +2,7 @@
 #include "messages.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -134,6 +135,9 @@ void Messages::sleep(uint32_t bell_seen)
         poll(waiting.data(), waiting.size(), here ? 1 : kSliceMs);
         return;
     }
+    const uint64_t end = now_ns() + kWatchNs;
+    while (seat.bell.load() == bell_seen && now_ns() < end)
+        sched_yield();
     seat.sleeps.fetch_add(1);
     sleep_on(seat.bell, bell_seen, kSliceMs);
     seat.sleeps.fetch_sub(1);

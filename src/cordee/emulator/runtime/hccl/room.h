@@ -32,6 +32,7 @@ struct Signature {
 
 constexpr uint32_t kRounds = 2;       // at most, of one collective
 constexpr uint64_t kInline = 1 << 16; // bytes of a small message
+constexpr uint64_t kWatchNs = 50000;  // before a rank sleeps until another rings
 
 struct Post {
     uint64_t operation;
@@ -76,6 +77,7 @@ class Room {
     void doze(uint64_t phase, int slice_ms);
 
   private:
+    bool watch(uint64_t phase) const;
     uint64_t slot(uint64_t operation) const { return (operation & 1) * ranks_; }
 
     uint32_t ranks_ = 0, here_ = 0;
