@@ -55,6 +55,11 @@ CORDEE_API int cordee_current_chip(void)
     return context_need("a communicator", &c) == ACL_SUCCESS ? c->chip : -1;
 }
 
+CORDEE_API int cordee_node(int chip)
+{
+    return (int)machine_of_process()->chips[chip].node;
+}
+
 CORDEE_API aclError cordee_claim(int chip, uint64_t bytes)
 {
     return machine_claim(chip, bytes);

@@ -34,6 +34,9 @@ int cordee_locate(const void *p, size_t bytes, int *file, uint64_t *offset);
 /* Number of the chip that the calling thread uses, as the machine counts; -1: none. */
 int cordee_current_chip(void);
 
+/* The node, or host, that a chip of the machine is in. */
+int cordee_node(int chip);
+
 /* Number of the chip a stream is on, as the machine counts; -1: not a stream. */
 int cordee_chip(aclrtStream stream);
 

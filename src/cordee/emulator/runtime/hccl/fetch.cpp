@@ -10,6 +10,7 @@
 
 #include "cordee_work.h"
 #include "element.h"
+#include "outage.h"
 
 namespace hccl {
 namespace {
@@ -25,22 +26,20 @@ aclError freed(const char *what)
 // Times what passes over the links between two chips and adds up how long they would take.
 class Passing {
   public:
-    Passing(const Patience &patience, const Communicator &communicator)
+    Passing(const Patience &patience, Communicator &communicator)
         : patience_(patience), communicator_(communicator)
     {
     }
 
-    bool is_modelled(uint32_t from) const
-    {
-        const Member &me = communicator_.members[communicator_.rank];
-        return from != me.rank && same(communicator_.members[from].machine, me.machine);
-    }
-
     aclError wait_until_up(uint32_t from) const
     {
-        while (is_modelled(from) &&
-               !cordee_link_is_up(communicator_.members[from].chip, communicator_.chip)) {
-            if (aclError code = patience_.check(from); code != ACL_SUCCESS)
+        Outage outage;
+        aclError code;
+
+        while (outage.lasts(communicator_, from, &code)) {
+            if (code == ACL_SUCCESS)
+                code = patience_.check(from);
+            if (code != ACL_SUCCESS)
                 return code;
             usleep(5000);
         }
@@ -49,7 +48,7 @@ class Passing {
 
     void note(uint32_t from, uint64_t bytes, uint64_t took_ns)
     {
-        if (!is_modelled(from) || bytes == 0)
+        if (!is_modelled(communicator_, from) || bytes == 0)
             return;
         const uint64_t more = cordee_link_pass(communicator_.members[from].chip, communicator_.chip,
                                                bytes, took_ns);
@@ -66,7 +65,7 @@ class Passing {
 
   private:
     const Patience &patience_;
-    const Communicator &communicator_;
+    Communicator &communicator_;
     uint64_t until_ns_ = 0;
 };
 

@@ -192,11 +192,10 @@ aclError Messages::receive_here(const Patience &patience, uint32_t rank, Peer &p
     Communicator &c = communicator();
     const uint32_t seat = static_cast<uint32_t>(c.seat_of[rank]);
     Channel &channel = c.room.channel(seat, c.my_seat());
-    const bool modelled = same(c.members[rank].machine, c.members[c.rank].machine);
+    aclError code = ACL_SUCCESS;
 
-    if (peer.receives.empty() || channel.state.load() != kOffered ||
-        (modelled && !cordee_link_is_up(c.members[rank].chip, c.chip)))
-        return ACL_SUCCESS;
+    if (peer.receives.empty() || channel.state.load() != kOffered || peer.outage.lasts(c, rank, &code))
+        return code;
     Message &message = *peer.receives.front();
     if (channel.bytes != message.bytes)
         return fail_task(ACL_ERROR_RT_FFTS_PLUS_EXCEPTION,
@@ -204,12 +203,11 @@ aclError Messages::receive_here(const Patience &patience, uint32_t rank, Peer &p
                          rank, channel.bytes, c.rank, message.bytes);
     const uint64_t began = now_ns();
     const char *from = c.views.at(channel.place, 0, message.bytes);
-    aclError code = ACL_SUCCESS;
     if (message.bytes > 0)
         code = from ? copy(what(), message.device, from, message.bytes)
                     : fail_task(ACL_ERROR_RT_SUSPECT_REMOTE_ERROR,
                                 "%s: the memory of rank %u cannot be mapped", what(), rank);
-    if (code == ACL_SUCCESS && modelled)
+    if (code == ACL_SUCCESS && is_modelled(c, rank))
         code = patience.pause(cordee_link_pass(c.members[rank].chip, c.chip, message.bytes,
                                                now_ns() - began));
     if (code != ACL_SUCCESS)

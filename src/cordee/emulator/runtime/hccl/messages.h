@@ -9,6 +9,7 @@
 #include <map>
 
 #include "operation.h"
+#include "outage.h"
 
 namespace hccl {
 
@@ -38,6 +39,7 @@ class Messages final : public Operation {
         bool ready_said = false;
         bool reads_bytes = false;
         Writer writer = Writer::kIdle;
+        Outage outage;
         bool is_done() const { return sends.empty() && receives.empty(); }
     };
 
