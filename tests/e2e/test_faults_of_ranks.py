@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_faults import left_behind, of_this_test
+from remains import left_behind, of_this_test
 
 pytestmark = pytest.mark.slow
 

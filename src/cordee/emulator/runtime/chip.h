@@ -28,6 +28,10 @@ const char *chip_why(void);
 /* Make an error that happened on another thread the calling thread's most recent one. */
 aclError chip_report(aclError code, const char *why);
 
+/* Queued work failed on this thread: others that fail because of it are to say why. */
+void chip_note_queued(aclError code);
+aclError chip_fail_as_queued(aclError code, const char *otherwise);
+
 /* machine.c */
 
 machine *machine_of_process(void);         /* NULL after an explained failure */

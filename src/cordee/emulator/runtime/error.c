@@ -1,4 +1,5 @@
 /* What went wrong last, per thread, as aclGetRecentErrMsg and aclrtGetLastError tell it. */
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,28 @@ aclError chip_fail(aclError code, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(why, sizeof why, format, arguments);
     va_end(arguments);
+    return chip_report(code, why);
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static aclError queued_code;
+static char queued_reason[REASON];
+
+void chip_note_queued(aclError code)
+{
+    pthread_mutex_lock(&lock);
+    queued_code = code;
+    snprintf(queued_reason, sizeof queued_reason, "%s", recent);
+    pthread_mutex_unlock(&lock);
+}
+
+aclError chip_fail_as_queued(aclError code, const char *otherwise)
+{
+    char why[REASON];
+
+    pthread_mutex_lock(&lock);
+    snprintf(why, sizeof why, "%s", code == queued_code ? queued_reason : otherwise);
+    pthread_mutex_unlock(&lock);
     return chip_report(code, why);
 }
 

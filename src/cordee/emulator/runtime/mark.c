@@ -100,6 +100,6 @@ aclError mark_wait(mark *m, uint64_t number, int32_t timeout_ms, const stream *o
         syscall(SYS_futex, &m->bell, FUTEX_WAIT, bell, &slice, NULL, 0);
     }
     if (mark_error(m) != ACL_SUCCESS)
-        return chip_fail(mark_error(m), "the stream that should record an event failed");
+        return chip_fail_as_queued(mark_error(m), "the stream that should record an event failed");
     return ACL_SUCCESS;
 }

@@ -32,6 +32,7 @@ static void note_error(stream *s, aclError code)
     if (code == ACL_SUCCESS || s->error != ACL_SUCCESS)
         return;
     s->error = code;
+    chip_note_queued(code);
     snprintf(s->reason, sizeof s->reason, "%s", chip_why());
     atomic_fetch_or(&s->busy, STREAM_FAILED);
 }
