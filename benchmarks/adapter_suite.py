@@ -90,7 +90,14 @@ def run_suite(run: Run, chip: str) -> list[Test]:
     command = [
         *(sys.executable, "-m", "cordee", "run", "--chip", chip, "--chips", str(run.chips), "--"),
         *(sys.executable, __file__, "--worker", "--suite", str(run.suite), "--files", run.files),
-        *("--chips", str(run.chips), "--jobs", str(run.jobs), "--time-limit-s", str(run.time_limit_s)),
+        *(
+            "--chips",
+            str(run.chips),
+            "--jobs",
+            str(run.jobs),
+            "--time-limit-s",
+            str(run.time_limit_s),
+        ),
         *("--reports", str(run.reports)),
         *(["--resume"] if run.resume else []),
     ]
@@ -164,7 +171,12 @@ def _hasten_spawn() -> None:
     contexts.SpawnProcess._Popen = staticmethod(contexts.ForkServerProcess._Popen)
     contexts.DefaultContext.set_forkserver_preload(
         contexts._concrete_contexts["forkserver"],
-        ["torch", "torch_npu", "torch.testing._internal.common_distributed", "torch_npu.testing.testcase"],
+        [
+            "torch",
+            "torch_npu",
+            "torch.testing._internal.common_distributed",
+            "torch_npu.testing.testcase",
+        ],
     )
 
 

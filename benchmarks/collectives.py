@@ -37,7 +37,9 @@ class Row:
     gloo_us: float
 
 
-def operations(size_bytes: int, device: str, ranks: int, rank: int) -> Iterator[tuple[str, Callable]]:
+def operations(
+    size_bytes: int, device: str, ranks: int, rank: int
+) -> Iterator[tuple[str, Callable]]:
     """Names, and calls that do the operation once on tensors of that device."""
     import torch
     import torch.distributed as dist
@@ -60,9 +62,7 @@ def operations(size_bytes: int, device: str, ranks: int, rank: int) -> Iterator[
     yield "reduce", lambda: dist.reduce(whole, 0, group=group)
     yield "all-gather", lambda: dist.all_gather_into_tensor(parts, part, group=group)
     yield "reduce-scatter", lambda: dist.reduce_scatter_tensor(part, parts, group=group)
-    yield "all-to-all", lambda: dist.all_to_all_single(
-        other[: len(parts)], parts, group=group
-    )
+    yield "all-to-all", lambda: dist.all_to_all_single(other[: len(parts)], parts, group=group)
     yield "to and fro", pairs
 
 
@@ -108,7 +108,9 @@ def compare(name: str, size_bytes: int, on_chip: Callable, on_cpu: Callable) -> 
     for _ in range(2):  # links, mappings and first touch
         timed(on_chip, torch.npu.synchronize)
         timed(on_cpu, lambda: None)
-    while len(hccl) < ROUNDS[0] or (repeats * (sum(hccl) + sum(gloo)) < ENOUGH_S and len(hccl) < ROUNDS[1]):
+    while len(hccl) < ROUNDS[0] or (
+        repeats * (sum(hccl) + sum(gloo)) < ENOUGH_S and len(hccl) < ROUNDS[1]
+    ):
         hccl.append(timed(on_chip, torch.npu.synchronize))
         gloo.append(timed(on_cpu, lambda: None))
     return [name, size_bytes, statistics.median(hccl) * 1e6, statistics.median(gloo) * 1e6]
@@ -129,7 +131,9 @@ def measure(ranks: int) -> list[Row]:
             said.seek(0)
             raise SystemExit(said.read()[-3000:])
     lines = [line for line in done.stdout.splitlines() if line.startswith("row ")]
-    return [Row(name, size, ranks, ours, theirs) for name, size, ours, theirs in map(_values, lines)]
+    return [
+        Row(name, size, ranks, ours, theirs) for name, size, ours, theirs in map(_values, lines)
+    ]
 
 
 def _values(line: str) -> list:

@@ -88,7 +88,9 @@ def measure(ranks: int, device: str) -> Side:
     ended_s = time.time() - began
     found = [line for line in done.stdout.splitlines() if line.startswith("rank [")]
     if done.returncode != 0 or len(found) != ranks:
-        raise SystemExit(f"{len(found)} of {ranks} ranks on {device} ended well: {done.stderr[-3000:]}")
+        raise SystemExit(
+            f"{len(found)} of {ranks} ranks on {device} ended well: {done.stderr[-3000:]}"
+        )
     rows = [json.loads(line.removeprefix("rank ")) for line in found]
     return Side(
         joined_s=max(row[0] for row in rows) - began,

@@ -66,6 +66,26 @@ def set_up(args):
     return rank, world, torch.device(device)
 
 
+def build(vocabulary, args, device):
+    """The model, whole or sharded, and its optimizer."""
+    config = GPTConfig(
+        len(vocabulary), args.block_size, args.layers, args.heads, args.width, args.dropout
+    )
+    model = GPT(config).to(device)
+    if args.shard:
+        for block in model.blocks:
+            fully_shard(block)
+        fully_shard(model)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=args.lr,
+        betas=(0.9, 0.95),
+        weight_decay=0.1,
+        fused=device.type == "cuda",
+    )
+    return model, optimizer
+
+
 def learning_rate(step, args):
     if step < args.warmup:
         return args.lr * (step + 1) / args.warmup
@@ -178,21 +198,7 @@ def main():
     scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16 and device.type == "cuda")
 
     vocabulary, training, validation = load()
-    config = GPTConfig(
-        len(vocabulary), args.block_size, args.layers, args.heads, args.width, args.dropout
-    )
-    raw_model = GPT(config).to(device)
-    if args.shard:
-        for block in raw_model.blocks:
-            fully_shard(block)
-        fully_shard(raw_model)
-    optimizer = torch.optim.AdamW(
-        raw_model.parameters(),
-        lr=args.lr,
-        betas=(0.9, 0.95),
-        weight_decay=0.1,
-        fused=device.type == "cuda",
-    )
+    raw_model, optimizer = build(vocabulary, args, device)
     first = 0
     if args.checkpoint and os.path.exists(args.checkpoint):
         first = resume(args.checkpoint, raw_model, optimizer, scaler, args)

@@ -16,7 +16,7 @@ FILES = sorted(
 FILE_LINES = 400
 FUNCTION_LINES = 60
 ALLOWED: dict[str, int] = {  # path or path:function -> its present size
-    "examples/nvidia_gpt/train.py:main": 77,  # written as people write such scripts
+    "examples/nvidia_gpt/train.py:main": 70,  # written as people write such scripts
     "tests/emulator/ops/attention/test_inference.py": 420,
 }
 

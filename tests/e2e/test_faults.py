@@ -1,7 +1,6 @@
 """A real training on a chip that fails: what the program sees, and how it goes on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys

@@ -71,7 +71,9 @@ class Ranks:
         return {said["bits"] for said in self._said.values()}
 
 
-def train(folder: Path, schedule: str, *options: str, gone: tuple[int, ...] = (), **more: str) -> Ranks:
+def train(
+    folder: Path, schedule: str, *options: str, gone: tuple[int, ...] = (), **more: str
+) -> Ranks:
     """Train on two chips, or as the options say, under the schedule."""
     (folder / "faults.toml").write_text(schedule)
     (folder / "training.py").write_text(TRAINING)
@@ -79,7 +81,15 @@ def train(folder: Path, schedule: str, *options: str, gone: tuple[int, ...] = ()
         old.unlink()
     chips = options[options.index("--chips") + 1] if "--chips" in options else "2"
     command = [
-        *(sys.executable, "-m", "cordee", "run", "--virtual", "--faults", str(folder / "faults.toml")),
+        *(
+            sys.executable,
+            "-m",
+            "cordee",
+            "run",
+            "--virtual",
+            "--faults",
+            str(folder / "faults.toml"),
+        ),
         *(() if "--chips" in options else ("--chips", "2")),
         *(*options, "--", "torchrun", "--standalone", "--nproc-per-node", chips),
         str(folder / "training.py"),

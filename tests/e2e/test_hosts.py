@@ -42,8 +42,10 @@ class Hosts:
     def limit(self, rate: str) -> None:
         for name, end in zip(self.names, self.ends, strict=True):
             subprocess.run(
-                ["ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", end, "root", "tbf"]
-                + ["rate", rate, "burst", "64kb", "latency", "50ms"],
+                [
+                    *("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", end, "root"),
+                    *("tbf", "rate", rate, "burst", "64kb", "latency", "50ms"),
+                ],
                 check=True,
                 capture_output=True,
             )

@@ -21,7 +21,17 @@ def torchrun(
 ) -> str:
     """What `program` printed on as many chips as ranks; it must succeed."""
     command = [
-        *(sys.executable, "-m", "cordee", "run", "--virtual", "--chips", str(ranks), *options, "--"),
+        *(
+            sys.executable,
+            "-m",
+            "cordee",
+            "run",
+            "--virtual",
+            "--chips",
+            str(ranks),
+            *options,
+            "--",
+        ),
         *("torchrun", "--standalone", "--nproc-per-node", str(ranks), *map(str, program)),
     ]
     done = subprocess.run(

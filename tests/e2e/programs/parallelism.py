@@ -260,7 +260,7 @@ def main() -> None:
         try:
             function()
             said = "ok"
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it is told
             traceback.print_exc()
             said = "failed"
         print(f"{said} {function.__name__} {RANK}", flush=True)

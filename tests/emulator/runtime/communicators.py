@@ -10,7 +10,20 @@ from typing import Any
 from calls import Acl, Refused, on_device, say  # noqa: F401
 
 __all__ = [
-    *("Acl", "Rank", "Refused", "on_device", "SUM", "PROD", "MAX", "MIN", "TYPES", "array", "byref", "c_uint64"),
+    *(
+        "Acl",
+        "Rank",
+        "Refused",
+        "on_device",
+        "SUM",
+        "PROD",
+        "MAX",
+        "MIN",
+        "TYPES",
+        "array",
+        "byref",
+        "c_uint64",
+    ),
     *("c_void_p", "counts", "devices_of", "join", "os", "ranks_of", "say", "time"),
 ]
 

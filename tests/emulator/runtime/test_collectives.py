@@ -1,7 +1,7 @@
 """Collectives and messages between ranks, each a process with a chip of its own."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import byref, c_char, c_void_p
 from pathlib import Path
 
@@ -17,7 +17,7 @@ FFTS_TIMEOUT = 507048  # ACL_ERROR_RT_FFTS_PLUS_TIMEOUT, as in vllm-ascend issue
 
 
 @pytest.fixture
-def together(start, tmp_path: Path) -> Iterator[Ranks]:
+def together(start, tmp_path: Path) -> Ranks:
     """Run one program as several ranks to their ends; gives what each printed."""
 
     def run(program: str, ranks: int = 3, **variables: str) -> list[str]:
@@ -38,7 +38,7 @@ def together(start, tmp_path: Path) -> Iterator[Ranks]:
             assert child.returncode == 0, errors
         return [out.strip() for out, _ in said]
 
-    yield run
+    return run
 
 
 # Everything in one program: starting processes is what takes the time.
@@ -275,9 +275,7 @@ acl.aclrtSynchronizeDevice()
 say("met")
 """
     with machine.create(chip("Ascend910B3"), 2) as made:
-        children = [
-            start(program, CORDEE_MACHINE=made.path, RANK=str(rank)) for rank in range(2)
-        ]
+        children = [start(program, CORDEE_MACHINE=made.path, RANK=str(rank)) for rank in range(2)]
         assert [child.communicate(timeout=60)[0].strip() for child in children] == ["met", "met"]
 
 
