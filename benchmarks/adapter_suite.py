@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import spawn_from_fork
+
 RESULTS = Path(__file__).with_suffix("")
 
 # The checkout is newer than the wheel: an operator, or an argument of one, is not there.
@@ -145,7 +147,7 @@ def _test_file(file: Path, run: Run) -> NoReturn:
     os.chdir(file.parent)
     sys.path.insert(0, str(file.parent))
     if run.chips > 1:
-        _hasten_spawn()
+        spawn_from_fork.install()
     name, time_limit_s, reports = run.name(file), run.time_limit_s, run.reports
     log = os.open(reports / f"{name}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(log, 1)
@@ -159,25 +161,6 @@ def _test_file(file: Path, run: Run) -> NoReturn:
         ]
     )
     os._exit(0)
-
-
-def _hasten_spawn() -> None:
-    """Have processes that tests spawn forked from one that has imported all they import.
-
-    It has used no chip, so they begin as spawned ones do, without seconds of imports each.
-    """
-    import multiprocessing.context as contexts
-
-    contexts.SpawnProcess._Popen = staticmethod(contexts.ForkServerProcess._Popen)
-    contexts.DefaultContext.set_forkserver_preload(
-        contexts._concrete_contexts["forkserver"],
-        [
-            "torch",
-            "torch_npu",
-            "torch.testing._internal.common_distributed",
-            "torch_npu.testing.testcase",
-        ],
-    )
 
 
 def _report(name: str, reports: Path) -> Path:

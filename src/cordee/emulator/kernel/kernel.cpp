@@ -58,6 +58,7 @@ class HostKernel : public c10::OperatorKernel {
     at::AutoDispatchBelowAutograd below;
     const auto arguments = last(*stack, signature_.arguments);
     const c10::Device device = device_of(arguments);
+    const OnDevice current_is(device);
     check_dtypes(op, arguments);
     check_safety(op, arguments, signature_.tensors);
     const Launch launch = wait_for_stream(device, op.operator_name().name);

@@ -74,6 +74,7 @@ void for_each_tensor(const c10::IValue& value, F&& act) {
 } // namespace
 
 Launch wait_for_stream(c10::Device device, const std::string& name) {
+  const OnDevice current_is(device);
   c10_npu::NPUStream current = c10_npu::getCurrentNPUStream(device.index());
   aclrtStream stream = current.stream();
   const Launch launch{stream, cordee_disturbances(stream)};

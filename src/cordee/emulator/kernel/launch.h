@@ -4,9 +4,12 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <acl/acl.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
+#include <torch_npu/csrc/core/npu/NPUFunctions.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 namespace cordee {
@@ -15,6 +18,19 @@ namespace cordee {
 struct Launch {
   aclrtStream stream;
   unsigned disturbances;
+};
+
+// Makes `device` the thread's current one for as long as it lives, as the adapter's wrappers do.
+class OnDevice {
+ public:
+  explicit OnDevice(c10::Device device) {
+    if (C10_UNLIKELY(device.index() != c10_npu::current_device())) {
+      guard_.emplace(device);
+    }
+  }
+
+ private:
+  std::optional<c10::DeviceGuard> guard_;
 };
 
 // Waits for what is queued on the current stream of `device`. Throws what the adapter throws where
