@@ -157,7 +157,12 @@ def _test_file(file: Path, run: Run) -> NoReturn:
             *("-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="),
             *("-o", "filterwarnings=", "-o", "python_functions=none_but_unittest"),
             *("--timeout", str(time_limit_s), "--rootdir", str(file.parent)),
-            *("--import-mode", "importlib", f"--junitxml={_report(name, reports)}", str(file)),
+            *(
+                "--import-mode",
+                "prepend" if run.chips > 1 else "importlib",
+                f"--junitxml={_report(name, reports)}",
+                str(file),
+            ),
         ]
     )
     os._exit(0)

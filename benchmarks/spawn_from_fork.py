@@ -13,7 +13,6 @@ IMPORTS = [
     "torch",
     "torch_npu",
     "torch.testing._internal.common_distributed",
-    "torch_npu.testing.testcase",
     __name__,
 ]
 
