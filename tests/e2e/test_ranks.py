@@ -13,7 +13,7 @@ EXAMPLE = ROOT / "examples" / "nvidia_gpt" / "train.py"
 PARALLELISM = Path(__file__).parent / "programs" / "parallelism.py"
 SMALL = [*("--layers", "2", "--width", "64", "--block-size", "64", "--steps", "8")]
 
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 def torchrun(
@@ -55,6 +55,7 @@ def trained(ranks: int, *options: str) -> list[float]:
     return losses(torchrun(ranks, *program, options=("--from-cuda",)))
 
 
+@slow
 @pytest.mark.parametrize("way", [[], ["--shard"]], ids=["ddp", "fsdp2"])
 def test_four_chips_learn_what_one_learns(way: list[str]) -> None:
     alone = trained(1)
@@ -64,6 +65,7 @@ def test_four_chips_learn_what_one_learns(way: list[str]) -> None:
     assert trained(4, *way) == together
 
 
+@slow
 def test_a_sharded_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     checkpoint = ("--shard", "--checkpoint", str(tmp_path / "gpt.pt"), "--save-every", "4")
     whole = trained(2, *checkpoint)
@@ -79,6 +81,7 @@ def test_every_way_of_pytorch_to_spread_a_model_works() -> None:
     assert len(re.findall(r"ok (\w+)", said)) == 4 * 14
 
 
+@slow
 @pytest.mark.parametrize("backend", ["None", "hccl"])
 def test_the_process_group_comes_under_its_usual_names(backend: str) -> None:
     said = torchrun(4, PARALLELISM, "data_parallel", "objects", BACKEND=backend)
@@ -100,6 +103,7 @@ dist.destroy_process_group()
 """
 
 
+@slow
 def test_torchrun_starts_the_ranks_again_when_one_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "restarted.py"
     program.write_text(RESTARTED)

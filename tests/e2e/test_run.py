@@ -73,6 +73,17 @@ def test_the_chosen_chips_are_what_the_program_sees(tmp_path: Path) -> None:
     assert done.stdout.strip().endswith("3 Ascend910B1"), done.stderr
 
 
+def test_a_program_may_use_any_chip_without_choosing_it_first(tmp_path: Path) -> None:
+    file = program(
+        tmp_path,
+        "import torch\n"
+        "x = torch.ones(4, device='npu:1') + 1\n"
+        "print(x.device, x.sum().item(), x.to('npu:0').device, torch.npu.current_device())",
+    )
+    done = run("--chips", "2", "--", "python", file)
+    assert done.stdout.strip().endswith("npu:1 8.0 npu:0 0"), done.stderr
+
+
 def test_the_exit_code_is_the_programs_own(tmp_path: Path) -> None:
     assert run("--", "python", program(tmp_path, "raise SystemExit(7)")).returncode == 7
 
