@@ -204,6 +204,26 @@ def test_a_peer_that_never_comes_ends_in_the_vendors_timeout(together: Ranks) ->
     assert "remote rank [1]" in said
 
 
+MISSING = """
+try:
+    join()
+except Refused as refused:
+    say(refused.code, refused.why)
+"""
+
+
+def test_a_rank_that_never_joins_is_named(run, tmp_path: Path) -> None:
+    said = run(
+        "from communicators import *" + MISSING,
+        RANK="0",
+        RANKS="3",
+        ROOT=str(tmp_path / "root"),
+        HCCL_CONNECT_TIMEOUT="1",
+    )
+    assert said.startswith("1 EI0015")
+    assert "unconnected ranks: 1, 2" in said
+
+
 DIFFERENT = """
 try:
     count = 1 + me.number

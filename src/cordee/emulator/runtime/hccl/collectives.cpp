@@ -5,7 +5,6 @@
 //
 // Follows: CANN "HCCL API", chapter collective communication operators.
 #include <algorithm>
-#include <numeric>
 
 #include "collective.h"
 #include "element.h"
@@ -116,10 +115,8 @@ HcclResult start(const Request &request, Plan plan, aclrtStream stream)
 }
 
 // Every rank reduces one share of the elements, from all ranks.
-Round reduced_shares(const Request &request, Buffer from, Buffer to, std::vector<Piece> shares,
-                     Piece into)
+Round reduced_shares(Buffer from, Buffer to, std::vector<Piece> shares, Piece into)
 {
-    (void)request;
     return {true, from, to, std::move(shares), {into}};
 }
 
@@ -160,7 +157,7 @@ HcclResult HcclAllReduce(void *from, void *to, uint64_t count, HcclDataType type
     } else {
         const std::vector<Piece> shares = slices(request, count);
         const Piece mine = shares[request.rank()];
-        plan.rounds = {reduced_shares(request, memory(from, bytes), memory(to, bytes), shares, mine),
+        plan.rounds = {reduced_shares(memory(from, bytes), memory(to, bytes), shares, mine),
                        {false, memory(to, bytes), memory(to, bytes), same_for_all(request, mine), shares}};
     }
     return start(request, std::move(plan), stream);
@@ -192,7 +189,7 @@ HcclResult HcclReduce(void *from, void *to, uint64_t count, HcclDataType type, H
         std::vector<Piece> outgoing(request.ranks());
         outgoing[root] = share;
         plan.rounds = {
-            reduced_shares(request, memory(from, bytes), {nullptr, mine.bytes}, shares, share),
+            reduced_shares(memory(from, bytes), {nullptr, mine.bytes}, shares, share),
             {false, {nullptr, mine.bytes}, memory(is_root ? to : nullptr, is_root ? bytes : 0), outgoing,
              is_root ? shares : same_for_all(request, {0, 0})}};
     }
@@ -209,7 +206,7 @@ HcclResult HcclReduceScatter(void *from, void *to, uint64_t count, HcclDataType 
     RETURN_IF_FAILED(check_buffer(request.name, from, bytes));
     RETURN_IF_FAILED(check_buffer(request.name, to, bytes));
     Plan plan = reduction_plan(request, HCCL_CMD_REDUCE_SCATTER, count, op);
-    plan.rounds = {reduced_shares(request, memory(from, bytes * request.ranks()), memory(to, bytes),
+    plan.rounds = {reduced_shares(memory(from, bytes * request.ranks()), memory(to, bytes),
                                   row(request, bytes), {0, bytes})};
     return start(request, std::move(plan), stream);
 }
@@ -233,7 +230,7 @@ HcclResult HcclReduceScatterV(void *from, const void *counts, const void *displa
         return fail(HCCL_E_PARA, "HcclReduceScatterV: recvCount %lu is not sendCounts[%u]", count,
                     request.rank());
     Plan plan = reduction_plan(request, HCCL_CMD_REDUCE_SCATTER_V, 0, op);
-    plan.rounds = {reduced_shares(request, memory(from, reach(shares)), memory(to, bytes), shares,
+    plan.rounds = {reduced_shares(memory(from, reach(shares)), memory(to, bytes), shares,
                                   {0, bytes})};
     return start(request, std::move(plan), stream);
 }
