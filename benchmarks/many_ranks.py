@@ -2,7 +2,8 @@
 
     python benchmarks/many_ranks.py [--ranks 8 64] [--write]
 
-As many processes as ranks import PyTorch, join, train a tiny model for two steps and end; once on
+On the chips eight are on a node, as torch_npu takes at most 32 in a process. As many processes as
+ranks import PyTorch, join, train a tiny model for two steps and end; once on
 virtual chips with HCCL, once on the CPU with gloo. Times depend on the computer and on what else runs
 there; the ratio says what the chips add. Memory is the proportional set size: shared pages are
 divided among those who share them. `--write` puts the table beside this script.
@@ -20,6 +21,7 @@ from pathlib import Path
 
 RESULT = Path(__file__).with_suffix(".md")
 MEBIBYTE = 1 << 20
+ON_A_NODE = 8
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ def proportional_bytes() -> int:
 
 def work() -> None:
     """One rank: prints when it joined and reduced, and its memory, as a line of JSON."""
+    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    device = os.environ["DEVICE"]
+    os.environ["CORDEE_NODE"] = str(rank // ON_A_NODE)  # before torch_npu counts its chips
+
     import torch
     import torch.distributed as dist
 
-    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    device = os.environ["DEVICE"]
     if device == "npu":
-        torch.npu.set_device(rank)
+        torch.npu.set_device(rank % ON_A_NODE)
     dist.init_process_group("hccl" if device == "npu" else "gloo")
     joined = time.time()
     x = torch.ones(1000, device=device)
@@ -73,7 +77,10 @@ def measure(ranks: int, device: str) -> Side:
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
         *("--nproc-per-node", str(ranks), __file__, "--worker"),
     ]
-    on_chips = [sys.executable, "-m", "cordee", "run", "--virtual", "--chips", str(ranks), "--"]
+    on_chips = [
+        *(sys.executable, "-m", "cordee", "run", "--virtual", "--chips", str(ranks)),
+        *("--nodes", str(ranks // ON_A_NODE), "--"),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "DEVICE": device}
     if device == "cpu":
         environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"

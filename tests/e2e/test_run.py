@@ -84,6 +84,12 @@ def test_a_program_may_use_any_chip_without_choosing_it_first(tmp_path: Path) ->
     assert done.stdout.strip().endswith("npu:1 8.0 npu:0 0"), done.stderr
 
 
+def test_more_chips_than_a_process_can_take_are_a_wrong_request() -> None:
+    done = run("--chips", "64", "--", "true")
+    assert done.returncode == 2
+    assert "spread them with --nodes" in done.stderr
+
+
 def test_the_exit_code_is_the_programs_own(tmp_path: Path) -> None:
     assert run("--", "python", program(tmp_path, "raise SystemExit(7)")).returncode == 7
 

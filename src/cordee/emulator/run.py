@@ -27,6 +27,10 @@ STARTUP = Path(__file__).parent / "startup"
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+# C10_COMPILE_TIME_MAX_NPUS in torch_npu/csrc/core/npu/NPUMacros.h; more fail in an assertion.
+MOST_ON_A_NODE = 32
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What `cordee run` was asked for."""
@@ -59,6 +63,11 @@ class Request:
     def __post_init__(self) -> None:
         if not self.command:
             raise UsageError("nothing to run: cordee run [OPTIONS] -- COMMAND [ARGUMENTS]")
+        if self.chips > MOST_ON_A_NODE * self.nodes:
+            raise UsageError(
+                f"--chips {self.chips}: torch_npu takes {MOST_ON_A_NODE} chips in a process, so spread "
+                "them with --nodes, and put each process on its node with CORDEE_NODE"
+            )
         if self.join and self.makes:
             raise UsageError(
                 f"{', '.join(self.makes)}: --join takes a machine as it is, and makes none"
