@@ -82,6 +82,14 @@ class Run:
         every = self.suite.rglob("test_*.py") if self.chips > 1 else self.suite.glob("test_*.py")
         return sorted(path for path in every if path.match(self.files))
 
+    def reported(self) -> list[Path]:
+        """The files that were run, whether or not they came to their ends."""
+        return [
+            file
+            for file in self.test_files()
+            if (self.reports / f"{self.name(file)}.log").is_file()
+        ]
+
     def name(self, file: Path) -> str:
         """Of a file, as reports and tables call it."""
         return ".".join(file.relative_to(self.suite).with_suffix("").parts)
@@ -104,7 +112,12 @@ def run_suite(run: Run, chip: str) -> list[Test]:
         *(["--resume"] if run.resume else []),
     ]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-    return [test for file in run.test_files() for test in _read(run.name(file), run.reports)]
+    return read(run)
+
+
+def read(run: Run) -> list[Test]:
+    """What the reports say, so far."""
+    return [test for file in run.reported() for test in _read(run.name(file), run.reports)]
 
 
 def work(run: Run) -> None:
@@ -191,7 +204,7 @@ def _read(file: str, reports: Path) -> Iterator[Test]:
             yield Test(name, "passed", "")
 
 
-def table(suite: Path, tests: list[Test]) -> str:
+def table(suite: Path, tests: list[Test], part: str) -> str:
     """Counts, failures by cause, and every failed test with what it said."""
     outcomes = Counter(test.outcome for test in tests)
     ran = outcomes["passed"] + outcomes["failed"]
@@ -202,7 +215,7 @@ def table(suite: Path, tests: list[Test]) -> str:
         [
             f"# {suite.name}: {share:.1%} of the tests that do not skip pass",
             "",
-            f"Written by `python benchmarks/adapter_suite.py --suite .../{suite.name} --write`.",
+            f"Written by `python benchmarks/adapter_suite.py --suite .../{suite.name} --write`; {part} ran.",
             "",
             "| outcome | tests |",
             "| --- | ---: |",
@@ -235,6 +248,7 @@ def main() -> None:
     parser.add_argument("--files", default="test_*", help="names of the files to run, a pattern")
     parser.add_argument("--reports", type=Path, help="folder in which reports and logs are kept")
     parser.add_argument("--resume", action="store_true", help="leave out files with a report")
+    parser.add_argument("--read", action="store_true", help="run nothing; read --reports")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table beside this script")
     arguments = parser.parse_args()
@@ -250,8 +264,9 @@ def main() -> None:
         if arguments.worker:
             work(run)
             return
-        tests = run_suite(run, arguments.chip)
-    text = table(suite, tests)
+        tests = read(run) if arguments.read else run_suite(run, arguments.chip)
+        part = f"{len(run.reported())} of {len(run.test_files())} files"
+    text = table(suite, tests, part)
     print(text)
     if arguments.write:
         RESULTS.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ They begin as spawned ones do, with the environment and path of their parent, wi
 imports each. Imported by who spawns, which calls `install`, and by the process that forks.
 """
 
+import atexit
 import multiprocessing.context as contexts
 import os
 from multiprocessing.process import BaseProcess
@@ -24,7 +25,10 @@ def _begin_with_environment(self: Any, *arguments: Any, **keywords: Any) -> Any:
     if environment is not None:
         os.environ.clear()
         os.environ.update(environment)
-    return _begin(self, *arguments, **keywords)
+    code = _begin(self, *arguments, **keywords)
+    if environment is not None:
+        atexit._run_exitfuncs()  # a process that was forked leaves them out
+    return code
 
 
 BaseProcess._bootstrap = _begin_with_environment
