@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.reference import Reference, vjp
 
 
@@ -54,10 +56,21 @@ def differentiable(
 
     def run(*args: Any, **kwargs: Any) -> Any:
         named = defaults | dict(zip(positional, args, strict=False)) | kwargs
-        arguments = (named[name] for name in positional + keywords)
+        arguments = [named[name] for name in positional + keywords]
+        if torch.is_grad_enabled():
+            _require_memory(reference.name, arguments)
         return Differentiated.apply(*arguments)  # type: ignore[no-untyped-call]
 
     return run
+
+
+def _require_memory(name: str, arguments: list[Any]) -> None:
+    """Refuse tensors that stand for others, such as shards: the host cannot look into them."""
+    for argument in arguments:
+        if isinstance(argument, Tensor) and is_traceable_wrapper_subclass(argument):
+            if argument.requires_grad:
+                kind = type(argument).__name__
+                raise NotEmulated(f"the gradient of {name} on a {kind} is not emulated")
 
 
 class _Saved:
