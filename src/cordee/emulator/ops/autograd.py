@@ -66,11 +66,11 @@ def differentiable(
 
 def _require_memory(name: str, arguments: list[Any]) -> None:
     """Refuse tensors that stand for others, such as shards: the host cannot look into them."""
-    for argument in arguments:
-        if isinstance(argument, Tensor) and is_traceable_wrapper_subclass(argument):
-            if argument.requires_grad:
-                kind = type(argument).__name__
-                raise NotEmulated(f"the gradient of {name} on a {kind} is not emulated")
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    for tensor in tensors:
+        if tensor.requires_grad and is_traceable_wrapper_subclass(tensor):
+            kind = type(tensor).__name__
+            raise NotEmulated(f"the gradient of {name} on a {kind} is not emulated")
 
 
 class _Saved:
