@@ -19,6 +19,29 @@
 
 namespace hccl {
 
+// A stretch of device memory.
+struct Stretch {
+    char *start;
+    uint64_t bytes;
+
+    bool holds(const void *p, uint64_t size) const
+    {
+        const auto *at = static_cast<const char *>(p);
+        return at >= start && size <= bytes && at - start <= static_cast<long>(bytes - size);
+    }
+    bool meets(const void *p, uint64_t size) const
+    {
+        const auto *at = static_cast<const char *>(p);
+        return at < start + bytes && start < at + size;
+    }
+};
+
+// Memory that a communicator was told of; see windows.cpp.
+struct Windows {
+    std::mutex lock;
+    std::vector<Stretch> registered, reserved, active;
+};
+
 class Communicator {
   public:
     ~Communicator();
@@ -58,6 +81,8 @@ class Communicator {
     Stage own;             // where a round has no memory of the program's
     std::vector<std::unique_ptr<Line>> lines; // by rank; none to ranks on this host
     std::vector<uint64_t> sent, received;     // messages by rank
+
+    Windows windows;
 
     uint64_t epoch = 0; // grows with every resumption
     uint32_t aborts = 0; // of the chip, when it was made or resumed

@@ -4,8 +4,6 @@
 // other rank's memory where it lies, so registration is kept and checked, and changes no speed.
 //
 // Follows: CANN "HCCL API", HcclCommRegister, HcclCommSetMemoryRange, HcclCommSymWinRegister.
-#include <mutex>
-#include <unordered_map>
 #include <vector>
 
 #include "cordee_work.h"
@@ -14,43 +12,14 @@
 namespace hccl {
 namespace {
 
-struct Range {
-    char *start;
-    uint64_t bytes;
-
-    bool holds(const void *p, uint64_t size) const
-    {
-        const auto *at = static_cast<const char *>(p);
-        return at >= start && size <= bytes && at - start <= static_cast<long>(bytes - size);
-    }
-    bool meets(const void *p, uint64_t size) const
-    {
-        const auto *at = static_cast<const char *>(p);
-        return at < start + bytes && start < at + size;
-    }
-};
-
-// What one communicator has been told of.
-struct Registered {
-    std::vector<Range> windows, reserved, active;
-};
-
-std::mutex lock;
-
-std::unordered_map<HcclComm, Registered> &table()
+HcclResult open(const char *name, HcclComm comm, const void *p, Handle *found)
 {
-    static auto *all = new std::unordered_map<HcclComm, Registered>;
-    return *all;
+    *found = handle_get(comm);
+    return *found && p ? HCCL_SUCCESS
+                       : fail(HCCL_E_PTR, "%s: not a live communicator, or NULL", name);
 }
 
-HcclResult check(const char *name, HcclComm comm, const void *p)
-{
-    if (!handle_get(comm) || !p)
-        return fail(HCCL_E_PTR, "%s: not a live communicator, or NULL", name);
-    return HCCL_SUCCESS;
-}
-
-bool remove(std::vector<Range> &ranges, const void *start)
+bool remove(std::vector<Stretch> &ranges, const void *start)
 {
     for (size_t i = 0; i < ranges.size(); i++)
         if (ranges[i].start == start) {
@@ -60,9 +29,9 @@ bool remove(std::vector<Range> &ranges, const void *start)
     return false;
 }
 
-bool any_meets(const std::vector<Range> &ranges, const void *p, uint64_t bytes)
+bool any_meets(const std::vector<Stretch> &ranges, const void *p, uint64_t bytes)
 {
-    for (const Range &range : ranges)
+    for (const Stretch &range : ranges)
         if (range.meets(p, bytes))
             return true;
     return false;
@@ -70,15 +39,16 @@ bool any_meets(const std::vector<Range> &ranges, const void *p, uint64_t bytes)
 
 HcclResult add_window(const char *name, HcclComm comm, void *start, uint64_t bytes, void **handle)
 {
-    if (HcclResult code = check(name, comm, start); code != HCCL_SUCCESS)
+    Handle communicator;
+    if (HcclResult code = open(name, comm, start, &communicator); code != HCCL_SUCCESS)
         return code;
     if (!handle || bytes == 0)
         return fail(HCCL_E_PARA, "%s: 0 bytes, or no place for the handle", name);
     if (!cordee_hold(start, bytes))
         return fail(HCCL_E_PARA, "%s: not all of it is device memory", name);
     cordee_let_go();
-    std::lock_guard guard(lock);
-    table()[comm].windows.push_back({static_cast<char *>(start), bytes});
+    std::lock_guard guard(communicator->windows.lock);
+    communicator->windows.registered.push_back({static_cast<char *>(start), bytes});
     *handle = start;
     return HCCL_SUCCESS;
 }
@@ -95,20 +65,24 @@ HcclResult HcclCommRegister(HcclComm comm, void *start, uint64_t bytes, void **h
 
 HcclResult HcclCommDeregister(HcclComm comm, void *handle)
 {
-    std::lock_guard guard(lock);
-    remove(table()[comm].windows, handle); // an unknown one is no error, as documented
+    Handle communicator;
+    if (HcclResult code = open("HcclCommDeregister", comm, handle, &communicator); code != HCCL_SUCCESS)
+        return code;
+    std::lock_guard guard(communicator->windows.lock);
+    remove(communicator->windows.registered, handle); // an unknown one is no error, as documented
     return HCCL_SUCCESS;
 }
 
 HcclResult HcclCommExchangeMem(HcclComm comm, void *handle, uint32_t *peers, uint32_t count)
 {
-    if (HcclResult code = check("HcclCommExchangeMem", comm, peers); code != HCCL_SUCCESS)
+    Handle communicator;
+    if (HcclResult code = open("HcclCommExchangeMem", comm, peers, &communicator); code != HCCL_SUCCESS)
         return code;
-    const uint32_t ranks = handle_get(comm)->ranks();
+    const uint32_t ranks = communicator->ranks();
     if (count == 0 || count > ranks)
         return fail(HCCL_E_PARA, "HcclCommExchangeMem: %u of %u ranks", count, ranks);
-    std::lock_guard guard(lock);
-    for (const Range &window : table()[comm].windows)
+    std::lock_guard guard(communicator->windows.lock);
+    for (const Stretch &window : communicator->windows.registered)
         if (window.start == handle)
             return HCCL_SUCCESS;
     return fail(HCCL_E_NOT_FOUND, "HcclCommExchangeMem: not a registered window");
@@ -131,20 +105,24 @@ __attribute__((visibility("default"))) HcclResult HcclCommSymWinDeregister(HcclC
 
 HcclResult HcclCommSetMemoryRange(HcclComm comm, void *start, size_t bytes, size_t, uint64_t)
 {
-    if (HcclResult code = check("HcclCommSetMemoryRange", comm, start); code != HCCL_SUCCESS)
+    Handle communicator;
+    if (HcclResult code = open("HcclCommSetMemoryRange", comm, start, &communicator); code != HCCL_SUCCESS)
         return code;
-    std::lock_guard guard(lock);
-    if (any_meets(table()[comm].reserved, start, bytes))
+    std::lock_guard guard(communicator->windows.lock);
+    if (any_meets(communicator->windows.reserved, start, bytes))
         return fail(HCCL_E_PARA, "HcclCommSetMemoryRange: the range meets another");
-    table()[comm].reserved.push_back({static_cast<char *>(start), bytes});
+    communicator->windows.reserved.push_back({static_cast<char *>(start), bytes});
     return HCCL_SUCCESS;
 }
 
 HcclResult HcclCommUnsetMemoryRange(HcclComm comm, void *start)
 {
-    std::lock_guard guard(lock);
-    Registered &known = table()[comm];
-    for (const Range &range : known.reserved)
+    Handle communicator;
+    if (HcclResult code = open("HcclCommUnsetMemoryRange", comm, start, &communicator); code != HCCL_SUCCESS)
+        return code;
+    Windows &known = communicator->windows;
+    std::lock_guard guard(known.lock);
+    for (const Stretch &range : known.reserved)
         if (range.start == start && any_meets(known.active, range.start, range.bytes))
             return fail(HCCL_E_PARA, "HcclCommUnsetMemoryRange: some of it is still active");
     return remove(known.reserved, start) ? HCCL_SUCCESS
@@ -154,10 +132,13 @@ HcclResult HcclCommUnsetMemoryRange(HcclComm comm, void *start)
 HcclResult HcclCommActivateCommMemory(HcclComm comm, void *start, size_t bytes, size_t,
                                       aclrtDrvMemHandle, uint64_t)
 {
-    std::lock_guard guard(lock);
-    Registered &known = table()[comm];
+    Handle communicator;
+    if (HcclResult code = open("HcclCommActivateCommMemory", comm, start, &communicator); code != HCCL_SUCCESS)
+        return code;
+    Windows &known = communicator->windows;
+    std::lock_guard guard(known.lock);
     bool inside = false;
-    for (const Range &range : known.reserved)
+    for (const Stretch &range : known.reserved)
         inside = inside || range.holds(start, bytes);
     if (!inside || any_meets(known.active, start, bytes))
         return fail(HCCL_E_PARA, "HcclCommActivateCommMemory: not inside a range, or active already");
@@ -167,8 +148,12 @@ HcclResult HcclCommActivateCommMemory(HcclComm comm, void *start, size_t bytes, 
 
 HcclResult HcclCommDeactivateCommMemory(HcclComm comm, void *start)
 {
-    std::lock_guard guard(lock);
-    return remove(table()[comm].active, start)
+    Handle communicator;
+    if (HcclResult code = open("HcclCommDeactivateCommMemory", comm, start, &communicator);
+        code != HCCL_SUCCESS)
+        return code;
+    std::lock_guard guard(communicator->windows.lock);
+    return remove(communicator->windows.active, start)
                ? HCCL_SUCCESS
                : fail(HCCL_E_PARA, "HcclCommDeactivateCommMemory: it is not active");
 }
