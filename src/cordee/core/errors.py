@@ -15,3 +15,7 @@ class UsageError(CordeeError):
 
 class NotEmulated(CordeeError):
     """The virtual chip has no such function; it never guesses a result."""
+
+
+class SourceError(CordeeError):
+    """A file of the user's is not what its name says, such as Python that does not parse."""

@@ -1,0 +1,104 @@
+"""Judges one file: every rule, every node, every part of another kind inside it."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from cordee.port.finding import Edit, Finding, Fix
+from cordee.port.python.file import Span
+from cordee.port.rule import Document, Match, Part, Rule
+from cordee.port.rules import FAMILIES
+from cordee.port.source import Source
+
+RULES = {rule.code: rule for family in FAMILIES for rule in family.rules}
+
+
+def concerns(text: str) -> bool:
+    """Whether any rule may apply to a file with this text; nearly free."""
+    return _any_hint().search(text) is not None
+
+
+def findings(document: Document) -> list[Finding]:
+    """All ties to NVIDIA in one file, in the order of its text."""
+    place = _Place(document.source, document.kind)
+    found = [place.finding(rule, match) for rule, match in _matches(document)]
+    for part in document.parts():
+        found += [place.moved(finding, part) for finding in findings(part.document)]
+    return sorted(found, key=lambda finding: (finding.start, finding.end, finding.rule))
+
+
+def _matches(document: Document) -> Iterator[tuple[Rule, Match]]:
+    text = document.source.text.lower()
+    families = [f for f in FAMILIES if any(hint in text for hint in f.hints)]
+    by_type: dict[type, list[Rule]] = {}
+    for node in document.nodes() if families else ():
+        kind = type(node)
+        if kind not in by_type:
+            every = (rule for family in families for rule in family.rules)
+            by_type[kind] = [rule for rule in every if issubclass(kind, rule.nodes)]
+        for rule in by_type[kind]:
+            for match in rule.check(node, document):
+                yield rule, match
+
+
+class _Place:
+    """Turns what rules saw in one file into findings with lines and columns."""
+
+    def __init__(self, source: Source, kind: str) -> None:
+        self.source, self.kind = source, kind
+
+    def finding(self, rule: Rule, match: Match) -> Finding:
+        return self._placed(
+            match.span,
+            rule=rule.code,
+            kind=self.kind,
+            says=match.says,
+            meaning=match.meaning or rule.meaning,
+            advice=match.advice or rule.advice,
+            effort=match.effort or rule.effort,
+            confidence=match.confidence,
+            source=match.source or rule.source,
+            fix=match.fix,
+        )
+
+    def moved(self, finding: Finding, part: Part) -> Finding:
+        """A finding inside of `part` as one of the file that holds it."""
+        at = part.offsets
+        fix = finding.fix and Fix(
+            tuple(Edit(at[e.start], at[e.end], part.escaped(e.text)) for e in finding.fix.edits),
+            finding.fix.safety,
+        )
+        return self._placed(
+            Span(at[finding.start], at[finding.end]),
+            rule=finding.rule,
+            kind=self.kind,
+            says=finding.says,
+            meaning=finding.meaning,
+            advice=finding.advice,
+            effort=finding.effort,
+            confidence=finding.confidence,
+            source=finding.source,
+            fix=fix,
+        )
+
+    def _placed(self, span: Span, **words: object) -> Finding:
+        line, column = self.source.position(span.start)
+        end_line, end_column = self.source.position(span.end)
+        code = "\n".join(self.source.line(n) for n in range(line, end_line + 1))
+        return Finding(
+            path=self.source.path,
+            line=line,
+            column=column,
+            end_line=end_line,
+            end_column=end_column,
+            start=span.start,
+            end=span.end,
+            code=code,
+            **words,  # type: ignore[arg-type]
+        )
+
+
+@cache
+def _any_hint() -> re.Pattern[str]:
+    hints = sorted({hint for family in FAMILIES for hint in family.hints})
+    return re.compile("|".join(map(re.escape, hints)), re.IGNORECASE)

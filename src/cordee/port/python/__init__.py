@@ -1,0 +1,1 @@
+"""What Python code means: names, values and kinds, without running it."""

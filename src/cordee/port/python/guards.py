@@ -1,0 +1,87 @@
+"""Whether code runs only where there is an accelerator."""
+
+import ast
+from collections.abc import Iterator
+
+from cordee.port.python.file import DEEPEST, PythonFile
+from cordee.port.python.scopes import How
+
+AVAILABLE = frozenset({
+    "torch.cuda.is_available", "torch.npu.is_available", "torch_npu.npu.is_available",
+    "torch.accelerator.is_available",
+})  # fmt: skip
+COUNTS = frozenset({"torch.cuda.device_count", "torch.accelerator.device_count"})
+LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+
+
+def guarded(file: PythonFile, node: ast.AST) -> bool:
+    """Whether `node` is reached only if an accelerator is available."""
+    child, parent = node, file.parent(node)
+    while parent is not None:
+        match parent:
+            case ast.If() | ast.IfExp() | ast.While():
+                inside = parent.body if isinstance(parent.body, list) else [parent.body]
+                if child in inside and implies(file, parent.test):
+                    return True
+                if child is not parent.test and child not in inside and _denies(file, parent.test):
+                    return True
+            case ast.BoolOp(op=ast.And(), values=values) if child in values:
+                if any(implies(file, value) for value in values[: values.index(child)]):
+                    return True
+        if isinstance(child, ast.stmt) and any(
+            _leaves_without(file, earlier) for earlier in _before(parent, child)
+        ):
+            return True
+        child, parent = parent, file.parent(parent)
+    return False
+
+
+def implies(file: PythonFile, test: ast.expr, depth: int = 0) -> bool:
+    """Whether `test` being true means that an accelerator is available."""
+    match test:
+        case ast.Call():
+            return file.name(test.func) in AVAILABLE
+        case ast.BoolOp(op=ast.And(), values=values):
+            return any(implies(file, value, depth) for value in values)
+        case ast.Compare(left=ast.Call() as left, ops=[ast.Gt() | ast.GtE()]):
+            return file.name(left.func) in COUNTS
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.In()], comparators=[right]):
+            return any(
+                isinstance(side, ast.Constant) and side.value == "cuda" for side in (left, right)
+            )
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _denies(file, operand, depth)
+        case ast.Name() if depth < DEEPEST:
+            values_ = [b.value for b in file.bindings(test) if b.how is How.VALUE]
+            return (
+                len(values_) == len(file.bindings(test)) > 0
+                and all(v is not None and implies(file, v, depth + 1) for v in values_)
+            )  # fmt: skip
+    return False
+
+
+def _denies(file: PythonFile, test: ast.expr, depth: int = 0) -> bool:
+    """Whether `test` being false means that an accelerator is available."""
+    match test:
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return implies(file, operand, depth)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(_denies(file, value, depth) for value in values)
+    return False
+
+
+def _leaves_without(file: PythonFile, statement: ast.stmt) -> bool:
+    """`assert torch.cuda.is_available()`, or `if not torch.cuda.is_available(): return`."""
+    match statement:
+        case ast.Assert(test=test):
+            return implies(file, test)
+        case ast.If(test=test, body=[*_, last], orelse=[]):
+            return isinstance(last, LEAVING) and _denies(file, test)
+    return False
+
+
+def _before(parent: ast.AST, child: ast.stmt) -> Iterator[ast.stmt]:
+    """The statements that ran before `child` in its block."""
+    for block in (getattr(parent, name, None) for name in ("body", "orelse", "finalbody")):
+        if isinstance(block, list) and child in block:
+            yield from block[: block.index(child)]
