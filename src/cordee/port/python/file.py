@@ -15,6 +15,7 @@ from cordee.port.setting import Setting
 from cordee.port.source import Source
 
 USUAL = Setting()
+DENTED = "    "
 DEEPEST = 8  # aliases of aliases that are followed
 
 
@@ -194,6 +195,16 @@ class PythonFile:
                 importing = ("importlib.import_module", "builtins.__import__")
                 return module if self._name(node.func, depth + 1) in importing else None
         return None
+
+    @cached_property
+    def indent(self) -> str:
+        """One step of indentation, as the file does it."""
+        for node in self.tree.module.body:
+            inside = getattr(node, "body", None)
+            if isinstance(inside, list) and inside and inside[0].lineno != node.lineno:
+                line = self.source.line(inside[0].lineno)
+                return line[: len(line) - len(line.lstrip())] or DENTED
+        return DENTED
 
     @cached_property
     def imports(self) -> frozenset[str]:
