@@ -24,21 +24,21 @@ HEAD = """\
 versions {versions}
 """
 
-# Modules whose names are listed, and whether (1) the names of the modules below them are too.
+# Modules whose names are listed, and how many levels of modules below them.
 MODULES = {
     "torch": {
         "torch.accelerator": 1,
         "torch.amp": 1,
         "torch.backends.cuda": 0,
         "torch.backends.cudnn": 0,
-        "torch.cuda": 1,
+        "torch.cuda": 2,
         "torch.distributed": 0,
         "torch.nn.attention": 1,
         "torch.nn.functional": 0,
         "torch.profiler": 1,
     },
     "torch_npu": {
-        "torch_npu.npu": 1,
+        "torch_npu.npu": 2,
         "torch_npu.asd": 0,
         "torch_npu.contrib": 1,
         "torch_npu.distributed": 0,
@@ -130,16 +130,24 @@ def modules(wheel: Wheel, wanted: dict[str, int]) -> Names:
         if OF_TORCH.fullmatch(name)
     }
     for module, levels in wanted.items():
-        if wheel.file(module) is None:
-            continue  # later than this version
-        names = wheel.public(module)
-        hidden = {name for name, bound in names.items() if hides(bound, f"{module}.{name}")}
-        below = [f"{module}.{name}" for name in wheel.submodules(module) if name not in hidden]
-        found |= dict.fromkeys(map(known_as, (module, *below)))
-        found |= dict(entries(known_as(module), names))
-        for each in below if levels else ():
-            found |= dict(entries(known_as(each), wheel.public(each)))
+        if wheel.file(module) is not None:  # some came later than this version
+            found |= dict(listed(wheel, module, levels))
     return found
+
+
+def listed(wheel: Wheel, module: str, levels: int) -> Iterator[tuple[str, Parameters]]:
+    """`module`, its names and its modules, and those of `levels` levels of modules below it."""
+    yield known_as(module), None
+    names = wheel.public(module)
+    for name in wheel.submodules(module):
+        # A class hides the module of the same name that it comes from.
+        if name not in names or not hides(names[name], f"{module}.{name}"):
+            if levels:
+                yield from listed(wheel, f"{module}.{name}", levels - 1)
+            yield f"{known_as(module)}.{name}", None
+    if module.startswith(("torch.cuda", "torch_npu.npu")):
+        names |= wheel.private_functions(module)  # some of them are widely used
+    yield from entries(known_as(module), names)
 
 
 def hides(bound: Bound, module: str) -> bool:

@@ -18,7 +18,7 @@ class Bound:
     module: str  # that the name is bound in or imported from
     source: str | None = None  # an expression, dotted, that it is another name for
     parameters: tuple[str, ...] | None = None  # "*" before those given by keyword only
-    members: tuple[str, ...] = ()  # of an enumeration
+    members: tuple[str, ...] = ()  # of an enumeration, or called on a class
     bases: tuple[str, ...] = ()  # of a class that says nothing of its parameters
     overloaded: bool = False
 
@@ -87,6 +87,16 @@ class Wheel:
         # C code binds the types of tensors, such as torch.cuda.FloatTensor.
         made_in_c = {name for name in listed if name.endswith("Tensor")}
         return {name: Bound(module) for name in made_in_c} | found
+
+    def private_functions(self, module: str) -> dict[str, Bound]:
+        """The functions that `module` defines under names that begin with one underscore."""
+        return {
+            name: bound
+            for name, bound in self.namespace(module).bound.items()
+            if name[0] == "_" != name[1:2]
+            and bound.module == module
+            and bound.parameters is not None
+        }
 
     def resolved(self, bound: Bound, chain: int = 0) -> Bound:
         """`bound` with what the name it stands for, or its base class, says of parameters."""
@@ -220,9 +230,17 @@ def _class(node: ast.ClassDef, module: str) -> Bound:
     return Bound(
         module,
         parameters=ways.pop() if len(ways) == 1 else None,
-        members=() if makers else tuple(_members(node)),
+        members=(*(() if makers else _members(node)), *_static(functions)),
         bases=bases,
     )
+
+
+def _static(functions: list[ast.FunctionDef]) -> Iterator[str]:
+    """The functions that are called on the class itself."""
+    for function in functions:
+        called = {_dotted(decorator) for decorator in function.decorator_list}
+        if called & {"staticmethod", "classmethod"} and function.name[0] != "_":
+            yield function.name
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:

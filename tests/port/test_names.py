@@ -16,15 +16,19 @@ ROOT = Path(__file__).parents[2]
 PAIR = "2.13"  # the versions that the emulator, and so the last test, runs
 
 # Bound where torch is built with the library of that name.
-OF_A_BUILD = {
-    f"torch.distributed.ProcessGroup{library}" for library in ("MPI", "NCCL", "UCC", "XCCL")
-}
+OF_A_BUILD = (
+    *(f"torch.distributed.ProcessGroup{library}" for library in ("MPI", "NCCL", "UCC", "XCCL")),
+    "torch.cuda._amdsmi_cdll_hook",
+)
 
 EVERYWHERE = [
     "torch.npu.empty_cache",
     "torch.npu.current_stream",
     "torch.npu.Event",
     "torch.npu.amp.GradScaler",
+    "torch.npu.amp.autocast_mode.autocast",
+    "torch.npu.memory._record_memory_history",
+    "torch.npu.mstx.range_start",
     "torch.npu.FloatTensor",
     "torch_npu.npu_fusion_attention",
     "torch_npu.npu_rms_norm",
@@ -167,4 +171,5 @@ def test_every_name_said_to_be_offered_is_there(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout.splitlines()[-1])) <= OF_A_BUILD
+    missing = json.loads(done.stdout.splitlines()[-1])
+    assert [name for name in missing if not name.startswith(OF_A_BUILD)] == []

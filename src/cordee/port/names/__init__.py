@@ -54,7 +54,8 @@ def parameters(name: str, version: str) -> tuple[str, ...] | None:
 def covered(name: str) -> bool:
     """Whether the tables would list `name` if there were such a name: only then is "no" an answer.
 
-    They list the names of modules and the members of enumerations, but not those of other classes.
+    They list the names of modules, the members of enumerations and what is called on a class
+    itself, but not what is called on its objects.
     """
     spans = _tables()[1]
     known = _known_as(name)
@@ -117,5 +118,7 @@ def _tables() -> tuple[tuple[Version, ...], dict[str, tuple[Span, ...]]]:
 
 @cache
 def _owners() -> frozenset[str]:
-    """Modules and enumerations some of whose names are listed."""
-    return frozenset(name.rpartition(".")[0] for name in _tables()[1])
+    """Modules, and classes that are not for making objects, some of whose names are listed."""
+    spans = _tables()[1]
+    above = {name.rpartition(".")[0] for name in spans}
+    return frozenset(name for name in above & spans.keys() if spans[name][-1].parameters is None)
