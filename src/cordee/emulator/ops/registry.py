@@ -33,14 +33,15 @@ def register(kernel: ModuleType) -> None:
         _implement(name, reference.function, REFERENCE_KEY)
     own_gradients = registered("AutogradPrivateUse1")
     ways = dict(device_ways())
+    taken_over = {name for name in own_gradients & ways.keys() if name.startswith("npu::")}
     for name, way in ways.items():
         key = "BackendSelect" if name in FACTORIES else "PrivateUse1"
         seeded = _is_seeded(name)
         kernel.take_over(name, way, **asdict(dtypes.rules(name)), seeded=seeded, key=key)
-        if way == "format" or (name in own_gradients and name.startswith("npu::")):
+        if way == "format" or name in taken_over:
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
-    for name in own_gradients - kept:
+    for name in own_gradients - kept - taken_over:
         if name in DIRECT:
             _implement(name, torch.library.fallthrough_kernel, "AutogradPrivateUse1")
         elif name in REFERENCES and REFERENCES[name].gradient:
