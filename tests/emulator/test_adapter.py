@@ -93,11 +93,13 @@ def test_repetition_is_differentiated_as_the_adapter_does_it() -> None:
     torch.testing.assert_close(on_chip.grad.cpu(), expected, rtol=0.001, atol=0)
 
 
-@pytest.mark.parametrize("name", ["swiglu", "attention"])
+@pytest.mark.parametrize("name", ["swiglu", "attention", "scaled_dot_product_attention"])
 def test_a_gradient_reaches_tensors_that_stand_for_others(name: str) -> None:
     def run(x: Tensor) -> Tensor:
         if name == "swiglu":
             return torch.ops.npu.npu_swiglu(x)
+        if name == "attention":
+            return attention(x, keep_prob=1.0)[0]
         return F.scaled_dot_product_attention(x, x, x, is_causal=True)
 
     parts = [torch.randn(1, 2, 16, 8, device="npu") for _ in range(2)]

@@ -210,14 +210,22 @@ def pipelines() -> None:
 def context_parallelism() -> None:
     mesh = init_device_mesh("npu", (RANKS,))
     torch.manual_seed(0)
-    q, k, v = (torch.randn(1, 2, 16, 8) for _ in range(3))
-    expected = F.scaled_dot_product_attention(q, k, v, is_causal=False)
-    parts = [t.npu() for t in (q, k, v)]
+    qkv = [torch.randn(1, 2, 16, 8, requires_grad=True) for _ in range(3)]
+    expected = F.scaled_dot_product_attention(*qkv, is_causal=True)
+    expected.pow(2).sum().backward()
+    parts = [x.detach().npu() for x in qkv]
     with context_parallel(mesh, buffers=parts, buffer_seq_dims=[2, 2, 2]):
         assert parts[0].shape == (1, 2, 16 // RANKS, 8)
-        out = F.scaled_dot_product_attention(*parts, is_causal=False)
-        (whole,) = context_parallel_unshard(mesh, [out], [2])
-    close(whole, expected)
+        for part in parts:
+            part.requires_grad_()
+        out = F.scaled_dot_product_attention(*parts, is_causal=True)
+        out.pow(2).sum().backward()
+        found = [out.detach(), *(part.grad for part in parts)]
+        for part in parts:
+            part.requires_grad_(False)
+        whole = context_parallel_unshard(mesh, found, [2] * 4)
+    for one, of_one_chip in zip(whole, [expected, *(x.grad for x in qkv)], strict=True):
+        close(one, of_one_chip)
 
 
 @check
