@@ -7,6 +7,7 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/SDPBackend.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 
 #include <algorithm>
 #include <limits>
@@ -87,7 +88,10 @@ class Attention final : public c10::OperatorKernel {
     const bool for_others = std::any_of(arguments.begin(), arguments.end(), [](const c10::IValue& value) {
       return value.isTensor() && value.toTensor().key_set().has(c10::DispatchKey::Python);
     });
-    if (for_others) {
+    // What torch.compile traces stands for plain tensors, which are computed here.
+    const bool traced =
+        c10::impl::TorchDispatchModeTLS::get_mode(c10::impl::TorchDispatchModeKey::FAKE).has_value();
+    if (for_others && !traced) {
       adapters_.callBoxed(op, keys, stack);
     } else {
       ours_.callBoxed(op, keys, stack);
