@@ -1,3 +1,5 @@
+"""Losses are found in what a program prints, and compared."""
+
 import math
 
 from cordee.port.prove.losses import compared, losses

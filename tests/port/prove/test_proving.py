@@ -1,3 +1,5 @@
+"""A port is run on the virtual chip and on the CPU, and what differs is said."""
+
 import textwrap
 from pathlib import Path
 
