@@ -18,6 +18,7 @@ from cordee.port.python.fixes import (
     unsafe,
     where_available,
 )
+from cordee.port.python.guards import npu_has_its_own
 from cordee.port.rule import Family, Match
 
 CUDA = "torch.cuda."
@@ -54,6 +55,10 @@ def names() -> dict[str, CudaName]:
 def counterpart(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     row = _row(node, file)
     if row is None or not row.native or row.advice:
+        return
+    if npu_has_its_own(file, node):
+        says = f"`{CUDA}{row.name}` is for CUDA alone: another branch is there for the NPU"
+        yield Match(file.span(node), says, meaning=Meaning.RUNS, source=row.source)
         return
     new = _stands_for(row, file)
     says = f"`{CUDA}{row.name}` is `{new}` {'everywhere' if file.setting.portable else 'on Ascend'}"
