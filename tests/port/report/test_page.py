@@ -220,6 +220,14 @@ def test_a_page_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> No
         write(assessment(SAFE), tmp_path / "missing/page.html")
 
 
+def test_without_scripts_there_is_a_table_of_files(tmp_path: Path) -> None:
+    write(assessment(SAFE, KERNEL), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    (table,) = re.findall(r"<noscript>(.*?)</noscript>", page, re.DOTALL)
+    assert "ops/run.py" in table
+    assert "ops/&lt;b&gt;.py" in table
+
+
 def test_no_finding_at_all_is_a_page_too(tmp_path: Path) -> None:
     write(assessment(), tmp_path / "page.html")
     assert "No tie to NVIDIA was found." in (tmp_path / "page.html").read_text("utf-8")

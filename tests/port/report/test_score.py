@@ -91,6 +91,7 @@ def test_an_unsure_finding_may_be_none() -> None:
         (Hours(1, 4), "1–4 hours"),
         (Hours(0.1, 3), "up to 3 hours"),
         (Hours(8, 8), "1 day"),
+        (Hours(0.1, 8), "up to 1 day"),
         (Hours(8, 40), "1–5 days"),
         (Hours(1000, 20000), "125–2\u202f500 days"),
     ],

@@ -61,7 +61,8 @@ def _range(low: float, high: float, unit: str) -> str:
     )
     if first == last:
         return f"{last} {unit}" if last == "1" else f"{last} {unit}s"
-    return f"up to {last} {unit}s" if first == "0" else f"{first}\u2013{last} {unit}s"
+    many = unit if last == "1" else f"{unit}s"
+    return f"up to {last} {many}" if first == "0" else f"{first}\u2013{last} {many}"
 
 
 def _fives(minutes: float) -> str:

@@ -122,6 +122,7 @@ function walkable(map) {
 }
 
 if (form) {
+  form.hidden = false; // without scripts there is nothing to filter
   form.elements.meaning.append(...options("meaning", (file, tie) => word(tie.meaning)));
   form.elements.kind.append(...options("kind", (file) => file.kind));
   form.elements.rule.append(...rules());

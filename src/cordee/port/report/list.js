@@ -3,6 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const word = (number) => (number === undefined ? "" : data.texts[number]);
 const STEP = 100; // files, and ties of one file, shown at once
+const STAND = { rewritten: "rewritten", "will be rewritten": "rewritable", "runs as is": "nothing to do" };
 const EFFORT = { S: "minutes", M: "hours", L: "days" };
 const thin = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");
 const counted = (number, one) => `${thin(number)} ${one}${number === 1 ? "" : "s"}`;
@@ -68,7 +69,7 @@ function details(tie) {
   row("to do", word(tie.advice));
   row("state", word(tie.state));
   row("because", word(tie.reason));
-  row("effort", `${tie.effort}: ${EFFORT[tie.effort]}${tie.left ? "" : ", if it were done by hand"}`);
+  if (word(tie.state) !== "runs as is") row("effort", `${tie.effort}: ${EFFORT[tie.effort]}${tie.left ? "" : ", if it were done by hand"}`);
   row("confidence", word(tie.confidence));
   row("rule", `${tie.rule}: ${data.rules[tie.rule]}`);
   row("source", source(tie));
@@ -98,7 +99,7 @@ function tieBox(tie) {
   const summary = element("summary", null,
     element("span", { class: "at" }, String(tie.line)), oneLine(tie),
     element("span", { class: `means ${meaning.split(/[: ]/)[0]}` }, meaning),
-    element("span", { class: `stand ${tie.left ? tie.effort : "done"}` }, tie.left ? `${EFFORT[tie.effort]} left` : word(tie.state) === "will be rewritten" ? "rewritable" : word(tie.state)));
+    element("span", { class: `stand ${tie.left ? tie.effort : "done"}` }, tie.left ? `${EFFORT[tie.effort]} left` : STAND[word(tie.state)]));
   const box = folded("tie", summary, () => details(tie));
   box.dataset.at = `${tie.line}:${tie.column}`;
   return box;

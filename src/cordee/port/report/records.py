@@ -9,7 +9,7 @@ from cordee.port.report.effort import work_text
 from cordee.port.report.excerpt import comparison, excerpt
 from cordee.port.report.families import rule_named
 from cordee.port.report.sources import link
-from cordee.port.report.ties import File, State, Tie
+from cordee.port.report.ties import File, Tie
 
 
 class _Texts:
@@ -43,8 +43,6 @@ def _file(file: File, texts: _Texts) -> dict[str, object]:
     return {
         "path": file.judged.path,
         "kind": file.judged.kind,
-        "lines": file.judged.lines,
-        "hours": round(file.work.middle_h, 2),
         "work": work_text(file.work),
         "ties": [_tie(tie, texts) for tie in file.ties],
     }
@@ -79,6 +77,4 @@ def _tie(tie: Tie, texts: _Texts) -> dict[str, object]:
             record[name] = texts.number(text)
     if finding.fix is not None:
         record["diff"] = [line.sign + line.text for line in comparison(finding)]
-        if tie.state is State.LEFT:
-            record["offer"] = 1
     return record

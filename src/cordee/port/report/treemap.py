@@ -13,7 +13,7 @@ from cordee.port.report.ties import File
 
 LABEL = 16  # height of a folder's name
 LETTER = 6.6  # width of a letter of a name
-WIDE_LETTER = 7.4  # of a folder's name, which is bold
+WIDE_LETTER = 7.4  # of one in bold: of folders, and of files with days left
 FRAMED = 2  # levels of folders that are shown by name
 SMALLEST = 100  # area below which files of a folder are drawn as one
 
@@ -133,7 +133,8 @@ def _cell(place: Place, box: Box) -> str:
     if place.ties:
         address = Markup.escape(f"#path={quote(place.path)}")
         drawn = f'<a href="{address}" aria-label="{words}">{drawn}</a>'
-    name = _fitting(place.name, box.width)
+    bold = place.tone == "left-l"
+    name = _fitting(place.name, box.width, WIDE_LETTER if bold else LETTER)
     if not name or box.height <= 18:
         return drawn
     at = f'x="{box.x + 4:.1f}" y="{box.y + 13.5:.1f}"'
