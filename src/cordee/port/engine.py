@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
-from cordee.port.finding import Edit, Finding, Fix
+from cordee.port.finding import Edit, Finding
 from cordee.port.python.file import Span
 from cordee.port.rule import Document, Match, Part, Rule
 from cordee.port.rules import FAMILIES
@@ -64,9 +65,11 @@ class _Place:
     def moved(self, finding: Finding, part: Part) -> Finding:
         """A finding inside of `part` as one of the file that holds it."""
         at = part.offsets
-        fix = finding.fix and Fix(
-            tuple(Edit(at[e.start], at[e.end], part.escaped(e.text)) for e in finding.fix.edits),
-            finding.fix.safety,
+        fix = finding.fix and replace(
+            finding.fix,
+            edits=tuple(
+                Edit(at[e.start], at[e.end], part.escaped(e.text)) for e in finding.fix.edits
+            ),
         )
         return self._placed(
             Span(at[finding.start], at[finding.end]),
