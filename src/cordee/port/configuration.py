@@ -1,7 +1,7 @@
 """What a repository itself asks for: `.cordee.toml`, or `[tool.cordee]` in pyproject.toml."""
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from cordee.core.errors import UsageError
 from cordee.port.ignored import git_root
 from cordee.port.setting import Style
 
+BASELINE = ".cordee-baseline.json"
 KINDS: dict[str, type] = {
     "exclude": list,
     "style": str,
@@ -41,8 +42,14 @@ def configuration(root: Path) -> Configuration:
         for name, tables in ((".cordee.toml", ()), ("pyproject.toml", ("tool", "cordee"))):
             found = _table(folder / name, tables)
             if found is not None:
-                return _checked(folder / name, found)
-    return Configuration()
+                return _with_usual(folder, _checked(folder / name, found))
+    return _with_usual(root, Configuration())
+
+
+def _with_usual(folder: Path, found: Configuration) -> Configuration:
+    """A baseline of the usual name need not be named."""
+    usual = folder / BASELINE
+    return replace(found, baseline=usual) if found.baseline is None and usual.exists() else found
 
 
 def _table(path: Path, tables: tuple[str, ...]) -> dict[str, Any] | None:

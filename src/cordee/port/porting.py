@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from cordee.core.errors import CordeeError, UsageError
@@ -16,7 +17,7 @@ from cordee.port.survey import Options, Progress, assess
 from cordee.port.writing import copy_tree, replace_file
 
 PATCH = f"{OWN}patch"
-Report = Callable[[Assessment], tuple[str, bytes]]  # the name of a file, and what is in it
+Report = Callable[["Ported"], tuple[str, bytes]]  # the name of a file, and what is in it
 
 
 class Where(StrEnum):
@@ -40,7 +41,7 @@ class Request:
     options: Options = field(default_factory=lambda: Options(use_baseline=False))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ported:
     """What came of it."""
 
@@ -50,6 +51,22 @@ class Ported:
     new: tuple[str, ...]  # paths of files that came with fixes
     patch: bytes  # empty where nothing changes
     report: str = ""  # the name of the report, in `folder`
+
+    def rewrote(self, finding: Finding) -> bool:
+        """Whether the finding's fix was made."""
+        return finding in self._made
+
+    def why_left(self, finding: Finding) -> str:
+        """Why it was not, where a fix was there to be made."""
+        return self._why.get(finding, "")
+
+    @cached_property
+    def _made(self) -> frozenset[Finding]:
+        return frozenset(self.made)
+
+    @cached_property
+    def _why(self) -> dict[Finding, str]:
+        return {left.finding: left.why for left in self.left}
 
     @property
     def changed(self) -> list[Rewritten]:
@@ -83,7 +100,7 @@ def port(request: Request, report: Report, progress: Progress = lambda done, of:
     ported = Ported(assessment, out, tuple(files), tuple(sorted(new.texts)), text)
     if request.where is Where.NOWHERE or out is None:
         return ported
-    name, page = report(assessment)
+    name, page = report(ported)
     beside = {name: page} | ({PATCH: text} if text else {})
     if request.where is Where.OUT:
         added = {change.path: change.after for change in changes if change.before is None}
