@@ -1,7 +1,8 @@
 """Which files git would ignore, and which folders hold no work of the repository; git is not asked."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,21 +11,43 @@ from pathspec import GitIgnoreSpec
 NEVER = frozenset(
     [".git", ".hg", ".svn", ".bzr", ".jj", "__pycache__", "node_modules", ".venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".eggs"]
 )  # fmt: skip
+MARK = "ps_d"  # the group by which pathspec tells that a folder above a path is matched
 # What only the root of an environment holds, by venv and virtualenv, and by conda.
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 
 
-@dataclass(frozen=True, slots=True)
 class Patterns:
-    """The patterns of one file, and the folder they are relative to."""
+    """The patterns of one file, and the folder they are relative to.
 
-    folder: Path
-    spec: GitIgnoreSpec
+    A path is judged by itself, as git does on its way down: what an ignored folder holds is never
+    asked about. So a pattern counts only where it matches the end of the path.
+    """
+
+    def __init__(self, folder: Path, lines: Iterable[str]) -> None:
+        self.folder = folder
+        self._patterns: list[tuple[re.Pattern[str], bool]] = [
+            (pattern.regex, pattern.include)
+            for pattern in GitIgnoreSpec.from_lines(lines).patterns
+            if pattern.regex is not None and pattern.include is not None
+        ]
+        expressions = [regex.pattern.replace(f"?P<{MARK}>", "?:") for regex, _ in self._patterns]
+        # Most paths match none: to ask for all at once is much faster.
+        self._any = re.compile("|".join(expressions))
 
     def verdict(self, path: Path, is_folder: bool) -> bool | None:
         """Whether the patterns ignore `path`; None if none of them speaks of it."""
-        relative = path.relative_to(self.folder).as_posix()
-        return self.spec.check_file(f"{relative}/" if is_folder else relative).include
+        text = path.relative_to(self.folder).as_posix() + ("/" if is_folder else "")
+        if not self._patterns or self._any.search(text) is None:
+            return None
+        for regex, ignores in reversed(self._patterns):
+            if any(_is_whole(match, text) for match in regex.finditer(text)):
+                return ignores
+        return None
+
+
+def _is_whole(match: re.Match[str], text: str) -> bool:
+    """Whether a pattern matches the path itself and not a folder that it is in."""
+    return match.groupdict().get(MARK) is None or match.end() == len(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +85,9 @@ def ignored_above(root: Path) -> Ignored:
     return ignored
 
 
-def matching(root: Path, patterns: Sequence[str]) -> Ignored:
+def matching(root: Path, patterns: Iterable[str]) -> Ignored:
     """Patterns of the user's own, written as in a .gitignore at `root`."""
-    return Ignored((Patterns(root, GitIgnoreSpec.from_lines(patterns)),))
+    return Ignored((Patterns(root, patterns),))
 
 
 def git_root(folder: Path) -> Path | None:
@@ -97,4 +120,4 @@ def _read(path: Path, folder: Path) -> Patterns | None:
     except OSError:
         return None
     lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    return Patterns(folder, GitIgnoreSpec.from_lines(lines)) if lines else None
+    return Patterns(folder, lines) if lines else None

@@ -65,6 +65,8 @@ class Repository:
                 continue
             for item in inside:
                 path, is_folder = folder / item.name, item.is_dir(follow_symlinks=False)
+                if item.name == ".git":
+                    continue
                 if ignored.ignores(path, is_folder) or unwanted.ignores(path, is_folder):
                     continue
                 if is_folder and not foreign(item):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from cordee.port.finding import Finding
 
 COMMENT = re.compile(
-    r"(?:#|//|<!--|--|;|%)\s*cordee:\s*(ignore-file|ignore)(?:\s*\[([^\]\r\n]*)\])?"
+    r"(?:#|//|<!--|--|;|%)\s*cordee:\s*(ignore-file|ignore)(?![\w-])(?:\s*\[([^\]\r\n]*)\])?"
 )
 
 

@@ -55,13 +55,13 @@ def tables(counts: Summary) -> Iterator[Table]:
     if len(counts.kinds) > 1:
         by_kind.add_row("all", *_numbers(counts.total), style="bold")
     yield by_kind
-    yield _table("on Ascend", counts.meanings)
+    yield _table("on Ascend", {str(each): count for each, count in counts.meanings.items()})
 
 
 def _table(title: str, rows: Mapping[str, Count]) -> Table:
     shown = Table()
     shown.add_column(title, no_wrap=True)
-    for column in ("found", "rewritten safely", *(f"left: {TIME[e]}" for e in Effort)):
+    for column in ("found", "rewritten", *(f"left: {TIME[e]}" for e in Effort)):
         shown.add_column(column, justify="right")
     for name, count in rows.items():
         shown.add_row(name, *_numbers(count))
