@@ -98,7 +98,7 @@ def port(  # noqa: PLR0913 - an argument is an option
 ) -> None:  # fmt: skip
     """Rewrite for Ascend what can be proven, into a copy of PATH, and say what is left."""
     if undo:
-        print("\n".join(f"undone: {each}" for each in porting.undo(path)))
+        print("\n".join(f"undone: {text.clean(each)}" for each in porting.undo(path)))
         return
     options = Options(
         style=Style(style) if style else None, torch=torch, use_baseline=False,

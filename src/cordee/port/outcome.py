@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cordee.port.finding import Effort, Meaning
-from cordee.port.formats.text import line
-from cordee.port.porting import PATCH, Ported
+from cordee.port.formats.text import clean, line
+from cordee.port.porting import Ported
+from cordee.port.repository import PATCH
 from cordee.port.rewriting import Left
 from cordee.port.summary import TIME
 
@@ -16,7 +17,7 @@ from cordee.port.summary import TIME
 def show(ported: Ported, console: Console) -> None:
     """All of it."""
     for file in ported.assessment.problems:
-        console.print(Text.assemble(("problem: ", "bold red"), file.problem), soft_wrap=True)
+        console.print(Text.assemble(("problem: ", "bold red"), clean(file.problem)), soft_wrap=True)
     for effort in Effort:
         found = [left for left in to_do(ported) if left.finding.effort is effort]
         if found:
@@ -45,9 +46,9 @@ def _table(ported: Ported) -> Table:
     table.add_column("ties rewritten", justify="right")
     table.add_column("left", justify="right")
     for file in ported.changed:
-        table.add_row(Text(file.path), str(len(file.made)), str(len(file.left) or ""))
+        table.add_row(Text(clean(file.path)), str(len(file.made)), str(len(file.left) or ""))
     for path in ported.new:
-        table.add_row(Text(f"{path} (new)"), "", "")
+        table.add_row(Text(f"{clean(path)} (new)"), "", "")
     return table
 
 

@@ -11,12 +11,11 @@ from cordee.port import git, patch
 from cordee.port.assessment import Assessment, Judged
 from cordee.port.finding import Finding
 from cordee.port.patch import Change
-from cordee.port.repository import OWN, Repository
+from cordee.port.repository import OWN, PATCH, Repository
 from cordee.port.rewriting import Left, NewFiles, Rewritten, rewritten
 from cordee.port.survey import Options, Progress, assess
 from cordee.port.writing import copy_tree, replace_file
 
-PATCH = f"{OWN}patch"
 Report = Callable[["Ported"], tuple[str, bytes]]  # the name of a file, and what is in it
 
 
@@ -126,8 +125,8 @@ def undo(path: Path) -> list[str]:
             raise UsageError(f"{undoing.path}: {error.strerror}: nothing was undone") from error
         before[undoing.path] = (now, undoing.undone(now))
     _write(root, before)
-    for left in root.glob(f"{OWN}*"):
-        left.unlink()
+    for name in OWN:
+        (root / name).unlink(missing_ok=True)
     return list(before)
 
 

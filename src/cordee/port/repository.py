@@ -9,7 +9,10 @@ from pathlib import Path
 from cordee.core.errors import UsageError
 from cordee.port.ignored import Ignored, foreign, ignored_above, matching
 
-OWN = "cordee-port."  # what a port leaves beside what it ported begins so
+# What a port leaves at the root of what it ported.
+PATCH = "cordee-port.patch"
+REPORT = "cordee-port"  # and an ending
+OWN = frozenset({PATCH, f"{REPORT}.html", f"{REPORT}.md"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Repository:
                     continue
                 if is_folder and not foreign(item):
                     waiting.append((path, f"{prefix}{item.name}/", ignored))
-                elif not is_folder and (prefix or not item.name.startswith(OWN)):
+                elif not is_folder and (prefix or item.name not in OWN):
                     yield from _regular(item, f"{prefix}{item.name}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.port.repository import OWN
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -27,7 +28,8 @@ def replace_file(path: Path, data: bytes) -> None:
 def copy_tree(root: Path, out: Path, after: dict[str, bytes], extra: dict[str, bytes]) -> None:
     """Make `out` a copy of the tree at `root`, some files with other bytes, and some more.
 
-    Modes and symbolic links are kept; what belongs to git, and what is no file, is left out.
+    Modes and symbolic links are kept; what belongs to git or to an earlier port, and what is
+    no file, is left out.
     Until all is there, it is in a folder beside `out`. Raises `UsageError`.
     """
     _refuse(root, out)
@@ -70,7 +72,12 @@ def _refuse(root: Path, out: Path) -> None:
 
 def _unwanted(root: Path) -> Callable[[str, list[str]], set[str]]:
     def unwanted(folder: str, names: list[str]) -> set[str]:
-        return {name for name in names if name == ".git" or _is_special(Path(folder) / name)}
+        own = OWN if Path(folder) == root else frozenset[str]()
+        return {
+            name
+            for name in names
+            if name == ".git" or name in own or _is_special(Path(folder) / name)
+        }
 
     return unwanted
 

@@ -8,7 +8,7 @@ from typing import IO, cast
 from cordee.port.assessment import Assessment
 from cordee.port.formats import html, markdown
 from cordee.port.porting import Ported
-from cordee.port.repository import OWN
+from cordee.port.repository import REPORT
 
 # What each format is written by: a function of an assessment and a binary file.
 FORMATS = {
@@ -36,6 +36,6 @@ def of_port(ported: Ported) -> tuple[str, bytes]:
     file = io.BytesIO()
     if html.is_there():
         html.write(ported.assessment, file, ported)
-        return f"{OWN}html", file.getvalue()
+        return f"{REPORT}.html", file.getvalue()
     markdown.write(ported.assessment, file)
-    return f"{OWN}md", file.getvalue()
+    return f"{REPORT}.md", file.getvalue()

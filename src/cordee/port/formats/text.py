@@ -37,7 +37,7 @@ def lines(assessment: Assessment) -> Iterator[Text]:
     """A line for each finding, and for each file that could not be read."""
     for file in assessment.files:
         if file.problem:
-            yield Text.assemble(("problem: ", "bold red"), _clean(file.problem))
+            yield Text.assemble(("problem: ", "bold red"), clean(file.problem))
         for finding in file.findings:
             yield line(finding)
 
@@ -46,7 +46,7 @@ def line(finding: Finding) -> Text:
     """Where a finding is, and what it says."""
     place = f"{finding.path}:{finding.line}:{finding.column}: "
     unsure = " (unsure)" if finding.confidence is Confidence.UNSURE else ""
-    return Text.assemble(_clean(place), (finding.rule, "bold"), f" {_clean(finding.says)}{unsure}")
+    return Text.assemble(clean(place), (finding.rule, "bold"), f" {clean(finding.says)}{unsure}")
 
 
 def tables(counts: Summary) -> Iterator[Table]:
@@ -87,7 +87,7 @@ def _looked_at(assessment: Assessment) -> str:
     return f"{found} in {', '.join(parts)}."
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text without what would move a terminal's cursor, or cannot be written."""
     flat = " ".join(text.split())
     return "".join(c if c.isprintable() else "�" for c in flat) + (
