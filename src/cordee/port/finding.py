@@ -47,12 +47,25 @@ class Edit:
     text: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class NewFile:
+    """A file that edits need in the repository.
+
+    Several fixes may need the same one. Where the repository has another file of that path, a fix
+    that needs this one is not made; where it has this very text, there is nothing to write.
+    """
+
+    path: str  # relative to the repository, with slashes
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Edits that belong together: all are made, or none."""
+    """Edits that belong together: all are made, or none. `files` are written if they are made."""
 
     edits: tuple[Edit, ...]
     safety: Safety = Safety.SAFE
+    files: tuple[NewFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ class Project:
     """What all Python files of a repository together say, as far as one file's meaning needs it."""
 
     methods: frozenset[str] = frozenset()  # such as cuda, is_cuda: names that its classes define
+    modules: frozenset[str] = frozenset()  # paths of its Python files, with slashes
 
     def defines(self, name: str) -> bool:
         """Whether some class of the repository has a member of this name."""

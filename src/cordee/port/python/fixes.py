@@ -3,7 +3,7 @@
 import ast
 from dataclasses import replace
 
-from cordee.port.finding import Edit, Fix, Safety
+from cordee.port.finding import Edit, Fix, NewFile, Safety
 from cordee.port.python.file import PythonFile, Span
 from cordee.port.python.guards import guarded
 from cordee.port.python.spelling import spell
@@ -73,13 +73,15 @@ def unsafe(fix: Fix | None) -> Fix | None:
 def joined(*fixes: Fix | None) -> Fix | None:
     """All of them as one; None if one is None."""
     edits: list[Edit] = []
+    files: list[NewFile] = []
     safety = Safety.SAFE
     for fix in fixes:
         if fix is None:
             return None
         edits += fix.edits
+        files += fix.files
         safety = Safety.UNSAFE if fix.safety is Safety.UNSAFE else safety
-    return Fix(tuple(dict.fromkeys(edits)), safety)
+    return Fix(tuple(dict.fromkeys(edits)), safety, tuple(dict.fromkeys(files)))
 
 
 def _next_line(file: PythonFile, span: Span) -> str:
