@@ -1,6 +1,10 @@
 """The rules, one module per family."""
 
 from cordee.port.rule import Family
-from cordee.port.rules import cuda_names, devices
+from cordee.port.rules import amp, cuda_names, devices
 
-FAMILIES: tuple[Family, ...] = (cuda_names.family, devices.family)
+FAMILIES: tuple[Family, ...] = (
+    cuda_names.family,
+    devices.family,
+    amp.family,
+)
