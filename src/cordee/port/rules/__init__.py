@@ -1,10 +1,11 @@
 """The rules, one module per family."""
 
 from cordee.port.rule import Family
-from cordee.port.rules import amp, cuda_names, devices
+from cordee.port.rules import amp, cuda_names, devices, distributed
 
 FAMILIES: tuple[Family, ...] = (
     cuda_names.family,
     devices.family,
     amp.family,
+    distributed.family,
 )
