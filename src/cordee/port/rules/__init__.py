@@ -1,12 +1,22 @@
 """The rules, one module per family."""
 
 from cordee.port.rule import Family
-from cordee.port.rules import amp, cuda_names, devices, distributed, environment_uses
+from cordee.port.rules import (
+    amp,
+    backends,
+    cuda_names,
+    devices,
+    distributed,
+    environment_uses,
+    measuring,
+)
 
 FAMILIES: tuple[Family, ...] = (
     cuda_names.family,
     devices.family,
     amp.family,
+    backends.family,
+    measuring.family,
     distributed.family,
     environment_uses.family,
 )
