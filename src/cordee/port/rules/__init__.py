@@ -9,6 +9,7 @@ from cordee.port.rules import (
     distributed,
     environment_uses,
     measuring,
+    tools,
 )
 
 FAMILIES: tuple[Family, ...] = (
@@ -19,4 +20,5 @@ FAMILIES: tuple[Family, ...] = (
     measuring.family,
     distributed.family,
     environment_uses.family,
+    tools.family,
 )
