@@ -1,6 +1,7 @@
 """Texts that are there for people to read: docstrings, help, messages."""
 
 import ast
+import re
 
 from cordee.port.python.file import PythonFile
 
@@ -8,12 +9,11 @@ KEYWORDS = frozenset({
     "help", "description", "epilog", "reason", "msg", "message", "doc", "title", "usage", "metavar",
     "label", "caption", "metadata",
 })  # fmt: skip
-METHODS = frozenset({
-    "debug", "info", "warning", "warn", "error", "critical", "exception", "log", "print", "fail",
-    "skip", "skipTest", "skipif", "skipIf", "skipUnless", "warning_once", "info_once", "fatal", "write",
-    "markdown", "echo", "print_rank_0", "log_single_rank", "log_dist", "rank_zero_info",
-    "rank_zero_warn", "rank_zero_print",
-})  # fmt: skip
+# Functions that show it, by what their names begin or end with: print_rank_0, warn_once, _log.
+SHOWING = re.compile(
+    r"(?:\w*_)?(?:debug|info|warn|warning|error|critical|exception|log|print|fail|fatal|skip|echo)"
+    r"(?:_\w*)?|skip[A-Z]\w*|skipif|write|markdown",
+)
 
 
 def is_prose(file: PythonFile, node: ast.AST) -> bool:
@@ -29,7 +29,9 @@ def is_prose(file: PythonFile, node: ast.AST) -> bool:
                 return child is msg
             case ast.keyword(arg=str(name)) if name in KEYWORDS:
                 return True
-            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in METHODS:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if SHOWING.fullmatch(
+                name
+            ):
                 return child is not parent.func
             case ast.Assign(targets=[ast.Name(id="__doc__" | "__all__")]):
                 return True

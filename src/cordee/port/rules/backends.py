@@ -13,6 +13,7 @@ from cordee.port.names import offered
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import renamed, unsafe
 from cordee.port.python.prose import is_prose
+from cordee.port.python.scopes import How
 from cordee.port.rule import Family, Match
 
 TABLES = ("setting", "question", "attention", "missing", "parallel", "layout")
@@ -181,6 +182,8 @@ def _row(table: str, node: ast.Attribute | ast.Name, file: PythonFile) -> Name |
     name = file.name(node)
     if name is None or not name.startswith("torch."):
         return None
+    if isinstance(node, ast.Name) and all(b.how is not How.IMPORT for b in file.bindings(node)):
+        return None  # said where it gets its meaning
     exact, prefixes = _table(table)
     if name in exact:
         longer = file.parent(node)

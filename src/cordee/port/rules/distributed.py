@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
 from cordee.port.names import offered
 from cordee.port.python.backends import BACKEND_NAME, default_backend, named_backend, with_device
-from cordee.port.python.file import PythonFile
+from cordee.port.python.file import PythonFile, Span
 from cordee.port.python.fixes import joined, renamed, substituted, unsafe
 from cordee.port.python.prose import is_prose
 from cordee.port.python.roles import Role, last_name, role, whole
@@ -58,20 +58,20 @@ def compared(node: ast.Compare | ast.Call, file: PythonFile) -> Iterator[Match]:
     says = f"`{file.text(node)}` asks whether the backend is NCCL"
     if isinstance(node, ast.Call):
         match node:
-            case ast.Call(func=ast.Attribute(attr="startswith" | "endswith"), args=[text]) if (
+            case ast.Call(func=ast.Attribute(attr="startswith", value=owner), args=[text]) if (
                 _names_nccl(text, file)
             ):
-                yield Match(file.span(node), says, _either(text, file))
+                yield _compared(node, owner, says, _either(text, file), file)
         return
     if len(node.ops) != 1 or _answered(node, file):
         return
     left, right, operator = node.left, node.comparators[0], node.ops[0]
     if isinstance(right, (ast.Tuple, ast.List, ast.Set)):
         if any(_names_nccl(element, file) for element in right.elts):
-            yield Match(file.span(node), says, _one_more(right, file))
+            yield _compared(node, left, says, _one_more(right, file), file)
     elif _names_nccl(left, file) or _names_nccl(right, file):
-        advice = "let it be HCCL too"
-        yield Match(file.span(node), says, _asked(node, operator, file), advice=advice)
+        other = right if _names_nccl(left, file) else left
+        yield _compared(node, other, says, _asked(node, operator, file), file)
 
 
 @family.rule(403, "a choice of backends offers NCCL", ast.List, ast.Tuple, ast.Set, source=WHEEL)
@@ -84,10 +84,12 @@ def choices(node: ast.List | ast.Tuple | ast.Set, file: PythonFile) -> Iterator[
     of_type = isinstance(parent, ast.Subscript) and (file.name(parent.value) or "").endswith(
         ".Literal"
     )
-    sure = of_type or (isinstance(parent, ast.keyword) and parent.arg == "choices")
+    offers = of_type or (isinstance(parent, ast.keyword) and parent.arg == "choices")
     says = f"`{file.text(node)}` lists backends"
+    sure = offers and _of_backends(node, file)
     confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
-    fix = _one_more(node, file) if sure else None
+    fix = _one_more(node, file) if offers else None
+    fix = fix if sure else unsafe(fix)
     yield Match(file.span(node), says, fix, "" if sure else 'add "hccl"', confidence=confidence)
 
 
@@ -176,6 +178,73 @@ def mentioned(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
                 return
     says = f"{file.text(node)} speaks of NCCL"
     yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+
+
+@family.rule(
+    408, "a name of the program's own speaks of NCCL", ast.Attribute, ast.arg, ast.keyword,
+    ast.FunctionDef, ast.ClassDef, ast.Name, meaning=Meaning.RUNS,
+    advice="if it is for NCCL only, let it allow for HCCL, or be off on Ascend",
+)  # fmt: skip
+def own(
+    node: ast.Attribute | ast.arg | ast.keyword | ast.FunctionDef | ast.ClassDef | ast.Name,
+    file: PythonFile,
+) -> Iterator[Match]:
+    match node:
+        case ast.Attribute(attr=name) | ast.arg(arg=name) | ast.Name(id=name):
+            pass
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            pass
+        case ast.keyword():
+            name = node.arg or ""
+    if not WORD.search(name) or name.startswith(("NCCL_", "TORCH_NCCL_")):
+        return
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        return  # said where it gets its meaning
+    if isinstance(node, ast.Attribute) and (file.name(node) or "").startswith("torch."):
+        return
+    span = file.span(node)
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        start = file.source.text.index(name, span.start)
+        span = Span(start, start + len(name))
+    yield Match(span, f"`{name}` speaks of NCCL", confidence=Confidence.UNSURE)
+
+
+def _compared(
+    node: ast.expr, other: ast.expr, says: str, fix: Fix | None, file: PythonFile
+) -> Match:
+    """A finding of a comparison, whose fix is safe if the other side is surely a backend."""
+    of_torch = _names_nccl(other, file) or (file.called(other) or "").startswith("torch.")
+    sure = of_torch or BACKEND_NAME.search(last_name(other)) is not None
+    sure = sure or (isinstance(node, ast.Compare) and _of_torch_name(node, file))
+    return Match(
+        file.span(node), says, fix if sure else unsafe(fix), advice="let it be HCCL too",
+        confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
+    )  # fmt: skip
+
+
+def _of_torch_name(node: ast.Compare, file: PythonFile) -> bool:
+    """Whether it is compared with torch.distributed.Backend.NCCL."""
+    return any(isinstance(n, ast.Attribute) and _names_nccl(n, file) for n in ast.walk(node))
+
+
+def _of_backends(node: ast.expr, file: PythonFile) -> bool:
+    """Whether a list is what an option, a variable or a type of that name may be."""
+    parent = file.parent(node)
+    if isinstance(parent, ast.Subscript):
+        outer = file.parent(parent)
+        names: tuple[str, ...] = ()
+        match outer:
+            case ast.AnnAssign(target=target, annotation=annotation) if annotation is parent:
+                names = (last_name(target),)
+            case ast.arg(arg=name):
+                names = (name,)
+            case ast.Assign(targets=[target]):
+                names = (last_name(target),)
+        return any(BACKEND_NAME.search(name) for name in names)
+    call = file.parent(parent) if parent is not None else None
+    return isinstance(call, ast.Call) and any(
+        BACKEND_NAME.search(str(arg.value)) for arg in call.args if isinstance(arg, ast.Constant)
+    )
 
 
 def _names_nccl(node: ast.AST, file: PythonFile) -> bool:

@@ -21,8 +21,6 @@ RUNNING = frozenset({
     "getstatusoutput", "which", "create_subprocess_exec", "create_subprocess_shell",
     "execvp", "spawn", "run_command", "run_cmd", "run_and_parse_first_match", "execute", "sh",
 })  # fmt: skip
-# A library to ask a chip about itself, in place of NVIDIA's, is of another shape.
-MEMORY = {"pynvml.nvmlDeviceGetMemoryInfo": "torch.accelerator.get_memory_info (free, total)"}
 HINTS = (
     "nvml", "nvidia", "gputil", "gpustat", "nvitop", "numba", "pycuda", "cuda", "nvtx", "nvcc",
     "nsys", "\"ncu", "'ncu", "ncu ", "nvprof", "nvtop", "cuda-", "compute-sanitizer", "cuobjdump", "trtexec", "dcgmi",
@@ -70,10 +68,9 @@ def used(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match]:
     name = file.name(node) or ""
     row = _library(name) if "." in name else None
     if row is not None:
-        advice = MEMORY.get(name, row.advice)
         says = f"`{name}` is of a library for NVIDIA's GPUs"
         yield Match(
-            file.span(node), says, advice=advice, effort=Effort(row.effort), source=row.source
+            file.span(node), says, advice=row.advice, effort=Effort(row.effort), source=row.source
         )
 
 
