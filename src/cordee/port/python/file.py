@@ -155,6 +155,10 @@ class PythonFile:
         found = self.scope(node).lookup(node.id)
         return found[1] if found else []
 
+    def named(self, name: str) -> list[ast.Name]:
+        """Every place where this one name stands, whatever it means there."""
+        return self._by_name.get(name, [])
+
     def called(self, node: ast.AST | None) -> str | None:
         """The full name of what a call calls; None of anything else."""
         return self.name(node.func) if isinstance(node, ast.Call) else None
@@ -205,6 +209,14 @@ class PythonFile:
                 line = self.source.line(inside[0].lineno)
                 return line[: len(line) - len(line.lstrip())] or DENTED
         return DENTED
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[ast.Name]]:
+        found: dict[str, list[ast.Name]] = {}
+        for node in self.tree.nodes:
+            if isinstance(node, ast.Name):
+                found.setdefault(node.id, []).append(node)
+        return found
 
     @cached_property
     def imports(self) -> frozenset[str]:
