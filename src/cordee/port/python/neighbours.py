@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from cordee.port.python.file import PythonFile
-from cordee.port.setting import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +50,31 @@ def home(file: PythonFile) -> Home:
     return Home(_text(folder), "", sure=not folder.parts)
 
 
-def own(project: Project, package: str) -> bool:
-    """Whether the repository itself holds a top-level module or package of this name."""
-    return package in _holds(project)
+def own(file: PythonFile, dotted: str) -> bool:
+    """Whether an import of `dotted` finds a module of the repository itself."""
+    modules = file.setting.project.modules
+    if not modules:
+        return False
+    if dotted.partition(".")[0] in _packages(modules):
+        return True
+    folder = PurePosixPath(file.source.path).parent
+    roots = (folder, *folder.parents, *map(PurePosixPath, ("src", "python", "lib")))
+    parts = dotted.split(".")
+    names = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+    return any(_is_at(root, name, modules) for root in dict.fromkeys(roots) for name in names)
 
 
-def _holds(project: Project) -> frozenset[str]:
-    if project.modules not in _HELD:
+def _packages(modules: frozenset[str]) -> frozenset[str]:
+    """Packages that are in no package: what the repository itself offers, or a copy in it."""
+    if modules not in _HELD:
         _HELD.clear()
-        names = {part for path in project.modules for part in _names(PurePosixPath(path))}
-        _HELD[project.modules] = frozenset(names)
-    return _HELD[project.modules]
+        folders = [PurePosixPath(p).parent for p in modules if p.endswith("/__init__.py")]
+        top = (f.name for f in folders if str(f.parent / "__init__.py") not in modules)
+        _HELD[modules] = frozenset(top) - {"tests", "test", "examples"}
+    return _HELD[modules]
 
 
 _HELD: dict[frozenset[str], frozenset[str]] = {}  # of the repository that was asked about last
-
-
-def _names(path: PurePosixPath) -> tuple[str, ...]:
-    if path.name == "__init__.py":
-        return (path.parent.name,)
-    return (path.stem,) if len(path.parts) <= 2 else ()
 
 
 def _beside_own_import(file: PythonFile, folder: PurePosixPath) -> Home | None:

@@ -294,4 +294,4 @@ def _first_text(node: ast.Call) -> str:
 def _is_own(node: ast.Import | ast.ImportFrom, dotted: str, file: PythonFile) -> bool:
     if isinstance(node, ast.ImportFrom) and node.level:
         return True
-    return own(file.setting.project, dotted.partition(".")[0])
+    return own(file, dotted)

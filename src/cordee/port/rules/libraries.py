@@ -121,7 +121,7 @@ def asked_for(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     match node.args:
         case [ast.Constant(value=str(module)), *_] if name in FINDERS:
             row = library(module.replace("-", "_"))
-            if row is not None and not row.runs and not own(file.setting.project, module):
+            if row is not None and not row.runs and not own(file, module):
                 says = f"`{file.text(node)}` asks for {row.what}"
                 advice = f"{_advice(row)}; without it, what runs then must be meant to"
                 yield Match(file.span(node), says, advice=advice, source=row.source)
@@ -136,8 +136,7 @@ def by_text(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     match node.args:
         case [ast.Constant(value=str(module)), *_] if file.name(node.func) in importing:
             row = library(module)
-            root = module.partition(".")[0]
-            if row is None or own(file.setting.project, root) or is_shim(file):
+            if row is None or own(file, module) or is_shim(file):
                 return
             meaning = Meaning[row.meaning]
             if attempted(file, node) or file.name(node.func) == "pytest.importorskip":
@@ -162,7 +161,7 @@ def _imported(
         if row is None or row.module in seen:
             continue
         seen.add(row.module)
-        if own(file.setting.project, dotted.partition(".")[0]) or is_shim(file):
+        if own(file, dotted) or is_shim(file):
             return
         if replaced(file, node) is None:
             yield alias, row

@@ -72,7 +72,7 @@ def name(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     dotted = file.name(node)
     if dotted is None or dotted not in deep() or is_shim(file):
         return
-    if own(file.setting.project, dotted.partition(".")[0]):
+    if own(file, dotted):
         return
     row = libraries()[dotted]
     yield Match(

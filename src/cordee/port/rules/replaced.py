@@ -16,11 +16,11 @@ family = Family(
 
 
 @family.rule(
-    531, "attention of flash_attn or xformers is imported", ast.Import, ast.ImportFrom,
+    531, "attention or rotary embedding of flash_attn or xformers is imported", ast.Import, ast.ImportFrom,
     meaning=Meaning.SIGNATURE,
 )  # fmt: skip
 def attention(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
-    yield from _imported(node, file, ("ascend_attention", "ascend_xformers"))
+    yield from _imported(node, file, ("ascend_attention", "ascend_rotary", "ascend_xformers"))
 
 
 @family.rule(
@@ -38,7 +38,7 @@ def _imported(
     if found is None or found.shim not in shims or is_shim(file):
         return
     library = found.rows[0].module.partition(".")[0]
-    if own(file.setting.project, library):
+    if own(file, found.rows[0].module):
         return
     names = ", ".join(f"`{name}`" for name in found.names)
     says = f"{names} of {library} are for NVIDIA only"
