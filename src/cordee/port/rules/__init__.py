@@ -4,11 +4,18 @@ from cordee.port.rule import Family
 from cordee.port.rules import (
     amp,
     backends,
+    builds,
     cuda_names,
+    cuda_sources,
     devices,
     distributed,
     environment_uses,
+    kernels,
+    libraries,
+    library_uses,
     measuring,
+    optimizers,
+    replaced,
     tools,
 )
 
@@ -21,4 +28,11 @@ FAMILIES: tuple[Family, ...] = (
     distributed.family,
     environment_uses.family,
     tools.family,
+    libraries.family,
+    replaced.family,
+    library_uses.family,
+    optimizers.family,
+    kernels.family,
+    cuda_sources.family,
+    builds.family,
 )
