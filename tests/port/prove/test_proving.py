@@ -34,20 +34,14 @@ TRAINER = """
 
 
 def _repository(root: Path, source: str) -> tuple[Trial, list[Finding]]:
-    """One program, before and after its port."""
-    original, ported = root / "before", root / "after"
-    text = textwrap.dedent(source).lstrip()
-    opened = document("train.py", text.encode(), Setting())
+    """One program, ported."""
+    text = textwrap.dedent(source).lstrip().encode()
+    opened = document("train.py", text, Setting())
     assert opened is not None
     found = findings(opened)
     fixes = [f.fix for f in found if f.fix is not None and f.fix.safety is Safety.SAFE]
-    for folder, data in (
-        (original, text.encode()),
-        (ported, opened.source.fixed(agreeing(fixes)[0])),
-    ):
-        folder.mkdir()
-        (folder / "train.py").write_bytes(data)
-    return Trial(original, ported, "python train.py", portable=True, limit_s=280), found
+    (root / "train.py").write_bytes(opened.source.fixed(agreeing(fixes)[0]))
+    return Trial(root, {"train.py": text}, "python train.py", portable=True, limit_s=280), found
 
 
 def _proof(root: Path, source: str) -> Proof:
@@ -96,10 +90,10 @@ def test_lines_that_a_port_put_in_do_not_shift_the_blame(tmp_path: Path) -> None
     at = ran.index("x = 1 / 0") + 1
     assert at == 4
     output = f'Traceback (most recent call last):\n  File "{trial.ported}/train.py", line {at}\n'
-    (blame,) = blames(output, trial.ported, trial.original, found)
+    (blame,) = blames(output, trial.ported, trial.before, found)
     assert (blame.line, blame.code) == (3, "x = 1 / 0")
 
 
 def test_an_empty_command_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="command is empty"):
-        prove(Trial(tmp_path, tmp_path, "  ", portable=True), [])
+        prove(Trial(tmp_path, {}, "  ", portable=True), [])

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cordee.port.finding import Finding
@@ -11,10 +11,12 @@ from cordee.port.prove.proof import Blame
 FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-def blames(output: str, ran: Path, original: Path, findings: Iterable[Finding]) -> Iterator[Blame]:
+def blames(
+    output: str, ran: Path, before: Mapping[str, bytes], findings: Iterable[Finding]
+) -> Iterator[Blame]:
     """The frames of the last traceback in `output` that lie in the program, innermost first.
 
-    `ran` is the folder that the ported program ran in, `original` that of the unported one.
+    `ran` is the folder that the ported program ran in, `before` the files that the port changed.
     """
     said = list(findings)
     traceback = output[output.rfind("Traceback (most recent call last)") :]
@@ -25,18 +27,18 @@ def blames(output: str, ran: Path, original: Path, findings: Iterable[Finding]) 
         if not path.is_relative_to(ran):
             continue
         relative = path.relative_to(ran).as_posix()
-        line = _line_before(ran / relative, original / relative, int(match[2]))
+        new = _lines(path)
+        old = before[relative].decode(errors="replace").splitlines() if relative in before else new
+        line = _line_before(new, old, int(match[2]))
         if line is None or (relative, line) in seen:
             continue
         seen.add((relative, line))
         at_line = tuple(f for f in said if f.path == relative and f.line <= line <= f.end_line)
-        text = _lines(original / relative)
-        yield Blame(relative, line, text[line - 1].strip(), at_line)
+        yield Blame(relative, line, old[line - 1].strip(), at_line)
 
 
-def _line_before(ported: Path, original: Path, line: int) -> int | None:
-    """The line of the original that became line `line` of the ported file."""
-    new, old = _lines(ported), _lines(original)
+def _line_before(new: list[str], old: list[str], line: int) -> int | None:
+    """The line of the old text that became line `line` of the new one."""
     for tag, old_start, old_end, new_start, new_end in difflib.SequenceMatcher(
         None, old, new, autojunk=False
     ).get_opcodes():

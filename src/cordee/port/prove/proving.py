@@ -30,8 +30,8 @@ ON_CPU = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "CUDA_VISIBLE_DEVICES": ""}
 class Trial:
     """What is to be proven."""
 
-    original: Path  # the repository before it was ported
     ported: Path
+    before: Mapping[str, bytes]  # the files that the port changed, as they were
     command: str
     portable: bool  # else the CPU runs the original
     chips: int = 1
@@ -53,7 +53,10 @@ def prove(trial: Trial, findings: Iterable[Finding]) -> Proof:
 
 def _proof(trial: Trial, words: list[str], scratch: Path, findings: list[Finding]) -> Proof:
     on_chip = _copy(trial.ported, scratch / "chip")
-    on_cpu = _copy(trial.ported if trial.portable else trial.original, scratch / "cpu")
+    on_cpu = _copy(trial.ported, scratch / "cpu")
+    if not trial.portable:  # what runs on Ascend alone is compared with what it was made of
+        for path, data in trial.before.items():
+            (on_cpu / path).write_bytes(data)
     trace = scratch / "trace.jsonl"
     virtual = [sys.executable, "-m", "cordee", "run", "--virtual", "--chips", str(trial.chips)]
     command = [*virtual, "--trace", str(trace), "--", *words]
@@ -68,7 +71,7 @@ def _proof(trial: Trial, words: list[str], scratch: Path, findings: list[Finding
         if chip.succeeded and cpu.succeeded
         else ()
     )
-    blamed = () if chip.succeeded else blames(chip.output, on_chip, trial.original, findings)
+    blamed = () if chip.succeeded else blames(chip.output, on_chip, trial.before, findings)
     return Proof(
         command=trial.command,
         chip=chip,
