@@ -119,6 +119,21 @@ def path(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
         )
 
 
+@family.rule(
+    456, "a text says NVIDIA", ast.Constant, meaning=Meaning.RUNS,
+    advice="if it tells whose chip it is, let it know Ascend's too",
+)  # fmt: skip
+def maker(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
+    text = node.value
+    if isinstance(text, str) and MAKER.fullmatch(text.strip()) and not is_prose(file, node):
+        says = f"{file.text(node)} speaks of NVIDIA's chips"
+        yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+
+
+# The name alone, or that of a chip: not a package, a path, an address or a data set.
+MAKER = re.compile(
+    r"nvidia(?: (?:geforce|tesla|quadro|rtx|[abhlv]\d+|gpu)\b.*)?|geforce.*", re.IGNORECASE
+)
 LIBRARY = re.compile(
     r"\blib(?:cuda|cudart|cublas|cublasLt|cudnn\w*|cufft|cusparse|cusolver|curand|nccl|nvrtc|"
     r"nvidia-ml|nvToolsExt|nvinfer\w*|cupti|nvshmem\w*)\.(?:so|dylib|dll)"
