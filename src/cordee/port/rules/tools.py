@@ -162,8 +162,9 @@ def _modules(
 
 
 def _library(dotted: str) -> Tool | None:
-    parts = dotted.split(".")
-    table = _tools("library")
+    table, parts = _tools("library"), dotted.split(".")
+    if parts[0] not in _roots():
+        return None
     if len(parts) > 1 and parts[0] == "cuda" and parts[1] not in (
         "bindings", "core", "cuda", "cudart", "nvrtc", "pathfinder", "tile", "parallel", "cooperative",
     ):  # fmt: skip
@@ -173,6 +174,11 @@ def _library(dotted: str) -> Tool | None:
     if parts[0] == "nvidia" and (len(parts) == 1 or parts[1] in ("dali", "modelopt", "nvimgcodec")):
         return None  # dealt with as the libraries they are
     return next((table[name] for n in (2, 1) if (name := ".".join(parts[:n])) in table), None)
+
+
+@cache
+def _roots() -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in _tools("library"))
 
 
 @cache
