@@ -25,7 +25,7 @@ def role(file: PythonFile, node: ast.expr) -> Role:
             call = file.parent(parent)
             if not isinstance(call, ast.Call):
                 return Role((name,))
-            return Role((_option(call) if name == "default" else name,), call)
+            return Role((_option(file, call) if name == "default" else name,), call)
         case ast.Assign(targets=targets) if child is parent.value:
             return Role(tuple(map(last_name, targets)))
         case ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
@@ -89,10 +89,15 @@ def _in_call(call: ast.Call, place: int) -> Role:
     return Role((), call, place)
 
 
-def _option(call: ast.Call) -> str:
-    """The longest name of the option that add_argument declares, or what field() is for."""
+def _option(file: PythonFile, call: ast.Call) -> str:
+    """The longest name of the option that a call declares, or of the field that it gives."""
     texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    return max((text.lstrip("-") for text in texts), key=len, default="")
+    if texts:
+        return max((text.lstrip("-") for text in texts), key=len)
+    match file.parent(call):
+        case ast.AnnAssign(target=target) | ast.Assign(targets=[target]):
+            return last_name(target)
+    return ""
 
 
 def _parameter(arguments: ast.arguments, default: ast.AST) -> str:

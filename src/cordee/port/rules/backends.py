@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
@@ -164,17 +164,28 @@ def imported(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Ma
 
 
 @cache
-def _table(table: str) -> tuple[dict[str, Name], list[Name]]:
-    found = list(rows(files(__package__) / "backends.toml", Name, table=table))
-    exact = {row.name: row for row in found if not row.name.endswith(".")}
-    return exact, sorted(
-        (row for row in found if row.name.endswith(".")), key=lambda row: -len(row.name)
-    )
+def _tables() -> tuple[dict[str, tuple[str, Name]], list[tuple[str, Name]]]:
+    """Rows by name, each with its table, and those for all names that begin alike, longest first."""
+    every = [
+        (table, row)
+        for table in TABLES
+        for row in rows(files(__package__) / "backends.toml", Name, table=table)
+    ]
+    exact = {row.name: (table, row) for table, row in every if not row.name.endswith(".")}
+    alike = [(table, row) for table, row in every if row.name.endswith(".")]
+    return exact, sorted(alike, key=lambda pair: -len(pair[1].name))
 
 
-@cache
-def _every() -> frozenset[str]:
-    return frozenset(name for table in TABLES for name in _table(table)[0])
+@lru_cache(maxsize=65536)
+def _of_name(name: str) -> tuple[str, Name] | None:
+    """The row of a name, and its table; of a part of a name that has a row, nothing."""
+    exact, alike = _tables()
+    if name in exact:
+        return exact[name]
+    parts = name.split(".")
+    if any(".".join(parts[:n]) in exact for n in range(2, len(parts))):
+        return None
+    return next((pair for pair in alike if _begins(name, pair[1].name)), None)
 
 
 def _row(table: str, node: ast.Attribute | ast.Name, file: PythonFile) -> Name | None:
@@ -182,26 +193,17 @@ def _row(table: str, node: ast.Attribute | ast.Name, file: PythonFile) -> Name |
     name = file.name(node)
     if name is None or not name.startswith("torch."):
         return None
+    found = _of_name(name)
+    if found is None or found[0] != table:
+        return None
     if isinstance(node, ast.Name) and all(b.how is not How.IMPORT for b in file.bindings(node)):
         return None  # said where it gets its meaning
-    exact, prefixes = _table(table)
-    if name in exact:
-        longer = file.parent(node)
-        deeper = isinstance(longer, ast.Attribute) and file.name(longer) in _every()
-        return None if deeper else exact[name]
-    if name in _every() or isinstance(file.parent(node), ast.Attribute):
-        return None
-    parts = name.split(".")
-    if any(".".join(parts[:n]) in _every() for n in range(2, len(parts))):
-        return None
-    best = next((row for row in prefixes if _begins(name, row.name)), None)
-    if best is None or any(
-        _begins(name, row.name) and len(row.name) > len(best.name)
-        for other in TABLES
-        for row in _table(other)[1]
-    ):
-        return None
-    return best
+    longer = file.parent(node)
+    if isinstance(longer, ast.Attribute):
+        exact = _tables()[0]
+        if found[1].name != name or file.name(longer) in exact:
+            return None
+    return found[1]
 
 
 def _begins(name: str, prefix: str) -> bool:

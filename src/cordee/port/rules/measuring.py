@@ -10,6 +10,7 @@ from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import substituted, unsafe
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.precision import device
+from cordee.port.python.prose import is_prose
 from cordee.port.python.spelling import spell
 from cordee.port.rule import Family, Match
 
@@ -24,11 +25,16 @@ EVERYWHERE = frozenset({
 })  # fmt: skip
 # What an event or a table of the profiler calls what happened on the chip.
 FIELD = re.compile(r"(?:self_)?cuda_(?:time|time_total|memory_usage)(?:_str)?")
+COMPILING = re.compile(
+    r"cudagraphs?|reduce-overhead|max-autotune|(?:torch_|fx2)?tensorrt|fx2trt|nvfuser|nvprims_nvfuser",
+    re.IGNORECASE,
+)
 family = Family(
     "measuring",
     "Compilation and profiling",
     ("torch.compile", "th.compile", "import compile", "@compile", "profil", "cuda_time",
-     "cuda_memory_usage"),
+     "cuda_memory_usage", "cudagraph", "reduce-overhead", "max-autotune", "tensorrt", "fx2trt",
+     "nvfuser"),
 )  # fmt: skip
 
 
@@ -136,6 +142,22 @@ def field(node: ast.Attribute | ast.Constant, file: PythonFile) -> Iterator[Matc
     fix_ = substituted(file, node, new) if sorting else None
     confidence = Confidence.CERTAIN if sorting else Confidence.LIKELY
     yield Match(file.span(node), f"{file.text(node)} is its old name", fix_, confidence=confidence)
+
+
+@family.rule(
+    345, "a text names a backend or mode of torch.compile that is CUDA's", ast.Constant,
+    meaning=Meaning.SIGNATURE, effort=Effort.M, source=OVERVIEW,
+    advice="npugraphs is the backend for graphs on Ascend; there is no TensorRT",
+)  # fmt: skip
+def spoken_of(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
+    if not isinstance(node.value, str) or not COMPILING.fullmatch(node.value):
+        return
+    parent = file.parent(node)
+    call = file.parent(parent) if isinstance(parent, ast.keyword) else None
+    if is_prose(file, node) or (call is not None and file.called(call) == "torch.compile"):
+        return
+    says = f"{file.text(node)} is CUDA's when code is compiled"
+    yield Match(file.span(node), says, confidence=Confidence.LIKELY)
 
 
 def _text(node: ast.expr | None) -> str | None:

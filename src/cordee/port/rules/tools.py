@@ -119,6 +119,21 @@ def path(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
         )
 
 
+@family.rule(
+    456, "a text says NVIDIA", ast.Constant, meaning=Meaning.RUNS,
+    advice="if it tells whose chip it is, let it know Ascend's too",
+)  # fmt: skip
+def maker(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
+    text = node.value
+    if isinstance(text, str) and MAKER.fullmatch(text.strip()) and not is_prose(file, node):
+        says = f"{file.text(node)} speaks of NVIDIA's chips"
+        yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+
+
+# The name alone, or that of a chip: not a package, a path, an address or a data set.
+MAKER = re.compile(
+    r"nvidia(?: (?:geforce|tesla|quadro|rtx|[abhlv]\d+|gpu)\b.*)?|geforce.*", re.IGNORECASE
+)
 LIBRARY = re.compile(
     r"\blib(?:cuda|cudart|cublas|cublasLt|cudnn\w*|cufft|cusparse|cusolver|curand|nccl|nvrtc|"
     r"nvidia-ml|nvToolsExt|nvinfer\w*|cupti|nvshmem\w*)\.(?:so|dylib|dll)"
@@ -147,8 +162,9 @@ def _modules(
 
 
 def _library(dotted: str) -> Tool | None:
-    parts = dotted.split(".")
-    table = _tools("library")
+    table, parts = _tools("library"), dotted.split(".")
+    if parts[0] not in _roots():
+        return None
     if len(parts) > 1 and parts[0] == "cuda" and parts[1] not in (
         "bindings", "core", "cuda", "cudart", "nvrtc", "pathfinder", "tile", "parallel", "cooperative",
     ):  # fmt: skip
@@ -158,6 +174,11 @@ def _library(dotted: str) -> Tool | None:
     if parts[0] == "nvidia" and (len(parts) == 1 or parts[1] in ("dali", "modelopt", "nvimgcodec")):
         return None  # dealt with as the libraries they are
     return next((table[name] for n in (2, 1) if (name := ".".join(parts[:n])) in table), None)
+
+
+@cache
+def _roots() -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in _tools("library"))
 
 
 @cache
