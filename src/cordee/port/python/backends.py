@@ -13,28 +13,20 @@ from cordee.port.python.spelling import Spelling, spell
 # Of variables, arguments, keys and options that hold a backend.
 BACKEND_NAME = re.compile(r"(?:^|[_.\-])backends?$|^backend[_\-](?:name|type|str)$", re.IGNORECASE)
 DEFAULT = "torch.distributed.get_default_backend_for_device"
-# What it reads; it has been there for longer.
-MAP = "torch.distributed.Backend.default_device_backend_map"
-SINCE = "2.8"
 
 
 def default_backend(file: PythonFile, at: ast.AST, alone: str) -> Spelling | None:
     """The default backend of the machine's accelerator; without one, that of the device `alone`."""
-    current = spell(file, at, CURRENT) if offered(CURRENT, file.setting.torch) else None
-    modern = file.setting.has(SINCE) and offered(DEFAULT, file.setting.torch)
-    way = spell(file, at, DEFAULT if modern else MAP)
+    if not all(offered(name, file.setting.torch) for name in (CURRENT, DEFAULT)):
+        return None
+    current, way = spell(file, at, CURRENT), spell(file, at, DEFAULT)
     if current is None or way is None:
         return None
     device = f"{current.text}()"
     if not guarded(file, at):
         device = f'{device} or "{alone}"'
-    elif not modern:
-        device = f"{device}.type"
-    if modern:
-        text = f"{way.text}({device})"
-    else:
-        text = f"{way.text}[{device if guarded(file, at) else f'str({device})'}]"
-    return Spelling(text, tuple(dict.fromkeys((*current.imports, *way.imports))))
+    imports = tuple(dict.fromkeys((*current.imports, *way.imports)))
+    return Spelling(f"{way.text}({device})", imports)
 
 
 def named_backend(node: ast.AST) -> str | None:
