@@ -1,3 +1,5 @@
+"""Every case of the pages in cases/ holds: what is found, what it becomes, and that a second time changes nothing."""
+
 import ast
 from pathlib import Path
 
