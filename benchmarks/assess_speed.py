@@ -107,7 +107,7 @@ def table() -> str:
         files, lines = make_tree(root)
         first_s, first_busy_s, first_mb = run(root, cache)
         again = []
-        changing = root / "0" / "torch" / "serialization.py"
+        changing = root / "0" / "torch" / "__init__.py"
         for number in range(ROUNDS):
             changing.write_bytes(changing.read_bytes() + b"# changed %d\n" % number)
             again.append(run(root, cache))

@@ -1,7 +1,8 @@
 """Writes the pages of docs/reference that are derived from code; a test holds them current."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"  # references need PyTorch, not the adapter
@@ -13,6 +14,8 @@ from cordee.emulator import session
 from cordee.emulator.ops import chapters as chapters
 from cordee.emulator.ops import ways
 from cordee.emulator.ops.reference import REFERENCES, Reference
+from cordee.port import explanation
+from cordee.port.summary import TIME
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by tools/docs.py (make docs); change what it is derived from instead. -->"
@@ -82,9 +85,33 @@ def _page(title: str, *sections: str) -> str:
     return "\n\n".join([NOTE, f"# {title}", *sections]) + "\n"
 
 
-WRITTEN = {"commands.md": commands, "operators.md": operators}
+def rules() -> str:
+    """The page that lists every rule of `cordee assess`."""
+    rows = [
+        f"| [{rule.code}](rules/{page}.md) | {rule.title} | {rule.meaning} | {TIME[rule.effort]} |"
+        for page, found in explanation.pages().items()
+        for rule in found
+    ]
+    table = ["| rule | found | on Ascend | left to do |", "|---|---|---|---|", *rows]
+    return _page("Rules", "What `cordee assess` looks for.", "\n".join(table))
+
+
+def rule_page(page: str) -> str:
+    """The page of the rules that share the first letters of their codes."""
+    title, _, words = explanation.introduction(page).partition("\n")
+    sections = [explanation.explanation(rule) for rule in explanation.pages()[page]]
+    title = title.removeprefix("# ") or f"Rules {page}"
+    return _page(title, *filter(None, [words.strip(), *sections]))
+
+
+WRITTEN: dict[str, Callable[[], str]] = {
+    "commands.md": commands,
+    "operators.md": operators,
+    "rules.md": rules,
+    **{f"rules/{page}.md": partial(rule_page, page) for page in explanation.pages()},
+}
 
 if __name__ == "__main__":
-    PAGES.mkdir(parents=True, exist_ok=True)
     for page, write in WRITTEN.items():
+        (PAGES / page).parent.mkdir(parents=True, exist_ok=True)
         (PAGES / page).write_text(write(), "utf-8")

@@ -40,14 +40,16 @@ class Patterns:
         if not self._patterns or self._any.search(text) is None:
             return None
         for regex, ignores in reversed(self._patterns):
-            if any(_is_whole(match, text) for match in regex.finditer(text)):
+            if _is_whole(regex, text):
                 return ignores
         return None
 
 
-def _is_whole(match: re.Match[str], text: str) -> bool:
-    """Whether a pattern matches the path itself and not a folder that it is in."""
-    return match.groupdict().get(MARK) is None or match.end() == len(text)
+def _is_whole(regex: re.Pattern[str], text: str) -> bool:
+    """Whether a pattern matches the path itself and not only a folder that it is in."""
+    if MARK not in regex.groupindex:  # such as a/**: what is in a folder, and not the folder
+        return regex.search(text.removesuffix("/")) is not None
+    return any(m[MARK] is None or m.end() == len(text) for m in regex.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)
