@@ -58,6 +58,11 @@ def deep() -> frozenset[str]:
     return frozenset(n for n in libraries() if "." in n and n != "bitsandbytes.optim")
 
 
+@cache
+def _last_names() -> frozenset[str]:
+    return frozenset(name.rpartition(".")[2] for name in deep())
+
+
 family = Family(
     "library_uses", "What libraries are asked for",
     ("attn_implementation", "flash_att", "load_in_", "adam", "bnb", "8bit", "tf32",
@@ -73,6 +78,8 @@ family = Family(
     meaning=Meaning.SIGNATURE,
 )  # fmt: skip
 def name(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
+    if node.attr not in _last_names():
+        return
     dotted = file.name(node)
     if dotted is None or dotted not in deep() or is_shim(file):
         return
