@@ -181,6 +181,20 @@ def test_attention_of_xformers() -> None:
         torch.testing.assert_close(out[b], attended(q[b], k[b], v[b], 0.5, causal=True)[0])
 
 
+def test_where_flash_attn_is_installed_it_is_called_with_what_was_given(
+    tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "flash_attn.py").write_text(
+        "def flash_attn_func(q, k, v, causal=False): return 'dense', causal\n"
+        "def flash_attn_qkvpacked_func(qkv, causal=False): return 'packed', causal\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = shim("ascend_attention")
+    x = torch.empty(1, 2, 3, 4, 8, device="meta")  # a chip that is neither Ascend's nor the host
+    assert ours.flash_attn_func(x[:, :, 0], x[:, :, 1], x[:, :, 2], causal=True) == ("dense", True)
+    assert ours.flash_attn_qkvpacked_func(x) == ("packed", False)
+
+
 def test_every_name_of_the_table_is_in_its_module() -> None:
     for row in replacements():
         assert all(hasattr(shim(row.shim), name) for name in row.names), row.module

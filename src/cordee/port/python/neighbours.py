@@ -96,8 +96,10 @@ def _beside_own_import(file: PythonFile, folder: PurePosixPath) -> Home | None:
 
 
 def _is_at(root: PurePosixPath, name: str, modules: frozenset[str]) -> bool:
-    path = root.joinpath(*name.split("."))
-    return f"{path}.py" in modules or str(path / "__init__.py") in modules
+    path = name.replace(".", "/")
+    if root.parts:
+        path = f"{root}/{path}"
+    return f"{path}.py" in modules or f"{path}/__init__.py" in modules
 
 
 def _under(root: PurePosixPath, name: str) -> Home:

@@ -119,6 +119,8 @@ def triton(node: ast.FunctionDef, file: PythonFile) -> Iterator[Match]:
     advice="triton-ascend has no counterpart of the same name: write it with plain operations",
 )  # fmt: skip
 def of_triton(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
+    if "triton" not in file.imports:
+        return
     name = file.name(node) or ""
     if isinstance(file.parent(node), ast.Attribute) or not name.startswith("triton."):
         return
@@ -156,6 +158,8 @@ def cupy(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     advice="write it in PyTorch, in Triton for triton-ascend, or with numba for the host",
 )  # fmt: skip
 def numba(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
+    if "numba" not in file.imports:
+        return
     name = file.name(node) or ""
     if name.startswith("numba.cuda.") and not isinstance(file.parent(node), ast.Attribute):
         yield Match(file.span(node), f"`{name}` is about kernels for NVIDIA's chips")
@@ -166,6 +170,8 @@ def numba(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     meaning=Meaning.MISSING, effort=Effort.L, source=BUILDER,
 )  # fmt: skip
 def extension(node: ast.Call | ast.Name | ast.Attribute, file: PythonFile) -> Iterator[Match]:
+    if "torch.utils.cpp_extension" not in file.imports:
+        return
     name = file.name(node.func if isinstance(node, ast.Call) else node) or ""
     module, _, last = name.rpartition(".")
     if module != "torch.utils.cpp_extension" or last not in EXTENSIONS:

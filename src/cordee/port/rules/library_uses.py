@@ -16,6 +16,10 @@ from cordee.port.rule import Family, Match
 from cordee.port.rules.libraries import libraries
 
 CUDA, CANN = "CUDAExecutionProvider", "CANNExecutionProvider"
+SWITCHES = frozenset({
+    "enable_xformers_memory_efficient_attention", "set_use_memory_efficient_attention_xformers",
+    "set_attention_slice_xformers",
+})  # fmt: skip
 LOOSE = frozenset({"gpus", "gpu", "cuda", "use_gpu", "use_cuda", "accelerator"})
 
 
@@ -54,6 +58,11 @@ def deep() -> frozenset[str]:
     return frozenset(n for n in libraries() if "." in n and n != "bitsandbytes.optim")
 
 
+@cache
+def _last_names() -> frozenset[str]:
+    return frozenset(name.rpartition(".")[2] for name in deep())
+
+
 family = Family(
     "library_uses", "What libraries are asked for",
     ("attn_implementation", "flash_att", "load_in_", "adam", "bnb", "8bit", "tf32",
@@ -69,6 +78,8 @@ family = Family(
     meaning=Meaning.SIGNATURE,
 )  # fmt: skip
 def name(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
+    if node.attr not in _last_names():
+        return
     dotted = file.name(node)
     if dotted is None or dotted not in deep() or is_shim(file):
         return
@@ -120,8 +131,7 @@ def setting(node: ast.Assign | ast.Dict, file: PythonFile) -> Iterator[Match]:
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 pairs.append((key.value, value))
     else:
-        names = [t.attr for t in node.targets if isinstance(t, ast.Attribute)]
-        pairs = [(name, node.value) for name in names]
+        pairs = [(name, node.value) for name in map(_set, node.targets) if name]
     for key_, value in pairs:
         for row in arguments().get(key_, ()):
             if key_ in LOOSE or not row.values or _value(value) not in row.values:
@@ -144,6 +154,25 @@ def placed(node: ast.Call, file: PythonFile) -> Iterator[Match]:
         case [ast.Constant(value=str(place)), *_] if "gpu" in place.lower():
             if called in ("tensorflow.device", "paddle.set_device", "paddle.device.set_device"):
                 yield Match(file.span(node), f"`{file.text(node)}` names a GPU")
+
+
+@family.rule(
+    516, "a method turns on what is CUDA's", ast.Call, meaning=Meaning.MISSING,
+    source="github.com/huggingface/diffusers src/diffusers/models/modeling_utils.py",
+    advice="leave it out: attention of PyTorch is used then, or call enable_npu_flash_attention",
+)  # fmt: skip
+def switched_on(node: ast.Call, file: PythonFile) -> Iterator[Match]:
+    match node.func:
+        case ast.Attribute(attr=name) if name in SWITCHES:
+            yield Match(file.span(node), f"`{name}` turns on attention of xformers")
+
+
+def _set(target: ast.expr) -> str:
+    """What `a.name = ...` and `a["name"] = ...` set."""
+    match target:
+        case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
+            return name
+    return ""
 
 
 def _value(node: ast.expr) -> str | None:

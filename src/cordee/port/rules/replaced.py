@@ -41,10 +41,10 @@ def _imported(
     if own(file, found.rows[0].module):
         return
     names = ", ".join(f"`{name}`" for name in found.names)
-    says = f"{names} of {library} are for NVIDIA only"
+    says = f"{names} of {library}: for NVIDIA only"
     meaning, effort = None, Effort.S
     if attempted(file, node):
-        says = f"{says}; where they are missing, as on Ascend, the file goes on without them"
+        says = f"{says}; where that is missing, as on Ascend, the file goes on without"
         meaning = Meaning.RUNS
     remarks = [row.remark for row in found.rows if row.remark]
     advice = f"`{found.shim}` has the same functions for Ascend, NVIDIA and the host"

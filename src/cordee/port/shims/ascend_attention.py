@@ -8,6 +8,8 @@ of the keys, as flash_attn does since 2.1. Written by `cordee port`; it needs no
 
 import importlib
 import importlib.util
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -50,7 +52,7 @@ def flash_attn_func(
     return_attn_probs: bool = False,
 ) -> Any:
     if _vendor(q):
-        return _call("flash_attn_func", locals())
+        return _call(flash_attn_func, locals())
     terms = _terms(q, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes)
     if return_attn_probs:
         return (*_composed(q, k, v, terms), None)
@@ -60,10 +62,14 @@ def flash_attn_func(
 
 
 def flash_attn_kvpacked_func(q: Tensor, kv: Tensor, *args: Any, **kwargs: Any) -> Any:
+    if _vendor(q):
+        return _original("flash_attn_kvpacked_func")(q, kv, *args, **kwargs)
     return flash_attn_func(q, kv[:, :, 0], kv[:, :, 1], *args, **kwargs)
 
 
 def flash_attn_qkvpacked_func(qkv: Tensor, *args: Any, **kwargs: Any) -> Any:
+    if _vendor(qkv):
+        return _original("flash_attn_qkvpacked_func")(qkv, *args, **kwargs)
     return flash_attn_func(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], *args, **kwargs)
 
 
@@ -86,7 +92,7 @@ def flash_attn_varlen_func(
     block_table: Tensor | None = None,
 ) -> Any:
     if _vendor(q):
-        return _call("flash_attn_varlen_func", locals())
+        return _call(flash_attn_varlen_func, locals())
     terms = _terms(q, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes)
     ends_q, ends_k = cu_seqlens_q[1:].tolist(), cu_seqlens_k[1:].tolist()
     spans = list(zip([0, *ends_q], ends_q, [0, *ends_k], ends_k, strict=False))
@@ -108,12 +114,17 @@ def flash_attn_varlen_func(
 
 
 def flash_attn_varlen_kvpacked_func(q: Tensor, kv: Tensor, *args: Any, **kwargs: Any) -> Any:
+    if _vendor(q):
+        return _original("flash_attn_varlen_kvpacked_func")(q, kv, *args, **kwargs)
     return flash_attn_varlen_func(q, kv[:, 0], kv[:, 1], *args, **kwargs)
 
 
 def flash_attn_varlen_qkvpacked_func(
     qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, *args: Any, **kwargs: Any
 ) -> Any:
+    if _vendor(qkv):
+        original = _original("flash_attn_varlen_qkvpacked_func")
+        return original(qkv, cu_seqlens, max_seqlen, *args, **kwargs)
     q, k, v = qkv.unbind(1)
     lengths = (cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
     return flash_attn_varlen_func(q, k, v, *lengths, *args, **kwargs)
@@ -141,7 +152,7 @@ def flash_attn_with_kvcache(
     return_softmax_lse: bool = False,
 ) -> Any:
     if _vendor(q):
-        return _call("flash_attn_with_kvcache", locals())
+        return _call(flash_attn_with_kvcache, locals())
     batch = q.shape[0]
     terms = _terms(q, 0.0, softmax_scale, causal, window_size, softcap, alibi_slopes)
     if cache_seqlens is None:
@@ -205,8 +216,16 @@ def _installed() -> bool:
     return importlib.util.find_spec(VENDOR) is not None
 
 
-def _call(name: str, arguments: dict[str, Any]) -> Any:
-    return getattr(importlib.import_module(VENDOR), name)(**arguments)
+def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """What flash_attn gives: what is left at its default is left out, as older versions lack it."""
+    usual = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+    given = {n: v for n, v in arguments.items() if isinstance(v, Tensor) or v != usual[n]}
+    return _original(function.__name__)(**given)
+
+
+def _original(name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(importlib.import_module(VENDOR), name)
+    return found
 
 
 def _terms(
