@@ -14,9 +14,9 @@ from cordee.port.source import Source
 RULES = {rule.code: rule for family in FAMILIES for rule in family.rules}
 
 
-def concerns(text: str) -> bool:
-    """Whether any rule may apply to a file with this text; nearly free."""
-    return _any_hint().search(text) is not None
+def concerns(text: str, kind: str = "") -> bool:
+    """Whether any rule may apply to a file with this text; nearly free, more so with its kind."""
+    return _any_hint(kind).search(text) is not None
 
 
 def findings(document: Document) -> list[Finding]:
@@ -25,12 +25,16 @@ def findings(document: Document) -> list[Finding]:
     found = [place.finding(rule, match) for rule, match in _matches(document)]
     for part in document.parts():
         found += [place.moved(finding, part) for finding in findings(part.document)]
-    return sorted(found, key=lambda finding: (finding.start, finding.end, finding.rule))
+    return sorted(_heard(found), key=lambda finding: (finding.start, finding.end, finding.rule))
 
 
 def _matches(document: Document) -> Iterator[tuple[Rule, Match]]:
     text = document.source.text.lower()
-    families = [f for f in FAMILIES if any(hint in text for hint in f.hints)]
+    families = [
+        family
+        for family in FAMILIES
+        if document.kind not in family.skips and any(hint in text for hint in family.hints)
+    ]
     by_type: dict[type, list[Rule]] = {}
     for node in document.nodes() if families else ():
         kind = type(node)
@@ -40,6 +44,15 @@ def _matches(document: Document) -> Iterator[tuple[Rule, Match]]:
         for rule in by_type[kind]:
             for match in rule.check(node, document):
                 yield rule, match
+
+
+def _heard(found: list[Finding]) -> list[Finding]:
+    """Without what is said in the last place about lines of which another rule speaks."""
+    spoken: set[int] = set()
+    for finding in found:
+        if not RULES[finding.rule].last:
+            spoken.update(range(finding.line, finding.end_line + 1))
+    return [f for f in found if not RULES[f.rule].last or f.line not in spoken]
 
 
 class _Place:
@@ -102,6 +115,6 @@ class _Place:
 
 
 @cache
-def _any_hint() -> re.Pattern[str]:
-    hints = sorted({hint for family in FAMILIES for hint in family.hints})
+def _any_hint(kind: str) -> re.Pattern[str]:
+    hints = sorted({hint for f in FAMILIES if kind not in f.skips for hint in f.hints})
     return re.compile("|".join(map(re.escape, hints)), re.IGNORECASE)

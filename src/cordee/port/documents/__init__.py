@@ -1,11 +1,32 @@
 """Which parser a file needs: by its name, and its first line."""
 
+from cordee.port.documents import (
+    data,
+    dockerfile,
+    makefile,
+    markdown,
+    notebook,
+    plain,
+    requirements,
+    shell,
+)
 from cordee.port.documents.kind import Kind
 from cordee.port.documents.python import KIND as PYTHON
 from cordee.port.rule import Document
 from cordee.port.setting import Setting
 
-KINDS: tuple[Kind, ...] = (PYTHON,)  # the first that says yes
+# The first that says yes.
+KINDS: tuple[Kind, ...] = (
+    PYTHON,
+    notebook.KIND,
+    dockerfile.KIND,
+    requirements.KIND,
+    *data.KINDS,
+    markdown.KIND,
+    makefile.KIND,
+    shell.KIND,
+    plain.KIND,
+)
 
 
 def kind_of(path: str, data: bytes) -> Kind | None:
