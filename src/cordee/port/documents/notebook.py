@@ -12,6 +12,7 @@ from cordee.core.errors import SourceError
 from cordee.port.documents.cells import Cell, cells, escaped
 from cordee.port.documents.kind import Kind
 from cordee.port.documents.shell import ShellFile
+from cordee.port.documents.words import Assignment, Word
 from cordee.port.python.file import PythonFile, Span
 from cordee.port.rule import Part
 from cordee.port.setting import Setting
@@ -26,7 +27,7 @@ MAGIC = re.compile(
     r"(?m)^(?P<indent>[ \t]*)(?:[\w.,\[\] ]+=[ \t]*)?(?:!{1,2}|%(?=[A-Za-z]))(?P<said>[^\n]*(?:(?<=\\)\n[^\n]*)*)"
 )
 HELP = re.compile(r"(?m)^([ \t]*)(\?{1,2}[\w.*]+|[\w.*]+\?{1,2})[ \t]*$")
-ENVIRONMENT = re.compile(r"(?:set_)?env\b")
+SETTING = re.compile(r"(?m)^[ \t]*%(?:set_)?env[ \t]+(\w+)(?:=|[ \t]+)([^\s#]+)[ \t]*(?:#[^\n]*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,10 @@ class Notebook:
         self._cells = [cell for cell in cells(source) if cell.kind == "code"]
 
     def nodes(self) -> Iterator[object]:
-        """Cells that are not Python."""
-        return iter(self._read[2])
+        """Cells that are not Python, and what `%env` assigns."""
+        yield from self._read[2]
+        for cell in self._cells:
+            yield from _settings(cell, self.source)
 
     def parts(self) -> Iterator[Part]:
         """One Python file of all cells, and the shell in them."""
@@ -110,20 +113,24 @@ def _split(cell: Cell, start: int) -> tuple[_Code, list[_Code]]:
         offsets += cell.offsets[at : match.start() + indent]
         offsets += [cell.offsets[match.start() + indent]] * 4
         at = match.end()
-        if "said" in match.re.groupindex:
-            commands.append(_said(cell, match))
+        if "said" in match.re.groupindex and not SETTING.match(text, match.start()):
+            begin, end = match.start("said"), match.end()
+            commands.append(_Code(text[begin:end], cell.offsets[begin : end + 1]))
     pieces.append(text[at:])
     offsets += cell.offsets[at:]
     return _Code("".join(pieces), tuple(offsets)), commands
 
 
-def _said(cell: Cell, match: re.Match[str]) -> _Code:
-    """What goes to the shell, or is set for it: `%env NAME=value` sets as the shell does."""
-    start = match.start("said")
-    if environment := ENVIRONMENT.match(match["said"]):
-        start += environment.end()
-        start += len(cell.text[start : match.end()]) - len(cell.text[start : match.end()].lstrip())
-    return _Code(cell.text[start : match.end()], cell.offsets[start : match.end() + 1])
+def _settings(cell: Cell, source: Source) -> Iterator[Assignment]:
+    """`%env NAME=value`, which takes all of its line."""
+    for match in SETTING.finditer(cell.text):
+        name = Span(cell.offsets[match.start(1)], cell.offsets[match.end(1)])
+        place = Span(cell.offsets[match.start(2)], cell.offsets[match.end(2)])
+        if source.text[place.start : place.end] == match[2]:
+            value = Word(place, match[2], match[2], not set("${") & set(match[2]))
+            span = Span(name.start, place.end)
+            another = "\\n%env {name}={value}"
+            yield Assignment(match[1], value, span, True, source.text, another)
 
 
 def _strings(text: str, start: int) -> list[tuple[int, int]]:

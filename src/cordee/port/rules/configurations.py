@@ -39,7 +39,7 @@ family = Family(
 def device(node: Entry, document: DataFile) -> Iterator[Match]:
     if node.value is None or not DEVICE.fullmatch(node.value) or node.key.lower() in SAID:
         return
-    sure = DEVICE_KEY.fullmatch(node.key.lower()) is not None
+    sure = DEVICE_KEY.fullmatch(node.key.lower().lstrip("-")) is not None
     yield _renamed(node, "cuda", "npu", sure, document)
 
 
@@ -51,7 +51,7 @@ def device(node: Entry, document: DataFile) -> Iterator[Match]:
 def backend(node: Entry, document: DataFile) -> Iterator[Match]:
     if node.value != "nccl" or node.key.lower() in SAID:
         return
-    sure = BACKEND_KEY.fullmatch(node.key.lower()) is not None
+    sure = BACKEND_KEY.fullmatch(node.key.lower().lstrip("-")) is not None
     yield _renamed(node, "nccl", "hccl", sure, document)
 
 
