@@ -13,7 +13,7 @@ DEVICE = re.compile(r"cuda(?::\d+)?")
 DEVICE_KEY = re.compile(
     r"(?:\w+[_\-])?(?:dev|devices?|device[_\-]?(?:type|map|name)|map_location|accelerator)"
 )
-BACKEND_KEY = re.compile(r"(?:\w+[_\-])?backend|ddp_backend|dist_backend")
+BACKEND_KEY = re.compile(r"(?:\w+[_\-])?backend(?:_name)?")
 # Words for people, not settings.
 SAID = frozenset({"name", "title", "description", "label", "labels", "tags", "topics", "keywords", "summary", "text",
                   "language", "id", "key", "exclude", "include", "ignore", "words"})  # fmt: skip
@@ -58,12 +58,13 @@ def backend(node: Entry, document: DataFile) -> Iterator[Match]:
 @family.rule(913, "a framework's setting means another thing on Ascend", Entry)
 def framework(node: Entry, document: DataFile) -> Iterator[Match]:
     row = option(node, document)
-    if row is None:
+    listed = node.path and isinstance(node.path[-1], int)
+    if row is None or (listed and row.key != "*"):
         return
     fix = None
     if row.native and node.inner is not None and not document.setting.portable:
         fix = Fix((Edit(node.inner.start, node.inner.end, row.native),))
-    said = document.source.text[node.whole.start : node.whole.end].splitlines()[0][:80]
+    said = f"{node.key}: {node.value}" if node.value else node.key
     yield Match(
         node.whole, f"`{said}`: {row.meaning} on Ascend", fix, row.advice, Meaning(row.meaning),
         Effort(row.effort), source=row.source,
@@ -102,8 +103,9 @@ def about_gpus(node: Entry, document: DataFile) -> Iterator[Match]:
     if not re.fullmatch(r"true|false|yes|no|on|off|-?\d+|auto|all|null|~", node.value.lower()):
         return
     if GPU_KEY.fullmatch(str(node.path[-1]).lower()) and not option(node, document):
-        said = document.source.text[node.whole.start : node.whole.end]
-        yield Match(node.whole, f"`{said}` is about GPUs", confidence=Confidence.UNSURE)
+        yield Match(
+            node.whole, f"`{node.key}: {node.value}` is about GPUs", confidence=Confidence.UNSURE
+        )
 
 
 def _renamed(node: Entry, old: str, new: str, sure: bool, document: DataFile) -> Match:
@@ -113,5 +115,5 @@ def _renamed(node: Entry, old: str, new: str, sure: bool, document: DataFile) ->
         safety = Safety.SAFE if sure else Safety.UNSAFE
         fix = Fix((Edit(start, start + len(old), new),), safety)
     confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
-    says = f"`{document.source.text[node.whole.start : node.whole.end]}` names {'CUDA' if old == 'cuda' else 'NCCL'}"
+    says = f"`{node.key}: {node.value}` names {'CUDA' if old == 'cuda' else 'NCCL'}"
     return Match(node.whole, says, fix, confidence=confidence)

@@ -164,7 +164,11 @@ def runtime(node: Entry, document: DataFile) -> Iterator[Match]:
 )  # fmt: skip
 def runner(node: Entry, document: DataFile) -> Iterator[Match]:
     pipeline = "jobs" in document.top or ".gitlab-ci" in document.source.path
-    if not pipeline or node.key not in ("runs-on", "tags", "group", "labels", "runner"):
+    if (
+        not pipeline
+        or "with" in node.keys
+        or node.key not in ("runs-on", "tags", "group", "labels", "runner")
+    ):
         return
     if node.value and re.search(
         r"gpu|cuda|nvidia|a100|h100|\bt4\b|\bv100\b", node.value, re.IGNORECASE
