@@ -72,3 +72,27 @@ def test_windows_line_ends_stay(case) -> None:
 def test_a_broken_notebook_is_refused_with_its_place() -> None:
     with pytest.raises(SourceError, match="line 2, column 2"):
         document("a.ipynb", b'{"cells":\n ]}', Setting())
+
+
+def test_a_counterpart_keeps_the_marker_as_it_is_quoted() -> None:
+    text = b"[project]\ndependencies = [\"triton>=3; sys_platform == 'linux'\"]\n"
+    opened = document("pyproject.toml", text, Setting(style=Style.NATIVE))
+    assert opened is not None
+    fixed = opened.source.fixed(f.fix for f in findings(opened) if f.fix)
+    assert fixed.splitlines()[1] == b"dependencies = [\"triton-ascend; sys_platform == 'linux'\"]"
+
+
+def test_requirements_for_ascend_are_proposed_beside_those_for_nvidia() -> None:
+    text = b"--extra-index-url https://download.pytorch.org/whl/cu118\ntorch==2.6.0\nnumpy\nflash-attn\n"
+    opened = document("requirements.txt", text, Setting())
+    assert opened is not None
+    files = [file for f in findings(opened) if f.fix for file in f.fix.files]
+    assert [file.path for file in files] == ["requirements-ascend.txt"]
+    kept = [line for line in files[0].text.splitlines() if not line.startswith("#")]
+    assert kept == [
+        "--extra-index-url https://download.pytorch.org/whl/cpu",
+        "torch==2.6.0",
+        "torch-npu==2.6.0.post5",
+        "numpy",
+        "flash-attn-npu  # for flash-attn",
+    ]

@@ -86,7 +86,7 @@ def device(node: Command, document: Document) -> Iterator[Match]:
         if match is None:
             continue
         sure = DEVICE_OPTION.fullmatch(option) is not None and _is_option(option, node)
-        fix = _renamed(word, "cuda", "npu", sure, document)
+        fix = _renamed(word, "cuda", "npu", sure, document) if _is_option(option, node) else None
         confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
         yield Match(word.span, f"`{_said(option, word)}` names CUDA", fix, confidence=confidence)
 
@@ -102,7 +102,7 @@ def backend(node: Command, document: Document) -> Iterator[Match]:
         if value.strip("\"'") != "nccl":
             continue
         sure = BACKEND_OPTION.fullmatch(option) is not None and _is_option(option, node)
-        fix = _renamed(word, "nccl", "hccl", sure, document)
+        fix = _renamed(word, "nccl", "hccl", sure, document) if _is_option(option, node) else None
         confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
         yield Match(word.span, f"`{_said(option, word)}` names NCCL", fix, confidence=confidence)
 

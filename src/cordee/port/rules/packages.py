@@ -43,6 +43,8 @@ def torch(node: Requirement | Command, document: Document) -> Iterator[Match]:
     if re.search(r"torch[-_]npu", document.source.text):
         return
     for asked in _asked(node):
+        if asked.build and not asked.build.startswith(("cu", "cpu")):
+            continue  # for another chip
         if asked.name == "torch" or (
             asked.manager == "conda" and asked.name in ("pytorch", "pytorch-gpu")
         ):
@@ -206,8 +208,8 @@ def _swapped(asked: Requirement, row: Package, document: Document) -> Fix | None
     """The counterpart in its place, whose versions are others."""
     if document.setting.portable or not row.native or asked.manager != "pip" or asked.direct:
         return None
-    marker = f"; {asked.marker}" if asked.marker else ""
-    edit = Edit(asked.span.start, asked.span.end, f"{row.native}{marker}")
+    said = re.split(r"\s*;|\s+--|\s+\\", asked.text)[0]
+    edit = Edit(asked.span.start, asked.span.start + len(said), row.native)
     return Fix((edit,), Safety.UNSAFE)
 
 
