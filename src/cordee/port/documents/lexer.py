@@ -25,6 +25,7 @@ STARTERS = frozenset(
     {"docker", "podman", "nerdctl", "mpirun", "mpiexec", "singularity", "apptainer"}
 )
 PASSING = frozenset({"-e", "--env", "-x", "--build-arg"})
+RUNNING = frozenset({"-c", "-lc", "-ec", "-xc", "eval", "--wrap"})
 DEEPEST = 6
 
 
@@ -94,7 +95,7 @@ class _Reader:
     def _body(self, opening: str, body: Span) -> None:
         if PYTHON.search(opening):
             self.script.python.append(body)
-        elif SHELL.search(opening) and self.depth < DEEPEST:
+        elif self.depth < DEEPEST and (SHELL.search(opening) or opening.lstrip().startswith("<<")):
             read(self.text, body.start, body.end, self.depth + 1, self.script)
 
     def _word(self, at: int) -> Word:
@@ -181,7 +182,8 @@ class _Reader:
         """`bash -c "..."` and its like run what they quote."""
         for before, word in pairwise(words):
             quoted = len(word.text) > 2 and word.text[0] == word.text[-1] and word.text[0] in "'\""
-            if before.value in ("-c", "-lc", "-ec", "-xc", "eval", "--wrap") and quoted:
+            remote = words[0].value in ("ssh", "pdsh", "parallel-ssh") and word is words[-1]
+            if quoted and (before.value in RUNNING or remote):
                 self.nested.append(Span(word.span.start + 1, word.span.end - 1))
 
 

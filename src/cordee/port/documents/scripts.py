@@ -18,13 +18,16 @@ KEYS = frozenset({
     "scripts", "tasks", "before_all", "before-all", "before_build", "before-build", "test-command",
     "test_command", "runcmd", "bootcmd", "userdata", "user-data", "inlineScript",
 })  # fmt: skip
+# What each key under these runs.
+NAMED = frozenset({"postCreateCommand", "onCreateCommand", "postStartCommand", "scripts", "tasks"})
 # Lists under these keys are the words of one command.
 WORDS = frozenset({"command", "args", "cmd", "entrypoint", "runArgs"})
 
 
 def is_script(entry: Entry) -> bool:
     """Whether the value is shell, or a word of it."""
-    return entry.value is not None and bool(KEYS.intersection(entry.keys[-2:]))
+    named = bool(NAMED.intersection(entry.keys[-2:-1])) and isinstance(entry.path[-1], str)
+    return entry.value is not None and (entry.key in KEYS or named)
 
 
 def scripts(source: Source, setting: Setting, entries: Sequence[Entry]) -> Iterator[Part]:

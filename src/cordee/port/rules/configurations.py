@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from cordee.port.documents.data import DataFile
 from cordee.port.documents.entries import Entry
+from cordee.port.documents.scripts import is_script
 from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning, Safety
 from cordee.port.rule import Family, Match
 from cordee.port.rules.options import option
@@ -37,7 +38,12 @@ family = Family(
     "torch.accelerator.current_accelerator(), serves both",
 )  # fmt: skip
 def device(node: Entry, document: DataFile) -> Iterator[Match]:
-    if node.value is None or not DEVICE.fullmatch(node.value) or node.key.lower() in SAID:
+    if (
+        node.value is None
+        or not DEVICE.fullmatch(node.value)
+        or node.key.lower() in SAID
+        or is_script(node)
+    ):
         return
     sure = DEVICE_KEY.fullmatch(node.key.lower().lstrip("-")) is not None
     yield _renamed(node, "cuda", "npu", sure, document)
@@ -49,7 +55,7 @@ def device(node: Entry, document: DataFile) -> Iterator[Match]:
     "torch.distributed for the device's own backend, serves both",
 )  # fmt: skip
 def backend(node: Entry, document: DataFile) -> Iterator[Match]:
-    if node.value != "nccl" or node.key.lower() in SAID:
+    if node.value != "nccl" or node.key.lower() in SAID or is_script(node):
         return
     sure = BACKEND_KEY.fullmatch(node.key.lower().lstrip("-")) is not None
     yield _renamed(node, "nccl", "hccl", sure, document)
