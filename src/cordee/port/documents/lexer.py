@@ -184,7 +184,9 @@ class _Reader:
             quoted = len(word.text) > 2 and word.text[0] == word.text[-1] and word.text[0] in "'\""
             remote = words[0].value in ("ssh", "pdsh", "parallel-ssh") and word is words[-1]
             if quoted and (before.value in RUNNING or remote):
-                self.nested.append(Span(word.span.start + 1, word.span.end - 1))
+                inside = Span(word.span.start + 1, word.span.end - 1)
+                python = before.value == "-c" and any(w.value.startswith("python") for w in words)
+                (self.script.python if python else self.nested).append(inside)
 
 
 def read(text: str, start: int, end: int, depth: int = 0, script: Script | None = None) -> Script:

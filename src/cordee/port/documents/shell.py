@@ -1,7 +1,7 @@
 """Shell scripts, batch jobs among them, and the shell in other files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -10,7 +10,7 @@ from cordee.port.documents.kind import Kind
 from cordee.port.documents.lexer import read
 from cordee.port.documents.mentions import mentions
 from cordee.port.documents.words import Script
-from cordee.port.python.file import PythonFile
+from cordee.port.python.file import PythonFile, Span
 from cordee.port.rule import Part
 from cordee.port.setting import Setting
 from cordee.port.source import Source, text_source
@@ -39,18 +39,38 @@ class ShellFile:
     def nodes(self) -> Iterator[object]:
         """Commands, assignments, directives, and the lines that speak of NVIDIA."""
         yield from self.script.nodes
-        yield from mentions(self.source, [*self.script.quiet, *self.script.python])
+        python = [Span(part.offsets[0], part.offsets[-1]) for part in self._python]
+        yield from mentions(self.source, [*self.script.quiet, *python])
 
     def parts(self) -> Iterator[Part]:
-        """Python in here-documents, where it is Python."""
+        """Python in here-documents and behind `python -c`, where it is Python."""
+        return iter(self._python)
+
+    @cached_property
+    def _python(self) -> list[Part]:
+        found = []
         for span in self.script.python:
             text = self.source.text[span.start : span.end]
-            inner = Source(self.source.path, text)
             try:
-                document = PythonFile(inner, self.setting)
+                document = PythonFile(Source(self.source.path, text), self.setting)
             except SourceError:
                 continue
-            yield Part(document, tuple(range(span.start, span.end + 1)))
+            quote = self.source.text[span.end : span.end + 1]
+            escaped = QUOTED.get(quote, str) if text[-1:] != "\n" else str
+            found.append(Part(document, tuple(range(span.start, span.end + 1)), escaped))
+        return found
+
+
+def _in_single(text: str) -> str:
+    return text.replace("'", "'\\''")
+
+
+def _in_double(text: str) -> str:
+    return re.sub(r'(["$`\\])', r"\\\1", text)
+
+
+# How new text is written between quotes of the shell's.
+QUOTED: dict[str, Callable[[str], str]] = {"'": _in_single, '"': _in_double}
 
 
 def shell_part(source: Source, pieces: Sequence[tuple[str, int]], setting: Setting) -> Part:
