@@ -68,6 +68,7 @@ class Rule:
     advice: str
     source: str
     family: str
+    last: bool = False  # only heard where no other rule speaks of the same line
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class Family:
     title: str
     hints: tuple[str, ...]
     rules: list[Rule] = field(default_factory=list)
+    skips: tuple[str, ...] = ()  # kinds of files in which it finds nothing
+    last: bool = False  # its rules are only heard where no other speaks of the same line
 
     def rule(
         self,
@@ -97,7 +100,9 @@ class Family:
         def register(check: Check[N, D]) -> Check[N, D]:
             code = f"NV{number:03}"
             self.rules.append(
-                Rule(code, title, nodes, check, meaning, effort, advice, source, self.name)
+                Rule(
+                    code, title, nodes, check, meaning, effort, advice, source, self.name, self.last
+                )
             )
             return check
 

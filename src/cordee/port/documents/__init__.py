@@ -1,13 +1,36 @@
 """Which parser a file needs: by its name, and its first line."""
 
-from cordee.port.documents.builds import KIND as BUILD
-from cordee.port.documents.cpp import KIND as CPP
+from cordee.port.documents import (
+    builds,
+    cpp,
+    data,
+    dockerfile,
+    makefile,
+    markdown,
+    notebook,
+    plain,
+    requirements,
+    shell,
+)
 from cordee.port.documents.kind import Kind
 from cordee.port.documents.python import KIND as PYTHON
 from cordee.port.rule import Document
 from cordee.port.setting import Setting
 
-KINDS: tuple[Kind, ...] = (PYTHON, CPP, BUILD)  # the first that says yes
+# The first that says yes.
+KINDS: tuple[Kind, ...] = (
+    PYTHON,
+    cpp.KIND,
+    notebook.KIND,
+    dockerfile.KIND,
+    requirements.KIND,
+    *data.KINDS,
+    markdown.KIND,
+    makefile.KIND,
+    builds.KIND,
+    shell.KIND,
+    plain.KIND,
+)
 
 
 def kind_of(path: str, data: bytes) -> Kind | None:
