@@ -39,14 +39,8 @@ EXTENSIONS = {
     "CppExtension": (Meaning.RUNS, Effort.S, "C++ for the host builds as is"),
     "load": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
     "load_inline": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
-    "CUDA_HOME": (Meaning.MISSING, Effort.S, "it is None on Ascend; CANN's folder is in ASCEND_TOOLKIT_HOME"),
-    "CUDNN_HOME": (Meaning.MISSING, Effort.S, "it is None on Ascend; CANN's folder is in ASCEND_TOOLKIT_HOME"),
 }  # fmt: skip
 BUILDER = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
-LIBRARY = re.compile(
-    r"(?:.*/)?(?:lib)?(?:cudart|cuda|cublas\w*|cudnn\w*|nccl|nvrtc|nvidia-ml|nvToolsExt|cufft|"
-    r"curand|cusparse|cusolver|nvml)(?:[-\d]*)?(?:64_\w+)?(?:\.(?:so|dll|dylib)[.\d]*)?"
-)
 OPS = frozenset({
     "aten", "prim", "prims", "quantized", "npu", "torchvision", "c10d", "_c10d_functional",
     "c10d_functional", "higher_order", "profiler", "inductor", "debugprims", "rngprims", "mkldnn",
@@ -57,8 +51,8 @@ SOURCE_TEXT = re.compile(
 )
 SHORTEST = 20  # characters of a text that can be source
 FLAG = re.compile(
-    r"nvcc\w*|-gencode.*|.*arch=compute_\w+.*|--?use_fast_math|-Xcompiler.*|--expt-\w.*|"
-    r".*\.cuh?|-?-?arch=sm_\d+.*|--ptxas-options.*|-U__CUDA_NO_\w+|-lineinfo|.*\bnvcc\b.*|"
+    r"-gencode.*|.*arch=compute_\w+.*|--?use_fast_math|-Xcompiler.*|--expt-\w.*|"
+    r".*\.cuh?|-?-?arch=sm_\d+.*|--ptxas-options.*|-U__CUDA_NO_\w+|-lineinfo|"
     r"(?:-l)?(?:cudart|cublas\w*|cudnn|nccl|nvrtc|nvToolsExt|curand|cusparse|cusolver|cufft)",
     re.DOTALL,
 )
@@ -153,54 +147,24 @@ def cupy(node: ast.Call, file: PythonFile) -> Iterator[Match]:
 
 
 @family.rule(
-    605, "a kernel or call of numba.cuda", ast.Attribute, meaning=Meaning.MISSING,
-    effort=Effort.L, source=ASCEND_C,
-    advice="write it in PyTorch, in Triton for triton-ascend, or with numba for the host",
-)  # fmt: skip
-def numba(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
-    if "numba" not in file.imports:
-        return
-    name = file.name(node) or ""
-    if name.startswith("numba.cuda.") and not isinstance(file.parent(node), ast.Attribute):
-        yield Match(file.span(node), f"`{name}` is about kernels for NVIDIA's chips")
-
-
-@family.rule(
-    606, "an extension is compiled for CUDA", ast.Call, ast.Name, ast.Attribute,
+    606, "an extension is compiled for CUDA", ast.Call,
     meaning=Meaning.MISSING, effort=Effort.L, source=BUILDER,
 )  # fmt: skip
-def extension(node: ast.Call | ast.Name | ast.Attribute, file: PythonFile) -> Iterator[Match]:
+def extension(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     if "torch.utils.cpp_extension" not in file.imports:
         return
-    name = file.name(node.func if isinstance(node, ast.Call) else node) or ""
+    name = file.name(node.func) or ""
     module, _, last = name.rpartition(".")
     if module != "torch.utils.cpp_extension" or last not in EXTENSIONS:
         return
-    if isinstance(node, ast.Call) == last.endswith("_HOME"):
-        return
     meaning, effort, advice = EXTENSIONS[last]
-    if isinstance(node, ast.Call):
-        for_cuda = last == "CUDAExtension" or _compiles_cuda(node)
-        if last.startswith("load") and not for_cuda:
-            meaning, effort = Meaning.RUNS, Effort.S
-        known = known_kernel(_first_text(node))
-        if known is not None and for_cuda:
-            advice = f"{advice}; by its name it computes {known.what}: {known.instead}"
-    span = file.span(node.func if isinstance(node, ast.Call) else node)
-    yield Match(span, f"`{name}`", advice=advice, meaning=meaning, effort=effort)
-
-
-@family.rule(
-    607, "a library of CUDA is loaded", ast.Call, meaning=Meaning.MISSING, effort=Effort.M,
-    advice="libraries of Ascend are libascendcl.so, libhccl.so and libruntime.so",
-    source="hiascend.com CANN AscendCL API reference",
-)  # fmt: skip
-def loaded(node: ast.Call, file: PythonFile) -> Iterator[Match]:
-    name = file.name(node.func) or ""
-    match node.args:
-        case [ast.Constant(value=str(path)), *_] if name.startswith("ctypes."):
-            if LIBRARY.fullmatch(path):
-                yield Match(file.span(node), f"`{path}` is a library of CUDA's")
+    for_cuda = last == "CUDAExtension" or _compiles_cuda(node)
+    if last.startswith("load") and not for_cuda:
+        meaning, effort = Meaning.RUNS, Effort.S
+    known = known_kernel(_first_text(node))
+    if known is not None and for_cuda:
+        advice = f"{advice}; by its name it computes {known.what}: {known.instead}"
+    yield Match(file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort)
 
 
 @family.rule(
@@ -230,9 +194,13 @@ def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match
         return
     for alias in node.names:
         dotted = f"{origin}.{alias.name}" if origin else alias.name
-        if not re.search(r"cuda|nccl|nvidia|cudnn", dotted, re.IGNORECASE):
+        if not re.search(r"cuda|nvidia|cudnn", dotted, re.IGNORECASE) or "nccl" in dotted.lower():
             continue
-        if dotted.startswith(("torch.", "numba.")) or library(dotted) is not None:
+        if (
+            "cuda" in dotted.split(".")
+            or dotted.startswith(("torch.", "numba", "pycuda"))
+            or library(dotted) is not None
+        ):
             continue
         of_repository = _is_own(node, dotted, file)
         says = f"`{dotted}` is named after CUDA"

@@ -158,8 +158,8 @@ def _imported(
         origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
         dotted = f"{origin}{alias.name}"
         row = library(dotted)
-        if row is None or row.module in seen:
-            continue
+        if row is None or row.module in seen or "nccl" in dotted.lower():
+            continue  # what is NCCL's is another family's
         seen.add(row.module)
         if own(file, dotted) or is_shim(file):
             return

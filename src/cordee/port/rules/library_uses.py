@@ -94,7 +94,10 @@ def name(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(512, "an argument asks for what is CUDA's", ast.keyword, meaning=Meaning.SIGNATURE)
 def argument(node: ast.keyword, file: PythonFile) -> Iterator[Match]:
-    for row in arguments().get(node.arg or "", ()):
+    rows_ = arguments().get(node.arg or "", ())
+    if rows_ and (file.called(file.parent(node)) or "").startswith("torch."):
+        return  # another family's
+    for row in rows_:
         sure = _value(node.value)
         if row.values and sure not in row.values:
             continue
