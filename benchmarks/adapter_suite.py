@@ -17,13 +17,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import unittest
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import spawn_from_fork
 
@@ -156,7 +157,9 @@ def work(run: Run) -> None:
 
 def _test_file(file: Path, run: Run) -> NoReturn:
     import pytest
+    from _pytest.unittest import UnitTestCase
 
+    UnitTestCase.newinstance = _instance  # type: ignore[method-assign]
     os.chdir(file.parent)
     sys.path.insert(0, str(file.parent))
     if run.chips > 1:
@@ -179,6 +182,14 @@ def _test_file(file: Path, run: Run) -> NoReturn:
         ]
     )
     os._exit(0)
+
+
+def _instance(collector: Any) -> object:
+    """A test case for its class's fixtures: some classes want the name of a test that they have."""
+    try:
+        return collector.obj("runTest")
+    except AttributeError:
+        return collector.obj(unittest.TestLoader().getTestCaseNames(collector.obj)[0])
 
 
 def _report(name: str, reports: Path) -> Path:

@@ -9,9 +9,12 @@ from cordee import __version__
 from cordee.core.errors import CordeeError
 
 COMMANDS = {
+    "assess": "cordee.port.cli:assess",
     "chips": "cordee.emulator.cli:chips",
     "doctor": "cordee.emulator.cli:doctor",
+    "explain": "cordee.port.cli:explain",
     "fault": "cordee.emulator.faults.cli:fault",
+    "port": "cordee.port.cli:port",
     "run": "cordee.emulator.cli:run",
 }
 

@@ -4,7 +4,9 @@ import warnings
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.testing._internal.two_tensor import TwoTensor
 
 pytestmark = pytest.mark.usefixtures("chip")
 
@@ -89,3 +91,23 @@ def test_repetition_is_differentiated_as_the_adapter_does_it() -> None:
     assert on_chip.grad is not None
     expected = grad.float().view(4, 3, 100).sum(-1).half()
     torch.testing.assert_close(on_chip.grad.cpu(), expected, rtol=0.001, atol=0)
+
+
+@pytest.mark.parametrize("name", ["swiglu", "attention", "scaled_dot_product_attention"])
+def test_a_gradient_reaches_tensors_that_stand_for_others(name: str) -> None:
+    def run(x: Tensor) -> Tensor:
+        if name == "swiglu":
+            return torch.ops.npu.npu_swiglu(x)
+        if name == "attention":
+            return attention(x, keep_prob=1.0)[0]
+        return F.scaled_dot_product_attention(x, x, x, is_causal=True)
+
+    parts = [torch.randn(1, 2, 16, 8, device="npu") for _ in range(2)]
+    both = TwoTensor(*parts).requires_grad_()
+
+    run(both).pow(2).sum().backward()
+
+    for part, found in zip(parts, (both.grad.a, both.grad.b), strict=True):
+        part.requires_grad_()
+        run(part).pow(2).sum().backward()
+        torch.testing.assert_close(found.cpu(), part.grad.cpu(), rtol=1e-5, atol=1e-5)

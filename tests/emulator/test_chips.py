@@ -43,7 +43,7 @@ def test_a_chip_shows_who_holds_its_memory() -> None:
         processes=(ProcessState(pid=42, command="train.py", used_bytes=(3 * 2**20, 0)),),
     )
     shown = tables([state])
-    assert cells(shown, "0") == ["0", "OK", "3", "65536", "42 train.py 3"]
+    assert cells(shown, "0") == ["0", "OK", "3", "65536", "42 3 train.py"]
     assert cells(shown, "1") == ["1", "lost (507010)", "0", "65536", ""]
 
 

@@ -13,8 +13,8 @@ from cordee.emulator.machine import State
 from cordee.emulator.traffic import faults, links, rates, size
 
 
-def text(*shown) -> str:
-    console = Console(file=io.StringIO(), width=120)
+def text(*shown, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(Group(*shown))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -40,18 +40,34 @@ def test_a_mesh_without_traffic_takes_one_line() -> None:
 
 def test_traffic_of_a_mesh_is_a_matrix() -> None:
     shown = text(*links(with_link(state(), "HCCS 2-5", bytes=1_500_000, transfers=3)))
-    row = next(line for line in shown.splitlines() if line.startswith("│ 2 "))
-    assert [cell.strip() for cell in row.split("│")[2:-1]] == _row(2, 5)
+    assert "carried from chip (row) to chip (column), MB" in shown
+    row = next(line for line in shown.splitlines() if line.split()[:1] == ["2"])
+    assert row.split() == ["2", *["0"] * 4, "1.5", *["0"] * 2]
     assert "transfers" not in shown
 
 
-def _row(own: int, used: int) -> list[str]:
-    return ["" if n == own else "1.5 MB" if n == used else "0" for n in range(8)]
+def test_a_little_is_told_from_nothing_in_the_matrix() -> None:
+    used = with_link(state(), "HCCS 2-5", bytes=1_500_000)
+    shown = text(*links(with_link(used, "HCCS 2-4", bytes=196)))
+    row = next(line for line in shown.splitlines() if line.split()[:1] == ["2"])
+    assert row.split() == ["2", *["0"] * 3, "~0", "1.5", *["0"] * 2]
+
+
+def test_sixteen_chips_that_talk_fit_a_narrow_terminal() -> None:
+    node = with_link(state(16, nodes=2), "HCCS 0-1", down=True)
+    busy = tuple(dataclasses.replace(link, bytes=985_000_000) for link in node.links)
+    before = dataclasses.replace(node, path="")
+    for lately in (None, rates(dataclasses.replace(node, links=busy), before, 1.0)):
+        shown = text(*links(dataclasses.replace(node, links=busy), lately), width=80)
+        rows = [line.split() for line in shown.splitlines() if line.split()[:1] == ["15"]]
+        assert rows == [["15", *["985"] * 7]]
+        assert "…" not in shown
+        assert shown.index("down") < shown.index("(column)") < shown.index("RoCE 0-network")
 
 
 def test_a_link_with_a_fault_is_listed_and_marked_in_the_matrix() -> None:
     shown = text(*links(with_link(state(), "HCCS 2-5", bytes=1000, down=True, slow_percent=200)))
-    assert "1.0 kB !" in shown
+    assert "1.0!" in shown
     row = next(line for line in shown.splitlines() if "HCCS 2-5" in line)
     assert "down, takes 200 % of its time" in row
 
@@ -76,7 +92,9 @@ def test_rates_are_those_of_the_last_interval() -> None:
     lately = rates(now, before, 2.0)
     assert lately
     assert lately[0] == 2000
-    assert "2.0 kB/s" in text(tables([now], {now.path: before}, 2.0))
+    shown = text(tables([now], {now.path: before}, 2.0))
+    assert "now from chip (row) to chip (column), kB/s" in shown
+    assert "2.0" in shown
     assert rates(now, state(2), 2.0) is None
 
 

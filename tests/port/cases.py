@@ -23,6 +23,8 @@ NAMES = {
     "txt": "requirements.txt",
     "cpp": "case.cpp",
     "cu": "case.cu",
+    "cmake": "CMakeLists.txt",
+    "make": "Makefile",
     "json": "case.json",
     "md": "case.md",
     "ipynb": "case.ipynb",

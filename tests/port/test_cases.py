@@ -1,3 +1,5 @@
+"""The case pages hold: what is found, what it becomes, and that a second time changes nothing."""
+
 import ast
 from pathlib import Path
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cordee.core.errors import CordeeError
 from cordee.emulator import machine, traffic
@@ -64,13 +65,13 @@ def _machine(state: State) -> Table:
     table.add_column("chip", justify="right")
     if state.nodes > 1:
         table.add_column("node", justify="right")
-    table.add_column("health")
-    for heading in ("memory used / MiB", "of / MiB"):
-        table.add_column(heading, justify="right")
-    table.add_column("processes (number, name, MiB)")
+    table.add_column("health", no_wrap=True)
+    for heading in ("used / MiB", "of / MiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("processes: number, MiB, name")
     for chip in state.chips:
         users = [
-            f"{process.pid} {process.command} {process.used_bytes[chip.number] / MEBIBYTE:.0f}"
+            f"{process.pid} {process.used_bytes[chip.number] / MEBIBYTE:.0f} {process.command}"
             for process in state.processes
             if process.used_bytes[chip.number]
         ]
@@ -80,7 +81,8 @@ def _machine(state: State) -> Table:
             health(chip),
             f"{chip.used_bytes / MEBIBYTE:.0f}",
             f"{chip.total_bytes / MEBIBYTE:.0f}",
-            "\n".join(users),
+            # A line each, of which a narrow terminal shows the beginning.
+            Text("\n".join(users), no_wrap=True, overflow="ellipsis"),
         )
     return table
 

@@ -11,6 +11,7 @@ from types import ModuleType
 LIBRARIES = (
     "libascendcl.so",
     "libacl_op_compiler.so",
+    "libopapi.so",
     "libge_runner.so",
     "libgraph.so",
     "libacl_tdt_channel.so",

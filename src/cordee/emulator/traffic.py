@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from cordee.emulator.machine import LinkState, State
 
@@ -24,21 +26,26 @@ def rates(now: State, earlier: State, elapsed_s: float) -> Rates | None:
 
 
 def links(state: State, lately: Rates | None = None) -> Iterator[RenderableType]:
-    """How the chips are linked in one line; a matrix of a mesh; links that are used or faulty."""
+    """How the chips are linked in one line; faulty links; a matrix of a mesh; other links in use.
+
+    What is wrong comes first: a screen shows only as much as it has lines for.
+    """
     if not state.links:
         return
     yield _line(state)
+    if faulty := [link for link in state.links if faults(link)]:
+        yield _list("links that are not as they should be", faulty, lately)
     between_chips = [link for link in state.links if _chips(link)]
     in_matrix = len(state.chips) <= MATRIX_CHIPS and len(between_chips) > 2 * len(state.chips)
     if in_matrix and any(link.bytes for link in between_chips):
-        yield _matrix(len(state.chips), between_chips, lately)
-    shown = [
+        yield from _matrix(len(state.chips), between_chips, lately)
+    used = [
         link
         for link in state.links
-        if faults(link) or (link.bytes and not (in_matrix and _chips(link)))
+        if link.bytes and not faults(link) and not (in_matrix and _chips(link))
     ]
-    if shown:
-        yield _list(shown, lately)
+    if used:
+        yield _list("links", used, lately)
 
 
 def faults(link: LinkState) -> list[str]:
@@ -72,29 +79,35 @@ def _chips(link: LinkState) -> tuple[int, int] | None:
     return (int(start), int(end)) if start.isdigit() and end.isdigit() else None
 
 
-def _matrix(count: int, between_chips: Iterable[LinkState], lately: Rates | None) -> Table:
-    table = Table(title="carried from chip (row) to chip (column)", title_justify="left")
+def _matrix(
+    count: int, between_chips: Iterable[LinkState], lately: Rates | None
+) -> Iterator[RenderableType]:
+    """A heading and a table: in one unit, so that sixteen chips fit 80 columns."""
+    amounts = {link: lately[link.number] if lately else link.bytes for link in between_chips}
+    unit = _unit(max(amounts.values()))
+    what, per = ("now", "/s") if lately else ("carried", "")
+    heading = f"{what} from chip (row) to chip (column), {UNITS[unit]}{per}"
+    yield Text(heading, style="table.title")  # a table's own would not be wider than it
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     cells = [["" for _ in range(count)] for _ in range(count)]
-    for link in between_chips:
+    for link, amount in amounts.items():
         if ends := _chips(link):
-            mark = " !" if faults(link) else ""
-            rate = f"\n{size(lately[link.number])}/s" if lately is not None else ""
-            cells[ends[0]][ends[1]] = size(link.bytes) + mark + rate
+            cells[ends[0]][ends[1]] = _short(amount / 1000**unit) + ("!" if faults(link) else "")
     table.add_column("", justify="right")
     for number in range(count):
-        table.add_column(str(number), justify="right")
+        table.add_column(str(number), justify="right", no_wrap=True, min_width=3)
     for number, row in enumerate(cells):
         table.add_row(str(number), *row)
-    return table
+    yield table
 
 
-def _list(shown: list[LinkState], lately: Rates | None) -> Table:
-    ordered = sorted(shown, key=lambda link: (not faults(link), -link.bytes))
-    table = Table(title="links", title_justify="left")
-    table.add_column("link")
-    for heading in ("carried", "transfers", "packets lost", "rate", "now"):
+def _list(title: str, shown: list[LinkState], lately: Rates | None) -> Table:
+    ordered = sorted(shown, key=lambda link: -link.bytes)
+    table = Table(title=title, title_justify="left")
+    table.add_column("link", no_wrap=True)
+    for heading in ("carried", "transfers", "lost", "rate", "now"):
         if heading != "now" or lately is not None:
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state")
     for link in sorted(ordered[:LISTED], key=lambda link: link.number):
         now = [] if lately is None else [f"{size(lately[link.number])}/s"]
@@ -112,10 +125,26 @@ def _list(shown: list[LinkState], lately: Rates | None) -> Table:
     return table
 
 
-def size(count: float) -> str:
-    """So many bytes, in three digits and a unit."""
+def _unit(count: float) -> int:
+    """The unit in which an amount has at most three digits before the point."""
     unit = 0
     while count >= 999.5 and unit + 1 < len(UNITS):
         count, unit = count / 1000, unit + 1
+    return unit
+
+
+def _short(amount: float) -> str:
+    """An amount in three characters; what is too little for them is not nothing."""
+    if amount == 0:
+        return "0"
+    if amount < 0.05:
+        return "~0"
+    return f"{amount:.1f}" if amount < 9.95 else f"{amount:.0f}"
+
+
+def size(count: float) -> str:
+    """So many bytes, in three digits and a unit."""
+    unit = _unit(count)
+    count /= 1000**unit
     digits = 0 if unit == 0 or count >= 99.95 else 1
     return f"{count:.{digits}f} {UNITS[unit]}" if count else "0"

@@ -15,6 +15,7 @@ class Judged:
     lines: int
     findings: tuple[Finding, ...] = ()
     problem: str = ""  # why it could not be read as what its name says; it is left as it is
+    suppressed: int = 0  # findings that comments or a baseline silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,16 @@ class Assessment:
     torch: str  # the version of torch and torch_npu aimed at
     files: tuple[Judged, ...]
     others: int = 0  # files of kinds that no rule looks at
-    suppressed: int = 0  # findings that comments or a baseline silence
+
+    @property
+    def suppressed(self) -> int:
+        """How many findings comments or a baseline silence."""
+        return sum(file.suppressed for file in self.files)
+
+    @property
+    def problems(self) -> Iterator[Judged]:
+        """Every file that could not be read as what its name says, or was not read."""
+        return (file for file in self.files if file.problem)
 
     @property
     def findings(self) -> Iterator[Finding]:

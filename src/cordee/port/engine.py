@@ -1,7 +1,6 @@
 """Judges one file: every rule, every node, every part of another kind inside it."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -11,24 +10,29 @@ from cordee.port.rule import Document, Match, Part, Rule
 from cordee.port.rules import FAMILIES
 from cordee.port.source import Source
 
+Failed = Callable[[Rule, object, Exception], None]
 RULES = {rule.code: rule for family in FAMILIES for rule in family.rules}
 
 
 def concerns(text: str, kind: str = "") -> bool:
     """Whether any rule may apply to a file with this text; nearly free, more so with its kind."""
-    return _any_hint(kind).search(text) is not None
+    lower = text.lower()  # and a search for each word is several times faster than one expression
+    return any(hint in lower for hint in _hints(kind))
 
 
-def findings(document: Document) -> list[Finding]:
-    """All ties to NVIDIA in one file, in the order of its text."""
+def findings(document: Document, failed: Failed | None = None) -> list[Finding]:
+    """All ties to NVIDIA in one file, in the order of its text.
+
+    A rule that raises ends all of it, or is told to `failed`, and the others go on.
+    """
     place = _Place(document.source, document.kind)
-    found = [place.finding(rule, match) for rule, match in _matches(document)]
+    found = [place.finding(rule, match) for rule, match in _matches(document, failed)]
     for part in document.parts():
-        found += [place.moved(finding, part) for finding in findings(part.document)]
+        found += [place.moved(finding, part) for finding in findings(part.document, failed)]
     return sorted(_heard(found), key=lambda finding: (finding.start, finding.end, finding.rule))
 
 
-def _matches(document: Document) -> Iterator[tuple[Rule, Match]]:
+def _matches(document: Document, failed: Failed | None) -> Iterator[tuple[Rule, Match]]:
     text = document.source.text.lower()
     families = [
         family
@@ -42,7 +46,7 @@ def _matches(document: Document) -> Iterator[tuple[Rule, Match]]:
             every = (rule for family in families for rule in family.rules)
             by_type[kind] = [rule for rule in every if issubclass(kind, rule.nodes)]
         for rule in by_type[kind]:
-            for match in rule.check(node, document):
+            for match in _checked(rule, node, document, failed):
                 yield rule, match
 
 
@@ -53,6 +57,18 @@ def _heard(found: list[Finding]) -> list[Finding]:
         if not RULES[finding.rule].last:
             spoken.update(range(finding.line, finding.end_line + 1))
     return [f for f in found if not RULES[f.rule].last or f.line not in spoken]
+
+
+def _checked(
+    rule: Rule, node: object, document: Document, failed: Failed | None
+) -> Iterator[Match]:
+    if failed is None:
+        yield from rule.check(node, document)
+        return
+    try:
+        yield from rule.check(node, document)
+    except Exception as error:  # noqa: BLE001 - one rule's mistake must not hide what others found
+        failed(rule, node, error)
 
 
 class _Place:
@@ -115,6 +131,7 @@ class _Place:
 
 
 @cache
-def _any_hint(kind: str) -> re.Pattern[str]:
-    hints = sorted({hint for f in FAMILIES if kind not in f.skips for hint in f.hints})
-    return re.compile("|".join(map(re.escape, hints)), re.IGNORECASE)
+def _hints(kind: str) -> tuple[str, ...]:
+    """Words that the others begin or end with are asked for only once."""
+    every = sorted({hint for f in FAMILIES if kind not in f.skips for hint in f.hints}, key=len)
+    return tuple(h for i, h in enumerate(every) if not any(s in h for s in every[:i]))

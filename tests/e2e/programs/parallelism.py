@@ -158,6 +158,35 @@ def distributed_tensors() -> None:
 
 
 @check
+def operators_of_the_adapter_on_shards() -> None:
+    mesh = init_device_mesh("npu", (RANKS,))
+    torch.manual_seed(0)
+    x = torch.randn(8, 16).npu().requires_grad_()
+    torch.ops.npu.npu_swiglu(x).pow(2).sum().backward()
+    for placement in (Replicate(), Shard(0), Shard(1)):
+        shards = distribute_tensor(x.detach(), mesh, [placement]).requires_grad_()
+        torch.ops.npu.npu_swiglu(shards).pow(2).sum().backward()
+        close(shards.grad.full_tensor(), x.grad)
+
+
+def attention_by_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.ops.npu.npu_fusion_attention(q, k, v, 4, "BNSD", scale=0.5)[0]
+
+
+@check
+def fused_attention_on_shards() -> None:
+    mesh = init_device_mesh("npu", (RANKS,))
+    torch.manual_seed(0)
+    qkv = [torch.randn(4, 4, 16, 8).npu().requires_grad_() for _ in range(3)]
+    attention_by_heads(*qkv).pow(2).sum().backward()
+    for placement in (Replicate(), Shard(0), Shard(1)):
+        shards = [distribute_tensor(x.detach(), mesh, [placement]).requires_grad_() for x in qkv]
+        attention_by_heads(*shards).pow(2).sum().backward()
+        for shard, x in zip(shards, qkv, strict=True):
+            close(shard.grad.full_tensor(), x.grad)
+
+
+@check
 def pipelines() -> None:
     torch.manual_seed(0)
     layers = [nn.Linear(8, 8) for _ in range(RANKS)]
@@ -181,14 +210,22 @@ def pipelines() -> None:
 def context_parallelism() -> None:
     mesh = init_device_mesh("npu", (RANKS,))
     torch.manual_seed(0)
-    q, k, v = (torch.randn(1, 2, 16, 8) for _ in range(3))
-    expected = F.scaled_dot_product_attention(q, k, v, is_causal=False)
-    parts = [t.npu() for t in (q, k, v)]
+    qkv = [torch.randn(1, 2, 16, 8, requires_grad=True) for _ in range(3)]
+    expected = F.scaled_dot_product_attention(*qkv, is_causal=True)
+    expected.pow(2).sum().backward()
+    parts = [x.detach().npu() for x in qkv]
     with context_parallel(mesh, buffers=parts, buffer_seq_dims=[2, 2, 2]):
         assert parts[0].shape == (1, 2, 16 // RANKS, 8)
-        out = F.scaled_dot_product_attention(*parts, is_causal=False)
-        (whole,) = context_parallel_unshard(mesh, [out], [2])
-    close(whole, expected)
+        for part in parts:
+            part.requires_grad_()
+        out = F.scaled_dot_product_attention(*parts, is_causal=True)
+        out.pow(2).sum().backward()
+        found = [out.detach(), *(part.grad for part in parts)]
+        for part in parts:
+            part.requires_grad_(False)
+        whole = context_parallel_unshard(mesh, found, [2] * 4)
+    for one, of_one_chip in zip(whole, [expected, *(x.grad for x in qkv)], strict=True):
+        close(one, of_one_chip)
 
 
 @check

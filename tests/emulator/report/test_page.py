@@ -7,7 +7,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from tests.emulator.report.browser import opened, width_at
+from tests.browser import opened, width_at
 from tests.emulator.report.conftest import Left
 
 pytestmark = pytest.mark.browser

@@ -13,6 +13,7 @@ __all__ = [
     *(
         "Acl",
         "Rank",
+        "ROOT_INFO_BYTES",
         "Refused",
         "on_device",
         "SUM",
@@ -24,7 +25,7 @@ __all__ = [
         "byref",
         "c_uint64",
     ),
-    *("c_void_p", "counts", "devices_of", "join", "os", "ranks_of", "say", "time"),
+    *("c_char", "c_void_p", "counts", "devices_of", "join", "os", "ranks_of", "say", "time"),
 ]
 
 ROOT_INFO_BYTES = 4108

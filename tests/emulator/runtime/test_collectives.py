@@ -1,12 +1,14 @@
 """Collectives and messages between ranks, each a process with a chip of its own."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from ctypes import byref, c_char, c_void_p
 from pathlib import Path
 
 import pytest
-from calls import Acl, Refused
+from calls import HERE, Acl, Refused
 
 from cordee.emulator import machine
 from cordee.hw import chip
@@ -337,3 +339,43 @@ def test_a_destroyed_communicator_is_recognised(hccl: Acl) -> None:
     hccl.HcclCommDestroy(one)
     with pytest.raises(Refused):
         hccl.HcclBarrier(one, None)
+
+
+# For programs that import more than what stands beside them.
+OWN_PATHS = {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+
+HANGING = """
+from cordee.emulator import faults
+place = me.put([1.0] * 4)
+me.call("HcclAllReduce", place, place, 4, TYPES["float32"][0], SUM)
+if me.number == 1:
+    time.sleep(1.5)  # the other waits for this one, and then its chip hangs
+{what}
+started = time.monotonic()
+try:
+    me.call("HcclAllReduce", place, place, 4, TYPES["float32"][0], SUM)
+    say("ended", me.get(place, 1)[0])
+except Refused as refused:
+    say(refused.code, refused.why)
+"""
+
+HANG_MEANWHILE = """
+import threading
+def hang():
+    faults.strike(None, faults.Hang(chip=0))
+{then}
+threading.Timer(0.5, hang).start() if me.number == 0 else None
+"""
+
+
+def test_a_collective_ends_when_its_chip_hangs_for_too_long(together: Ranks) -> None:
+    what = HANG_MEANWHILE.format(then="") + "me.acl.aclrtSetOpExecuteTimeOutWithMs(2000)"
+    first, second = together(HANGING.format(what=what), 2, **OWN_PATHS)
+    assert first.startswith("507014 chip 0 hangs: HcclAllReduce was not done after")
+    assert second == "ended 4.0"  # what the first had given before, it had given
+
+
+def test_a_collective_goes_on_when_its_chip_works_again(together: Ranks) -> None:
+    what = HANG_MEANWHILE.format(then="    time.sleep(2.5)\n    faults.repair(None)\n")
+    first, second = together(HANGING.format(what=what), 2, **OWN_PATHS)
+    assert [first, second] == ["ended 4.0"] * 2

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from ctypes import (
     Structure,
@@ -15,7 +16,7 @@ from ctypes import (
 )
 
 import pytest
-from calls import HERE, Acl, Refused
+from calls import DEVICE_SETUP, HERE, Acl, Refused
 from test_streams import Gate
 
 from cordee.emulator import faults
@@ -69,6 +70,31 @@ def test_a_lost_chip_refuses_everything_and_cannot_even_be_stopped(acl: Acl) -> 
     assert refused(acl.aclrtDeviceTaskAbort, 0, 0) == LOST
     faults.repair(None)
     acl.aclrtSynchronizeStream(stream)
+
+
+def test_a_process_cannot_come_to_use_a_lost_chip(run) -> None:
+    said = run(
+        """
+        from cordee.emulator import faults
+        acl = Acl(os.environ["CORDEE_TEST_LIBRARIES"])
+        acl.aclInit(None)
+        acl.aclrtSetDevice(1)
+        for chip in (0, 1):
+            faults.strike(None, faults.ChipLost(chip=chip))
+        acl.aclrtSetDevice(1)  # it holds its part of that one
+        for call in (acl.aclrtSetDevice, lambda chip: acl.got(ctypes.c_void_p, "aclrtCreateContext", chip)):
+            try:
+                call(0)
+            except Refused as refused:
+                say(refused.code, "Failed to connect the device" in refused.why)
+        faults.repair(None)
+        acl.aclrtSetDevice(0)
+        acl.malloc(8)
+        """,
+        PYTHONPATH=os.pathsep.join([str(HERE), *sys.path]),
+        CORDEE_CHIPS="2",
+    )
+    assert said.splitlines() == [f"{DEVICE_SETUP} True"] * 2
 
 
 @pytest.mark.parametrize("number", ["largest", 0, 1])
@@ -153,32 +179,45 @@ def test_the_timeout_of_operators_is_that_of_the_product(acl: Acl) -> None:
 
 
 def test_what_waits_for_a_chip_that_hangs_ends_when_the_device_is_stopped(acl: Acl) -> None:
-    stream, device, event = acl.stream(), acl.malloc(8), acl.event()
+    device, first, second = acl.malloc(8), acl.stream(), acl.stream()
+    event = acl.event()
     acl.aclrtMemset(device, 8, 0, 8)
     faults.strike(None, faults.Hang(chip=0))
-    acl.aclrtMemsetAsync(device, 8, 9, 8, stream)
-    acl.aclrtRecordEvent(event, stream)
-    codes = {}
-    calls = {
-        "queue": lambda: acl.aclrtSynchronizeStream(stream),
-        "event": lambda: acl.aclrtSynchronizeEvent(event),
+
+    def queue() -> None:
+        acl.aclrtMemsetAsync(device, 8, 9, 8, first)
+        acl.aclrtSynchronizeStream(first)
+
+    def await_event() -> None:
+        acl.aclrtMemsetAsync(device, 8, 9, 8, second)
+        acl.aclrtRecordEvent(event, second)
+        acl.aclrtSynchronizeEvent(event)
+
+    waits = {
+        "queue": queue,
+        "event": await_event,
         "copy": lambda: acl.read(device, 8),
         "operator": lambda: acl.cordee_compute_begin(acl.stream()),
     }
+    codes = {}
 
     def run(name: str) -> None:
         acl.aclrtSetDevice(0)
-        codes[name] = refused(calls[name])
+        while name not in codes:  # stopped before it waits, it has nothing to wait for
+            try:
+                waits[name]()
+            except Refused as told:
+                codes[name] = told.code
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in calls]
+    threads = [threading.Thread(target=run, args=(name,)) for name in waits]
     for thread in threads:
         thread.start()
-    stopping = meanwhile(lambda: acl.aclrtDeviceTaskAbort(0, 0))
-    for thread in (*threads, stopping):
-        thread.join()
-    assert codes == dict.fromkeys(calls, ABORTED)
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(0.05)
+        acl.aclrtDeviceTaskAbort(0, 0)
+    assert codes == dict.fromkeys(waits, ABORTED)
     faults.repair(None)
-    acl.aclrtSynchronizeStream(stream)
+    acl.aclrtSynchronizeDevice()
     assert acl.read(device, 8) == bytes(8)
 
 

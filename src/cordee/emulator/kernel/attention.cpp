@@ -1,4 +1,5 @@
 // scaled_dot_product_attention with its gradient, by the kernels that the CPU would choose.
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_sdp_choice_cpu_dispatch.h>
@@ -6,8 +7,11 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/SDPBackend.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 
+#include <algorithm>
 #include <limits>
+#include <memory>
 
 #include "attention.h"
 
@@ -16,6 +20,28 @@ namespace {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
+// The adapter fuses whatever backends a program allows, and so also where it allows none that the CPU has.
+class SomeBackend {
+ public:
+  SomeBackend() : none_(!context_.userEnabledFlashSDP() && !context_.userEnabledMathSDP()) {
+    allow(true);
+  }
+  ~SomeBackend() {
+    allow(false);
+  }
+
+ private:
+  void allow(bool allowed) {
+    if (none_) {
+      context_.setSDPUseFlash(allowed);
+      context_.setSDPUseMath(allowed);
+    }
+  }
+
+  at::Context& context_ = at::globalContext();
+  const bool none_;
+};
+
 at::SDPBackend choice(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const OptionalTensor& mask,
     double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
@@ -23,6 +49,7 @@ at::SDPBackend choice(
   if (query.is_nested() || mask_wants_gradient) {
     return at::SDPBackend::math;
   }
+  const SomeBackend guard;
   // Past the dispatcher: it reads shapes and dtypes only, which torch.compile's fake tensors have too.
   return static_cast<at::SDPBackend>(
       at::cpu::_fused_sdp_choice(query, key, value, mask, dropout_p, is_causal, scale, enable_gqa));
@@ -36,8 +63,6 @@ OptionalTensor added_mask(const OptionalTensor& mask, c10::ScalarType dtype) {
   return at::zeros_like(*mask, dtype).masked_fill_(mask->logical_not(), -std::numeric_limits<double>::infinity());
 }
 
-} // namespace
-
 at::Tensor attention(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const OptionalTensor& mask,
     double dropout_p, bool is_causal, std::optional<double> scale, bool enable_gqa) {
@@ -49,6 +74,39 @@ at::Tensor attention(
   }
   return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(
       query, key, value, dropout_p, is_causal, added_mask(mask, query.scalar_type()), scale));
+}
+
+// Tensors such as a DTensor say themselves what an operator does: they are to see the adapter's operators.
+class Attention final : public c10::OperatorKernel {
+ public:
+  explicit Attention(const c10::OperatorHandle& op)
+      : adapters_(op.getComputedKernelForDispatchKey(c10::DispatchKey::AutogradPrivateUse1)),
+        ours_(c10::KernelFunction::makeFromUnboxedRuntimeFunction(&attention)) {}
+
+  void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+    const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
+    const bool for_others = std::any_of(arguments.begin(), arguments.end(), [](const c10::IValue& value) {
+      return value.isTensor() && value.toTensor().key_set().has(c10::DispatchKey::Python);
+    });
+    // What torch.compile traces stands for plain tensors, which are computed here.
+    const bool traced =
+        c10::impl::TorchDispatchModeTLS::get_mode(c10::impl::TorchDispatchModeKey::FAKE).has_value();
+    if (for_others && !traced) {
+      adapters_.callBoxed(op, keys, stack);
+    } else {
+      ours_.callBoxed(op, keys, stack);
+    }
+  }
+
+ private:
+  c10::SafeKernelFunction adapters_;
+  c10::KernelFunction ours_;
+};
+
+} // namespace
+
+torch::CppFunction make_attention(const c10::OperatorHandle& op) {
+  return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<Attention>(op));
 }
 
 } // namespace cordee

@@ -1,21 +1,11 @@
 // scaled_dot_product_attention with its gradient, by the kernels that the CPU would choose.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <optional>
+#include <torch/library.h>
 
 namespace cordee {
 
-// As aten::scaled_dot_product_attention.
-at::Tensor attention(
-    const at::Tensor& query,
-    const at::Tensor& key,
-    const at::Tensor& value,
-    const std::optional<at::Tensor>& mask,
-    double dropout_p,
-    bool is_causal,
-    std::optional<double> scale,
-    bool enable_gqa);
+// Takes the place of the adapter's autograd kernel of aten::scaled_dot_product_attention, which `op` is.
+torch::CppFunction make_attention(const c10::OperatorHandle& op);
 
 } // namespace cordee

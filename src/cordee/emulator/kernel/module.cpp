@@ -87,7 +87,7 @@ void take_over_autograd(const std::string& name, const std::string& way) {
   const c10::OperatorHandle op = operator_named(name);
   torch::Library& target = library(name_space(name), c10::DispatchKey::AutogradPrivateUse1);
   if (way == "attention") {
-    target.impl(name.c_str(), &attention);
+    target.impl(name.c_str(), make_attention(op));
   } else if (way == "forward") {
     target.impl(name.c_str(), make_forward(op, c10::DispatchKey::AutogradCPU));
   } else {

@@ -6,17 +6,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.reference import Reference, vjp
 
 
 def differentiable(
     reference: Reference, operator: torch._ops.OpOverload, kernel: ModuleType
 ) -> Callable[..., Any]:
-    """An implementation of `operator` for the autograd key of the device."""
+    """An implementation of `operator` for the autograd key of the device, in place of the adapter's.
+
+    It is called with the keys of the dispatch before the operator's arguments.
+    """
     schema = operator._schema
+    adapters = torch.library.get_kernel(operator, "AutogradPrivateUse1")
     positional = [a.name for a in schema.arguments if not a.kwarg_only]
     keywords = [a.name for a in schema.arguments if a.kwarg_only]
     defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
@@ -54,23 +56,26 @@ def differentiable(
                 for x, wanted in zip(found, ctx.needs_input_grad, strict=True)
             )
 
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(keys: torch._C.DispatchKeySet, *args: Any, **kwargs: Any) -> Any:
         named = defaults | dict(zip(positional, args, strict=False)) | kwargs
         arguments = [named[name] for name in positional + keywords]
-        if torch.is_grad_enabled():
-            _require_memory(reference.name, arguments)
+        if any(_stands_for_others(argument) for argument in arguments):
+            return adapters.call_boxed(keys, *args, **kwargs)
         return Differentiated.apply(*arguments)  # type: ignore[no-untyped-call]
 
     return run
 
 
-def _require_memory(name: str, arguments: list[Any]) -> None:
-    """Refuse tensors that stand for others, such as shards: the host cannot look into them."""
-    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
-    for tensor in tensors:
-        if tensor.requires_grad and is_traceable_wrapper_subclass(tensor):
-            kind = type(tensor).__name__
-            raise NotEmulated(f"the gradient of {name} on a {kind} is not emulated")
+def _stands_for_others(argument: Any) -> bool:
+    """Whether it is or holds a tensor such as a DTensor, which says itself what an operator does.
+
+    The host cannot look into one. The adapter's kernel asks it for the gradient operator too.
+    """
+    if isinstance(argument, list | tuple):
+        return any(_stands_for_others(one) for one in argument)
+    if not isinstance(argument, Tensor):
+        return False
+    return torch._C._dispatch_keys(argument).has(torch._C.DispatchKey.Python)
 
 
 class _Saved:

@@ -33,14 +33,15 @@ def register(kernel: ModuleType) -> None:
         _implement(name, reference.function, REFERENCE_KEY)
     own_gradients = registered("AutogradPrivateUse1")
     ways = dict(device_ways())
+    taken_over = {name for name in own_gradients & ways.keys() if name.startswith("npu::")}
     for name, way in ways.items():
         key = "BackendSelect" if name in FACTORIES else "PrivateUse1"
         seeded = _is_seeded(name)
         kernel.take_over(name, way, **asdict(dtypes.rules(name)), seeded=seeded, key=key)
-        if way == "format" or (name in own_gradients and name.startswith("npu::")):
+        if way == "format" or name in taken_over:
             _take_over_gradient(name, way, kernel)
     kept = registered("PrivateUse1") - ways.keys()
-    for name in own_gradients - kept:
+    for name in own_gradients - kept - taken_over:
         if name in DIRECT:
             _implement(name, torch.library.fallthrough_kernel, "AutogradPrivateUse1")
         elif name in REFERENCES and REFERENCES[name].gradient:
@@ -55,7 +56,7 @@ def _take_over_gradient(name: str, way: str, kernel: ModuleType) -> None:
         _implement(name, torch.library.fallthrough_kernel, "AutogradPrivateUse1")
     elif name in REFERENCES:
         function = differentiable(REFERENCES[name], operator(name), kernel)
-        _implement(name, function, "AutogradPrivateUse1")
+        _implement(name, function, "AutogradPrivateUse1", with_keys=True)
     else:
         kernel.take_over_autograd(name, way)
 
@@ -68,10 +69,10 @@ def _is_seeded(name: str) -> bool:
     return torch.Tag.nondeterministic_seeded in operator(name).tags
 
 
-def _implement(name: str, function: object, key: str) -> None:
+def _implement(name: str, function: object, key: str, *, with_keys: bool = False) -> None:
     namespace, _, rest = name.partition("::")
     library = torch.library.Library(namespace, "IMPL")
-    library.impl(rest, function, key, allow_override=True)
+    library.impl(rest, function, key, with_keyset=with_keys, allow_override=True)
     _libraries.append(library)
     # What the chip computes is not the program's: torch.compile is to pass over it, where it
     # leaves the program's code to run and would take up what that calls.

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from cordee.emulator.report.numbers import bytes_text, count_text, seconds_text, share_text
+from cordee.core.pages.numbers import count_text, share_text
+from cordee.emulator.report.numbers import bytes_text, seconds_text
 from cordee.emulator.report.ranks import Ranks
 from cordee.emulator.report.summary import Summary
 from cordee.emulator.trace.records import Support

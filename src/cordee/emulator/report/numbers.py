@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Sizes and times as a person reads them."""
 
 
 def bytes_text(size_bytes: float) -> str:
@@ -11,23 +11,6 @@ def bytes_text(size_bytes: float) -> str:
             )
         size /= 1024
     return f"{size:.1f} TiB"
-
-
-def count_text(number: int) -> str:
-    """With thin spaces between thousands."""
-    return f"{number:,}".replace(",", "\u202f")
-
-
-def share_text(share: float) -> str:
-    """A share of one as a percentage that never says 0 for something or 100 for less."""
-    percent = share * 100
-    if percent == 0:
-        return "0 %"
-    if percent < 0.1:
-        return "< 0.1 %"
-    if 99.9 < percent < 100:
-        return "> 99.9 %"
-    return f"{percent:.0f} %" if percent == int(percent) else f"{percent:.1f} %"
 
 
 def duration_text(duration_s: float) -> str:

@@ -1,6 +1,5 @@
 """Writes the report as one HTML file that needs no network."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from cordee.core.errors import UsageError
+from cordee.core import pages
 from cordee.emulator.machine import LinkState
 from cordee.emulator.report import numbers
 from cordee.emulator.report.digest import digest
@@ -49,12 +48,7 @@ def write(
             command=shlex.join(outcome.command),
         )
     )
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        beside.write_text(page, "utf-8")
-        beside.replace(target)
-    except OSError as error:
-        raise UsageError(f"{target}: {error.strerror}") from error
+    pages.save(page, target)
     return digest(summary, ranks)
 
 
@@ -65,17 +59,9 @@ def _program(command: Sequence[str]) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment(__package__)
     environment.filters |= {
         "bytes": numbers.bytes_text,
-        "count": numbers.count_text,
-        "share": numbers.share_text,
         "duration": numbers.duration_text,
         "small": numbers.small_text,
         "seconds": numbers.seconds_text,
@@ -83,14 +69,5 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "memory_plot": lambda series: Markup(memory_plot(series)),
         "lane_plot": lambda *of: Markup(lane_plot(*of)),
-        "plural": _plural,
     }
     return environment
-
-
-def _plural(number: int, one: str) -> str:
-    return (
-        f"{numbers.count_text(number)} {one}"
-        if number == 1
-        else f"{numbers.count_text(number)} {one}s"
-    )

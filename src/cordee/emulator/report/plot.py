@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Sequence
 from html import escape
 
-from cordee.emulator.report.numbers import bytes_text, count_text
+from cordee.core.pages.numbers import count_text
+from cordee.emulator.report.numbers import bytes_text
 from cordee.emulator.report.summary import MemorySeries
 from cordee.emulator.trace.records import Memory
 

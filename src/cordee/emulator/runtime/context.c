@@ -62,6 +62,16 @@ aclError context_need(const char *function, context **found)
     return machine_health((*found)->chip);
 }
 
+bool context_has_primary(int32_t device)
+{
+    bool found;
+
+    pthread_mutex_lock(&lock);
+    found = primary[device] && primary[device]->magic == LIVE;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
 aclError context_use_primary(int32_t device, int chip)
 {
     pthread_mutex_lock(&lock);
@@ -97,6 +107,9 @@ aclError aclrtCreateContext(aclrtContext *made, int32_t device)
         return code;
     if (!made)
         return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtCreateContext: context is NULL");
+    code = context_has_primary(device) ? ACL_SUCCESS : device_connect("aclrtCreateContext", chip);
+    if (code != ACL_SUCCESS)
+        return code;
     current = create(device, chip, false);
     if (!current)
         return chip_fail(ACL_ERROR_RT_MEMORY_ALLOCATION, "aclrtCreateContext: no host memory");
@@ -143,10 +156,8 @@ aclError aclrtGetPrimaryCtxState(int32_t device, uint32_t *flags, int32_t *activ
 
     if (code != ACL_SUCCESS)
         return code;
-    pthread_mutex_lock(&lock);
     if (active)
-        *active = primary[device] && primary[device]->magic == LIVE;
-    pthread_mutex_unlock(&lock);
+        *active = context_has_primary(device);
     if (flags)
         *flags = 0;
     return ACL_SUCCESS;

@@ -75,6 +75,16 @@ CORDEE_API uint32_t cordee_aborts(int chip)
     return streams_aborted(chip);
 }
 
+CORDEE_API int cordee_hangs(int chip)
+{
+    return hang_lasts(chip);
+}
+
+CORDEE_API uint64_t cordee_execute_timeout_us(void)
+{
+    return settings_execute_timeout_us();
+}
+
 CORDEE_API int cordee_chip(aclrtStream handle)
 {
     aclError code = ACL_SUCCESS;

@@ -40,6 +40,11 @@ int cordee_node(int chip);
 /* Number of the chip a stream is on, as the machine counts; -1: not a stream. */
 int cordee_chip(aclrtStream stream);
 
+/* Whether a chip, as the machine counts, takes work and does not end it; and how long an operator may
+ * take before it is ended with ACL_ERROR_RT_AICORE_TIMEOUT. */
+int cordee_hangs(int chip);
+uint64_t cordee_execute_timeout_us(void);
+
 /* How often this process has stopped everything on a chip (aclrtDeviceTaskAbort). */
 uint32_t cordee_aborts(int chip);
 

@@ -126,11 +126,26 @@ aclError aclrtGetDeviceCount(uint32_t *count)
     return ACL_SUCCESS;
 }
 
+/* Who has no part of a lost chip yet gets none: github.com/hw-native-sys/PTOAS pull request 523 shows
+ * E39009, "Heartbeats are missing on the device", as 507033 of aclrtSetDevice. Who has one keeps it. */
+aclError device_connect(const char *function, int chip)
+{
+    aclError health = machine_health(chip);
+
+    if (health == ACL_SUCCESS || machine_memory_error(health))
+        return ACL_SUCCESS;
+    return chip_fail(ACL_ERROR_RT_DEV_SETUP_ERROR,
+                     "E39009: Failed to connect the device: %s: heartbeats of chip %d are missing",
+                     function, chip);
+}
+
 aclError aclrtSetDevice(int32_t device)
 {
     int chip;
     aclError code = device_need("aclrtSetDevice", device, &chip);
 
+    if (code == ACL_SUCCESS && !context_has_primary(device))
+        code = device_connect("aclrtSetDevice", chip);
     if (code != ACL_SUCCESS)
         return code;
     code = context_use_primary(device, chip);

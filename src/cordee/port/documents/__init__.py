@@ -10,6 +10,8 @@ from cordee.port.documents import (
     requirements,
     shell,
 )
+from cordee.port.documents.builds import KIND as BUILD
+from cordee.port.documents.cpp import KIND as CPP
 from cordee.port.documents.kind import Kind
 from cordee.port.documents.python import KIND as PYTHON
 from cordee.port.rule import Document
@@ -18,6 +20,8 @@ from cordee.port.setting import Setting
 # The first that says yes.
 KINDS: tuple[Kind, ...] = (
     PYTHON,
+    CPP,
+    BUILD,
     notebook.KIND,
     dockerfile.KIND,
     requirements.KIND,

@@ -12,7 +12,7 @@ from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.spelling import spell
 
 CURRENT = "torch.accelerator.current_accelerator"
-DEVICE_TEXT = re.compile(r"cuda(:.*)?", re.DOTALL)
+DEVICE_TEXT = re.compile(r"cuda(:(?!nccl).*)?", re.DOTALL)
 DEVICE_NAME = re.compile(
     r"(?:^|[_.\-])(?:device|dev|devices|device_type|device_str|device_name|map_location|"
     r"device_map|gpu_device|target_device|accelerator_type)$",

@@ -15,6 +15,7 @@ from cordee.port.setting import Setting
 from cordee.port.source import Source
 
 USUAL = Setting()
+DENTED = "    "
 DEEPEST = 8  # aliases of aliases that are followed
 
 
@@ -154,6 +155,10 @@ class PythonFile:
         found = self.scope(node).lookup(node.id)
         return found[1] if found else []
 
+    def named(self, name: str) -> list[ast.Name]:
+        """Every place where this one name stands, whatever it means there."""
+        return self._by_name.get(name, [])
+
     def called(self, node: ast.AST | None) -> str | None:
         """The full name of what a call calls; None of anything else."""
         return self.name(node.func) if isinstance(node, ast.Call) else None
@@ -194,6 +199,24 @@ class PythonFile:
                 importing = ("importlib.import_module", "builtins.__import__")
                 return module if self._name(node.func, depth + 1) in importing else None
         return None
+
+    @cached_property
+    def indent(self) -> str:
+        """One step of indentation, as the file does it."""
+        for node in self.tree.module.body:
+            inside = getattr(node, "body", None)
+            if isinstance(inside, list) and inside and inside[0].lineno != node.lineno:
+                line = self.source.line(inside[0].lineno)
+                return line[: len(line) - len(line.lstrip())] or DENTED
+        return DENTED
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[ast.Name]]:
+        found: dict[str, list[ast.Name]] = {}
+        for node in self.tree.nodes:
+            if isinstance(node, ast.Name):
+                found.setdefault(node.id, []).append(node)
+        return found
 
     @cached_property
     def imports(self) -> frozenset[str]:

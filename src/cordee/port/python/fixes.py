@@ -47,7 +47,7 @@ def where_available(file: PythonFile, node: ast.Call, alone: str, fix: Fix) -> F
     span, statement = file.span(node), file.parent(node)
     edits: tuple[Edit, ...]
     if isinstance(statement, ast.Expr) and _begins_its_line(file, span):
-        edits = (Edit(span.start, span.start, f"if {test.text}(): "),)
+        edits = (Edit(span.start, span.start, f"if {test.text}():{_next_line(file, span)}"),)
     elif isinstance(statement, ast.Expr):
         edits = (Edit(span.start, span.start, f"{test.text}() and "),)
     elif alone == "False":
@@ -82,6 +82,12 @@ def joined(*fixes: Fix | None) -> Fix | None:
         files += fix.files
         safety = Safety.UNSAFE if fix.safety is Safety.UNSAFE else safety
     return Fix(tuple(dict.fromkeys(edits)), safety, tuple(dict.fromkeys(files)))
+
+
+def _next_line(file: PythonFile, span: Span) -> str:
+    """A new line, one step further in than the one on which `span` begins."""
+    line, column = file.source.position(span.start)
+    return f"{file.source.newline}{file.source.line(line)[: column - 1]}{file.indent}"
 
 
 def _begins_its_line(file: PythonFile, span: Span) -> bool:

@@ -1,6 +1,7 @@
 """Whether code runs only where there is an accelerator."""
 
 import ast
+import re
 from collections.abc import Iterator
 
 from cordee.port.python.file import DEEPEST, PythonFile
@@ -11,6 +12,7 @@ AVAILABLE = frozenset({
     "torch.accelerator.is_available",
 })  # fmt: skip
 COUNTS = frozenset({"torch.cuda.device_count", "torch.accelerator.device_count"})
+NPU = re.compile(r"(?:^|[^a-z])npu|ascend", re.IGNORECASE)
 LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 
@@ -34,6 +36,45 @@ def guarded(file: PythonFile, node: ast.AST) -> bool:
             return True
         child, parent = parent, file.parent(parent)
     return False
+
+
+def npu_has_its_own(file: PythonFile, node: ast.AST) -> bool:
+    """Whether another branch of the `if` that `node` stands in is about NPUs."""
+    child, parent = node, file.parent(node)
+    while parent is not None:
+        if isinstance(parent, (ast.If, ast.IfExp)):
+            others = [test for test in _tests(file, parent) if child is not test]
+            if any(_names_npu(test) for test in others):
+                return True
+        if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            return False
+        child, parent = parent, file.parent(parent)
+    return False
+
+
+def _tests(file: PythonFile, branch: ast.If | ast.IfExp) -> Iterator[ast.expr]:
+    """The conditions of a whole chain of `if`, `elif` and `else`."""
+    top: ast.AST = branch
+    while isinstance(above := file.parent(top), (ast.If, ast.IfExp)) and top in _else(above):
+        top = above
+    while isinstance(top, (ast.If, ast.IfExp)):
+        yield top.test
+        rest = _else(top)
+        top = rest[0] if len(rest) == 1 else branch.test
+
+
+def _else(branch: ast.If | ast.IfExp) -> list[ast.AST]:
+    return [*branch.orelse] if isinstance(branch, ast.If) else [branch.orelse]
+
+
+def _names_npu(test: ast.expr) -> bool:
+    return any(NPU.search(word) for node in ast.walk(test) for word in _words(node))
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(id=word) | ast.Attribute(attr=word) | ast.Constant(value=str(word)):
+            yield word
 
 
 def implies(file: PythonFile, test: ast.expr, depth: int = 0) -> bool:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
 from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
-from cordee.port.names import offered
+from cordee.port.names import covered, offered
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import (
     joined,
@@ -18,6 +18,7 @@ from cordee.port.python.fixes import (
     unsafe,
     where_available,
 )
+from cordee.port.python.guards import npu_has_its_own
 from cordee.port.rule import Family, Match
 
 CUDA = "torch.cuda."
@@ -31,7 +32,6 @@ class CudaName(Fact):
     name: str  # behind torch.cuda.
     native: str = ""  # in torch_npu
     neutral: str = ""  # for any accelerator; where there is none, torch.get_device_module() has it
-    older: str = ""  # the neutral name before PyTorch renamed it
     alone: str = (
         ""  # what it gives where torch has no accelerator; "" raises, "nothing" is no value
     )
@@ -55,6 +55,10 @@ def names() -> dict[str, CudaName]:
 def counterpart(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     row = _row(node, file)
     if row is None or not row.native or row.advice:
+        return
+    if npu_has_its_own(file, node):
+        says = f"`{CUDA}{row.name}` is for CUDA alone: another branch is there for the NPU"
+        yield Match(file.span(node), says, meaning=Meaning.RUNS, source=row.source)
         return
     new = _stands_for(row, file)
     says = f"`{CUDA}{row.name}` is `{new}` {'everywhere' if file.setting.portable else 'on Ascend'}"
@@ -169,12 +173,11 @@ def _stands_for(row: CudaName, file: PythonFile) -> str:
 
 
 def _neutral(row: CudaName, file: PythonFile) -> str | None:
-    every = [name for name in (row.neutral, row.older) if name]
-    return next((name for name in every if _is_offered(name, file)), None)
+    return row.neutral if row.neutral and _is_offered(row.neutral, file) else None
 
 
 def _is_offered(name: str, file: PythonFile) -> bool:
-    return offered(name, file.setting.torch)
+    return offered(name, file.setting.torch) or not covered(name)
 
 
 def _fix(node: ast.Attribute, row: CudaName, file: PythonFile) -> Fix | None:

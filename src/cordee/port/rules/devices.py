@@ -8,6 +8,7 @@ from cordee.port.python import devices
 from cordee.port.python.devices import Use, is_device, names_device, use
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import unsafe
+from cordee.port.python.guards import npu_has_its_own
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.movement import moved
 from cordee.port.rule import Family, Match
@@ -22,6 +23,8 @@ def named(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[Matc
     if not names_device(node) or isinstance(file.parent(node), ast.JoinedStr):
         return
     where = use(file, node)
+    if npu_has_its_own(file, node):
+        return
     if where not in (Use.DEVICE, Use.OBJECT) or _has_neighbour(node, file):
         return
     if file.setting.portable:
@@ -39,7 +42,7 @@ def compared(node: ast.Compare | ast.Call, file: PythonFile) -> Iterator[Match]:
     if isinstance(node, ast.Call):
         yield from _prefix(node, file)
         return
-    if len(node.ops) != 1 or _answered(node, file):
+    if len(node.ops) != 1 or _answered(node, file) or npu_has_its_own(file, node):
         return
     left, right, operator = node.left, node.comparators[0], node.ops[0]
     texts = [side for side in (left, right) if names_device(side)]
@@ -131,10 +134,14 @@ def mentioned(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[
         return
     where = use(file, node)
     parent = file.parent(node)
-    listed = isinstance(parent, (ast.List, ast.Tuple, ast.Set))
+    listed = isinstance(parent, (ast.List, ast.Tuple, ast.Set)) and any(
+        isinstance(e, ast.Constant) and e.value == "cuda" for e in parent.elts
+    )
     if where in (Use.DEVICE, Use.OBJECT) or listed or _has_neighbour(node, file):
         return
     if isinstance(parent, (ast.Compare, ast.Expr)) or _is_asked_for(node, file):
+        return
+    if npu_has_its_own(file, node):
         return
     yield Match(
         file.span(node), f"{file.text(node)} may mean a device", confidence=Confidence.UNSURE
@@ -240,9 +247,14 @@ def _answered(node: ast.Compare, file: PythonFile) -> bool:
     """Whether the same is asked for the NPU beside it."""
     parent = file.parent(node)
     nearby = list(parent.values) if isinstance(parent, ast.BoolOp) else [node]
-    return any(
-        isinstance(n, ast.Constant) and n.value == "npu" for each in nearby for n in ast.walk(each)
-    )
+    return any(_names_npu(n) for each in nearby for n in ast.walk(each))
+
+
+def _names_npu(node: ast.AST) -> bool:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text == "npu" or text.startswith("npu:")
+    return False
 
 
 def _of_amp(node: ast.AST, file: PythonFile) -> bool:
@@ -254,10 +266,14 @@ def _of_amp(node: ast.AST, file: PythonFile) -> bool:
 
 def _has_neighbour(node: ast.AST, file: PythonFile) -> bool:
     """Whether the text stands beside the machine's accelerator: it is what is left without one."""
-    parent = file.parent(node)
-    return isinstance(parent, ast.BoolOp) and any(
-        file.called(n) == devices.CURRENT for value in parent.values for n in ast.walk(value)
-    )
+    match file.parent(node):
+        case ast.BoolOp(values=values):
+            beside: list[ast.expr] = values
+        case ast.IfExp(body=body, orelse=orelse):
+            beside = [body, orelse]
+        case _:
+            return False
+    return any(file.called(n) == devices.CURRENT for value in beside for n in ast.walk(value))
 
 
 def _is_asked_for(node: ast.AST, file: PythonFile) -> bool:

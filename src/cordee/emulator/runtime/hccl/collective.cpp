@@ -178,7 +178,7 @@ aclError Collective::wait_for_all(const Patience &patience, uint64_t phase) cons
             return code;
         c.room.doze(phase, kSliceMs);
     }
-    return ACL_SUCCESS;
+    return patience.proceed();
 }
 
 aclError Collective::check_agreement(uint64_t operation) const

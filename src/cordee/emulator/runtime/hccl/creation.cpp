@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cordee_work.h"
+#include "group.h"
 #include "settings.h"
 
 namespace hccl {
@@ -133,15 +134,13 @@ HcclResult read_wishes(const HcclCommConfig *config, Wishes *wishes)
     return HCCL_SUCCESS;
 }
 
-HcclResult create(const Meeting &meeting, uint32_t ranks, uint32_t rank, const Wishes &wishes,
-                  HcclComm *made)
+namespace {
+
+HcclResult create_now(const Meeting &meeting, uint32_t ranks, uint32_t rank, const Wishes &wishes,
+                      HcclComm *made)
 {
     auto c = std::make_shared<Communicator>();
 
-    if (!made)
-        return fail(HCCL_E_PTR, "no place for the communicator");
-    if (rank >= ranks)
-        return fail(HCCL_E_PARA, "rank %u of %u ranks", rank, ranks);
     c->chip = cordee_current_chip();
     if (c->chip < 0)
         return fail(HCCL_E_RUNTIME, "this thread uses no device");
@@ -163,6 +162,20 @@ HcclResult create(const Meeting &meeting, uint32_t ranks, uint32_t rank, const W
     if (code == HCCL_SUCCESS)
         *made = handle_open(std::move(c));
     return code;
+}
+
+} // namespace
+
+HcclResult create(const Meeting &meeting, uint32_t ranks, uint32_t rank, const Wishes &wishes,
+                  HcclComm *made)
+{
+    if (!made)
+        return fail(HCCL_E_PTR, "no place for the communicator");
+    if (rank >= ranks)
+        return fail(HCCL_E_PARA, "rank %u of %u ranks", rank, ranks);
+    if (!group_is_open())
+        return create_now(meeting, ranks, rank, wishes, made);
+    return group_add_creation([=] { return create_now(meeting, ranks, rank, wishes, made); });
 }
 
 } // namespace hccl

@@ -16,7 +16,7 @@ struct Wishes {
 Wishes wishes_of_environment();
 HcclResult read_wishes(const HcclCommConfig *config, Wishes *wishes);
 
-// Meets the other ranks and opens what they share.
+// Meets the other ranks and opens what they share; in a group of calls, at its end.
 HcclResult create(const Meeting &meeting, uint32_t ranks, uint32_t rank, const Wishes &wishes,
                   HcclComm *made);
 

@@ -102,7 +102,8 @@ aclError Messages::run(const Patience &patience)
 
     while (code == ACL_SUCCESS && !peers_.empty()) {
         const uint32_t seen = bell.load();
-        for (auto one = peers_.begin(); one != peers_.end() && code == ACL_SUCCESS;) {
+        code = patience.proceed();
+        for (auto one = peers_.begin(); code == ACL_SUCCESS && one != peers_.end();) {
             code = advance(patience, one->first, one->second);
             one = one->second.is_done() ? peers_.erase(one) : std::next(one);
         }

@@ -33,6 +33,8 @@ aclError Patience::check(int64_t for_whom) const
     if (communicator_.destroyed)
         return fail_task(ACL_ERROR_RT_STREAM_ABORT, "communicator %s was destroyed under %s",
                          communicator_.name.c_str(), what());
+    if (aclError code = check_hang(); code != ACL_SUCCESS)
+        return code;
     if (!deadline_.over())
         return ACL_SUCCESS;
     char whom[16] = "unknown";
@@ -46,6 +48,34 @@ aclError Patience::check(int64_t for_whom) const
                      communicator_.ranks(), communicator_.rank);
 }
 
+// What an operator of the chip may take, a collective may on one that hangs.
+aclError Patience::check_hang() const
+{
+    const uint64_t now = now_ns();
+
+    if (!cordee_hangs(communicator_.chip)) {
+        hangs_since_ns_ = 0;
+        return ACL_SUCCESS;
+    }
+    if (hangs_since_ns_ == 0)
+        hangs_since_ns_ = now;
+    if ((now - hangs_since_ns_) / 1000u < cordee_execute_timeout_us())
+        return ACL_SUCCESS;
+    return fail_task(ACL_ERROR_RT_AICORE_TIMEOUT, "chip %d hangs: %s was not done after %lu ms",
+                     communicator_.chip, what(), (now - hangs_since_ns_) / 1000000u);
+}
+
+aclError Patience::proceed() const
+{
+    aclError code = ACL_SUCCESS;
+
+    while (code == ACL_SUCCESS && cordee_hangs(communicator_.chip)) {
+        code = check();
+        usleep(5000);
+    }
+    return code;
+}
+
 aclError Patience::pause(uint64_t ns) const
 {
     const uint64_t end = now_ns() + ns;
@@ -57,7 +87,7 @@ aclError Patience::pause(uint64_t ns) const
         if (aclError code = cordee_interrupted(stream_); code != ACL_SUCCESS)
             return code;
     }
-    return ACL_SUCCESS;
+    return proceed();
 }
 
 } // namespace hccl

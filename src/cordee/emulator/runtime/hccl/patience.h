@@ -21,16 +21,22 @@ class Patience {
     // rank that has not come, -1: nobody in particular.
     aclError check(int64_t for_whom = -1) const;
 
+    // 0 at once, but on a chip that hangs not before it works again; otherwise as `check`.
+    aclError proceed() const;
+
     // Waits as long as links would have taken.
     aclError pause(uint64_t ns) const;
 
     const char *what() const;
 
   private:
+    aclError check_hang() const;
+
     Operation &operation_;
     Communicator &communicator_;
     aclrtStream stream_;
     Deadline deadline_;
+    mutable uint64_t hangs_since_ns_ = 0; // 0: it does not
 };
 
 } // namespace hccl

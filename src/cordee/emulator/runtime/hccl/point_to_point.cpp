@@ -1,19 +1,12 @@
-// HcclSend, HcclRecv, HcclBatchSendRecv, and groups of calls.
+// HcclSend, HcclRecv, HcclBatchSendRecv.
 //
-// Follows: CANN "HCCL API", chapters point-to-point operators and HcclGroupStart.
+// Follows: CANN "HCCL API", chapter point-to-point operators.
 #include "element.h"
+#include "group.h"
 #include "messages.h"
 
 namespace hccl {
 namespace {
-
-struct Grouped {
-    std::unique_ptr<Operation> operation;
-    aclrtStream stream;
-};
-
-thread_local int depth;
-thread_local std::vector<Grouped> grouped;
 
 HcclResult check_message(const char *name, const Communicator &communicator, const void *buffer,
                          uint64_t count, HcclDataType type, uint32_t peer)
@@ -35,7 +28,7 @@ HcclResult one(const char *name, bool sends, void *buffer, uint64_t count, HcclD
     HcclResult code = check_message(name, *communicator, buffer, count, type, peer);
     if (code == HCCL_SUCCESS)
         code = check_usable(communicator);
-    if (code == HCCL_SUCCESS && peer == communicator->rank && depth == 0)
+    if (code == HCCL_SUCCESS && peer == communicator->rank && !group_is_open())
         code = fail(HCCL_E_PARA, "%s: a rank cannot send to, or receive from, itself outside a batch",
                     name);
     if (code != HCCL_SUCCESS || count == 0)
@@ -46,31 +39,7 @@ HcclResult one(const char *name, bool sends, void *buffer, uint64_t count, HcclD
     return launch(std::make_unique<Messages>(communicator, name, std::move(all)), stream);
 }
 
-// All messages of a communicator become one batch on the first of their streams.
-bool absorbed(std::vector<Grouped> &before, Grouped &next)
-{
-    Messages *messages = next.operation->as_messages();
-
-    for (Grouped &earlier : before) {
-        if (messages && earlier.operation->as_messages() &&
-            earlier.operation->handle() == next.operation->handle()) {
-            earlier.operation->as_messages()->take_over(*messages);
-            return true;
-        }
-    }
-    return false;
-}
-
 } // namespace
-
-HcclResult launch(std::unique_ptr<Operation> operation, aclrtStream stream)
-{
-    if (depth == 0)
-        return launch_now(std::move(operation), stream);
-    grouped.push_back({std::move(operation), stream});
-    return HCCL_SUCCESS;
-}
-
 } // namespace hccl
 
 using namespace hccl;
@@ -115,32 +84,4 @@ HcclResult HcclBatchSendRecv(HcclSendRecvItem *items, uint32_t count, HcclComm c
     if (all.empty())
         return HCCL_SUCCESS;
     return launch(std::make_unique<Messages>(communicator, name, std::move(all)), stream);
-}
-
-HcclResult HcclGroupStart()
-{
-    depth++;
-    return HCCL_SUCCESS;
-}
-
-HcclResult HcclGroupEnd()
-{
-    std::vector<Grouped> together;
-    HcclResult first = HCCL_SUCCESS;
-
-    if (depth == 0)
-        return fail(HCCL_E_NOT_SUPPORT, "HcclGroupEnd without HcclGroupStart");
-    if (--depth > 0)
-        return HCCL_SUCCESS;
-    std::vector<Grouped> all;
-    all.swap(grouped);
-    for (Grouped &next : all)
-        if (!absorbed(together, next))
-            together.push_back(std::move(next));
-    for (Grouped &next : together) {
-        const HcclResult code = launch_now(std::move(next.operation), next.stream);
-        if (first == HCCL_SUCCESS)
-            first = code;
-    }
-    return first;
 }

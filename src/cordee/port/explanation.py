@@ -1,0 +1,75 @@
+"""What a rule looks for and why, with the cases that prove it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+from cordee.port.engine import RULES
+from cordee.port.rule import Rule
+from cordee.port.summary import TIME
+from cordee.port.unreadable import RULE
+
+HEADING = re.compile(r"^## (NV\d{3})\b.*$", re.MULTILINE)
+# Beside this file in an installed package; in a checkout the cases are among the tests.
+FOLDERS = (Path(__file__).parent / "cases", Path(__file__).parents[3] / "tests" / "port" / "cases")
+
+
+def rules() -> list[Rule]:
+    """Every rule, by code."""
+    return sorted([RULE, *RULES.values()], key=lambda rule: rule.code)
+
+
+def rule(code: str) -> Rule:
+    """The rule of a code. Raises `UsageError`."""
+    found = {rule.code: rule for rule in rules()}.get(code.upper())
+    if found is None:
+        raise UsageError(f"{code}: no such rule; `cordee explain` lists them")
+    return found
+
+
+def pages() -> dict[str, list[Rule]]:
+    """The rules of each page: NV1 holds those from NV100 on."""
+    found: dict[str, list[Rule]] = {}
+    for each in rules():
+        found.setdefault(each.code[:3], []).append(each)
+    return found
+
+
+def explanation(each: Rule) -> str:
+    """All there is to say about a rule, as Markdown."""
+    return "\n\n".join([f"## {each.code} · {each.title}", *_facts(each), *_cases(each.code)])
+
+
+def introduction(page: str) -> str:
+    """What is said about all rules of a page before the first; empty where there is nothing."""
+    text = _page(page)
+    return HEADING.split(text, maxsplit=1)[0].strip() if text else ""
+
+
+def _facts(each: Rule) -> Iterator[str]:
+    rows = [
+        f"- On Ascend: {each.meaning}",
+        f"- Left to do where it is not rewritten: {TIME[each.effort]}",
+    ]
+    if each.advice:
+        rows.append(f"- Advice: {each.advice}")
+    if each.source:
+        rows.append(f"- Source: {each.source}")
+    yield "\n".join(rows)
+
+
+def _cases(code: str) -> Iterator[str]:
+    text = _page(code[:3])
+    sections = list(HEADING.finditer(text))
+    for number, heading in enumerate(sections):
+        if heading[1] == code:
+            end = sections[number + 1].start() if number + 1 < len(sections) else len(text)
+            yield text[heading.end() : end].strip()
+
+
+def _page(name: str) -> str:
+    for folder in FOLDERS:
+        if (folder / f"{name}.md").is_file():
+            return (folder / f"{name}.md").read_text("utf-8")
+    return ""

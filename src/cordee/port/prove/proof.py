@@ -1,0 +1,88 @@
+"""What running a port has shown."""
+
+from dataclasses import dataclass, field
+
+from cordee.port.finding import Finding
+from cordee.port.prove.losses import LossComparison
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The command once, on a chip or on the CPU."""
+
+    where: str  # "chip" or "cpu"
+    exit_code: int | None  # None: it ran past its limit
+    seconds: float
+    output: str  # stdout and stderr, as they came
+    last_words: str = ""  # of one that failed: the error's line
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it came to its end and said that all is well."""
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorComparison:
+    """A file of tensors that both runs wrote."""
+
+    path: str
+    tensors: int
+    worst: str  # the name of the tensor that differs most
+    difference: float  # its largest difference over its largest value
+    problem: str = ""  # why the file could not be compared
+    alone: tuple[str, ...] = ()  # tensors that only one of the two files has
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """An operator that a real chip has no kernel for, or that the virtual one does not emulate."""
+
+    operator: str
+    support: str  # as in docs/trace.md: host, missing, not emulated
+    calls: int
+    sites: tuple[str, ...]  # file:line of the ported program
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """A place in the traceback of a run that failed, and what had been said about it."""
+
+    path: str
+    line: int  # of the original file
+    code: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """All of it."""
+
+    command: str
+    chip: Run
+    cpu: Run | None
+    losses: tuple[LossComparison, ...] = ()
+    tensors: tuple[TensorComparison, ...] = ()
+    fallbacks: tuple[Fallback, ...] = ()
+    blames: tuple[Blame, ...] = ()
+    operators: int = 0  # calls on the chip
+    tolerance: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def compared(self) -> bool:
+        """Whether there was something to compare."""
+        return bool(self.losses or self.tensors)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the chip gave what the CPU gave, as far as both could be compared."""
+        return all(loss.difference <= self.tolerance for loss in self.losses) and all(
+            not (file.problem or file.alone) and file.difference <= self.tolerance
+            for file in self.tensors
+        )
+
+    @property
+    def holds(self) -> bool:
+        """Whether the port ran on the chip, and agreed with the CPU where that ran too."""
+        return self.chip.succeeded and self.agrees

@@ -1,0 +1,137 @@
+"""`cordee port --prove`: the ported program on a virtual chip, beside the CPU."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+from cordee.port.finding import Finding
+from cordee.port.prove.blame import blames
+from cordee.port.prove.execution import execute
+from cordee.port.prove.losses import compared
+from cordee.port.prove.operators import Operators, operators
+from cordee.port.prove.proof import Proof, Run, TensorComparison
+
+SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npy", ".npz")
+# Relative differences that rounding alone makes after some steps of training.
+SINGLE, HALF = 1e-3, 3e-2
+# Keeps PyTorch from loading torch_npu, so that the program finds no accelerator.
+ON_CPU = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is to be proven."""
+
+    ported: Path
+    before: Mapping[str, bytes]  # the files that the port changed, as they were
+    command: str
+    portable: bool  # else the CPU runs the original
+    chips: int = 1
+    limit_s: float = 1800.0
+
+
+def prove(trial: Trial, findings: Iterable[Finding]) -> Proof:
+    """Run the command in copies of the port, on the virtual chip and on the CPU, and compare.
+
+    Raises `UsageError` where the emulator is not installed or the command is none.
+    """
+    words = shlex.split(trial.command)
+    if not words:
+        raise UsageError("--prove: the command is empty; write --prove 'python train.py'")
+    _require_emulator()
+    with tempfile.TemporaryDirectory(prefix="cordee-proof-") as scratch:
+        return _proof(trial, words, Path(scratch).resolve(), list(findings))
+
+
+def _proof(trial: Trial, words: list[str], scratch: Path, findings: list[Finding]) -> Proof:
+    on_chip = _copy(trial.ported, scratch / "chip")
+    on_cpu = _copy(trial.ported, scratch / "cpu")
+    if not trial.portable:  # what runs on Ascend alone is compared with what it was made of
+        for path, data in trial.before.items():
+            (on_cpu / path).write_bytes(data)
+    trace = scratch / "trace.jsonl"
+    virtual = [sys.executable, "-m", "cordee", "run", "--virtual", "--chips", str(trial.chips)]
+    command = [*virtual, "--trace", str(trace), "--", *words]
+    before = {"chip": _state(on_chip), "cpu": _state(on_cpu)}
+    chip = execute(command, on_chip, "chip", trial.limit_s, {})
+    cpu = execute(words, on_cpu, "cpu", trial.limit_s, ON_CPU)
+    ran = operators(trace, on_chip) if trace.is_file() else Operators(0, (), False)
+    losses = compared(chip.output, cpu.output) if chip.succeeded and cpu.succeeded else ()
+    written = _written(on_chip, before["chip"]) & _written(on_cpu, before["cpu"])
+    tensors = (
+        tuple(_compared(on_chip, on_cpu, path) for path in sorted(written))
+        if chip.succeeded and cpu.succeeded
+        else ()
+    )
+    blamed = () if chip.succeeded else blames(chip.output, on_chip, trial.before, findings)
+    return Proof(
+        command=trial.command,
+        chip=chip,
+        cpu=cpu,
+        losses=losses,
+        tensors=tensors,
+        fallbacks=ran.fallbacks,
+        blames=tuple(blamed),
+        operators=ran.calls,
+        tolerance=HALF if ran.half else SINGLE,
+        notes=tuple(_notes(chip, cpu, ran)),
+    )
+
+
+def _notes(chip: Run, cpu: Run, ran: Operators) -> Iterator[str]:
+    for run, place in ((chip, "on the virtual chip"), (cpu, "on the CPU")):
+        if run.exit_code is None:
+            yield f"{place} it ran past its limit of {run.seconds:.0f} s"
+        elif not run.succeeded:
+            yield f"{place} it ended with {run.exit_code}: {run.last_words}"
+    if chip.succeeded and not ran.calls:
+        yield "it did not use the chip at all: nothing about Ascend is shown"
+
+
+def _require_emulator() -> None:
+    probe = "import importlib.util as u, sys; sys.exit(not (u.find_spec('torch') and u.find_spec('torch_npu')))"
+    found = subprocess.run([sys.executable, "-c", probe], check=False).returncode
+    if found != 0:
+        raise UsageError(
+            "--prove runs the real torch_npu, which is not installed beside cordee: "
+            "pip install 'cordee[emulator]'"
+        )
+
+
+def _copy(tree: Path, to: Path) -> Path:
+    shutil.copytree(tree, to, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+    return to
+
+
+def _state(tree: Path) -> Mapping[str, tuple[int, int]]:
+    return {
+        path.relative_to(tree).as_posix(): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in tree.rglob("*")
+        if path.is_file() and path.suffix in SUFFIXES
+    }
+
+
+def _written(tree: Path, before: Mapping[str, tuple[int, int]]) -> set[str]:
+    """Files of tensors that are new or changed."""
+    return {path for path, state in _state(tree).items() if before.get(path) != state}
+
+
+def _compared(chip: Path, cpu: Path, path: str) -> TensorComparison:
+    program = [sys.executable, "-m", "cordee.port.prove.tensors", str(chip / path), str(cpu / path)]
+    # Pickles name the program's own modules.
+    modules = os.pathsep.join(filter(None, (str(cpu), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, **ON_CPU, "PYTHONPATH": modules}
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        return TensorComparison(path, 0, "", 0.0, problem=lines[-1] if lines else "no answer")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return TensorComparison(path, **{**answer, "alone": tuple(answer["alone"])})

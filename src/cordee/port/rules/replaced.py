@@ -1,0 +1,54 @@
+"""NV53: imports of attention, optimizers and norms made for CUDA, from modules for any chip."""
+
+import ast
+from collections.abc import Iterator
+
+from cordee.port.finding import Effort, Meaning
+from cordee.port.python.attempts import attempted
+from cordee.port.python.file import PythonFile
+from cordee.port.python.neighbours import own
+from cordee.port.python.replacements import is_shim, replaced
+from cordee.port.rule import Family, Match
+
+family = Family(
+    "replaced", "Functions of libraries made for CUDA", ("flash_attn", "xformers", "apex")
+)
+
+
+@family.rule(
+    531, "attention or rotary embedding of flash_attn or xformers is imported", ast.Import, ast.ImportFrom,
+    meaning=Meaning.SIGNATURE,
+)  # fmt: skip
+def attention(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
+    yield from _imported(node, file, ("ascend_attention", "ascend_rotary", "ascend_xformers"))
+
+
+@family.rule(
+    532, "an optimizer or norm of apex is imported", ast.Import, ast.ImportFrom,
+    meaning=Meaning.SIGNATURE,
+)  # fmt: skip
+def optimizers(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
+    yield from _imported(node, file, ("ascend_apex",))
+
+
+def _imported(
+    node: ast.Import | ast.ImportFrom, file: PythonFile, shims: tuple[str, ...]
+) -> Iterator[Match]:
+    found = replaced(file, node)
+    if found is None or found.shim not in shims or is_shim(file):
+        return
+    library = found.rows[0].module.partition(".")[0]
+    if own(file, found.rows[0].module):
+        return
+    names = ", ".join(f"`{name}`" for name in found.names)
+    says = f"{names} of {library} are for NVIDIA only"
+    meaning, effort = None, Effort.S
+    if attempted(file, node):
+        says = f"{says}; where they are missing, as on Ascend, the file goes on without them"
+        meaning = Meaning.RUNS
+    remarks = [row.remark for row in found.rows if row.remark]
+    advice = f"`{found.shim}` has the same functions for Ascend, NVIDIA and the host"
+    yield Match(
+        file.span(node), says, found.fix, advice="; ".join([advice, *dict.fromkeys(remarks)]),
+        meaning=meaning, effort=effort, source=found.rows[0].source,
+    )  # fmt: skip

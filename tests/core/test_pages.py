@@ -1,0 +1,30 @@
+"""What all pages share: how numbers are said, and how a page comes to its file."""
+
+from pathlib import Path
+
+import pytest
+
+from cordee.core import pages
+from cordee.core.errors import UsageError
+from cordee.core.pages.numbers import count_text, plural, share_text
+
+
+def test_a_share_is_never_nothing_or_all_unless_it_is() -> None:
+    shares = [share_text(share) for share in (0, 1e-9, 0.5, 0.99999, 1)]
+    assert shares == ["0 %", "< 0.1 %", "50 %", "> 99.9 %", "100 %"]
+
+
+def test_counts_have_thin_spaces_and_words_their_number() -> None:
+    assert count_text(1234567) == "1\u202f234\u202f567"
+    assert [plural(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+
+
+def test_a_page_is_written_whole_and_nothing_else(tmp_path: Path) -> None:
+    pages.save("bytes that are no text: \udcff", tmp_path / "page.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text("utf-8") == "bytes that are no text: ?"
+
+
+def test_where_a_page_cannot_be_written_its_name_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none/page\.html"):
+        pages.save("", tmp_path / "none/page.html")
