@@ -1,3 +1,5 @@
+"""What environment variables for NVIDIA mean on Ascend."""
+
 import pytest
 
 from cordee.port.finding import Confidence, Meaning, Safety

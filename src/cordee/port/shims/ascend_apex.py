@@ -1,5 +1,6 @@
-"""The optimizers and norms of apex on any chip: apex's own where it is installed, the same formulas
-in PyTorch elsewhere.
+"""The optimizers and norms of apex, on any chip.
+
+They are apex's own where it is installed, and the same formulas in PyTorch elsewhere.
 
 Arguments, defaults and the layout of saved states are apex's; states of parameters in half
 precision are kept in 32 bits, as apex does. Written by `cordee port`; it needs nothing of Cordée.

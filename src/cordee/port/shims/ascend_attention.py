@@ -1,5 +1,7 @@
-"""The functions of flash_attn on any chip: flash_attn itself on a GPU that has it, the fused
-operator of torch_npu on Ascend, and PyTorch's own attention elsewhere.
+"""The functions of flash_attn, on any chip.
+
+They are flash_attn's own on a GPU that has it, the fused operator of torch_npu on Ascend, and
+PyTorch's attention elsewhere.
 
 Arguments, layouts and results are those of flash_attn 2.8: (batch, sequence, heads, head size), or
 (tokens, heads, head size) with cumulated lengths. Causal masks and windows are aligned to the end

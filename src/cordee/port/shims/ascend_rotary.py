@@ -1,5 +1,6 @@
-"""Rotary embeddings as flash_attn.layers.rotary applies them, on any chip: flash_attn's own kernel
-on a GPU that has it, the formula in PyTorch elsewhere.
+"""Rotary embeddings as flash_attn.layers.rotary applies them, on any chip.
+
+The kernel is flash_attn's own on a GPU that has it, and the formula in PyTorch elsewhere.
 
 `x` is (batch, sequence, heads, size), or (tokens, heads, size) with cumulated lengths; `cos` and
 `sin` are (positions, half of the rotated size). Written by `cordee port`; it needs nothing of

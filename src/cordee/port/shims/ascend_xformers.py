@@ -1,5 +1,7 @@
-"""Memory-efficient attention as xformers offers it, on any chip: xformers itself on a GPU that has
-it, PyTorch's attention elsewhere, which torch_npu runs as a fused operator on Ascend.
+"""Memory-efficient attention as xformers offers it, on any chip.
+
+It is xformers' own on a GPU that has it, and PyTorch's attention elsewhere, which torch_npu runs as
+a fused operator on Ascend.
 
 Tensors are (batch, sequence, heads, size), (batch, sequence, size) for one head, or
 (batch, sequence, groups, heads, size). Written by `cordee port`; it needs nothing of Cordée.
