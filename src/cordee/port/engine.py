@@ -46,20 +46,13 @@ def _matches(document: Document, failed: Failed | None) -> Iterator[tuple[Rule, 
             every = (rule for family in families for rule in family.rules)
             by_type[kind] = [rule for rule in every if issubclass(kind, rule.nodes)]
         for rule in by_type[kind]:
-            for match in _checked(rule, node, document, failed):
-                yield rule, match
-
-
-def _checked(
-    rule: Rule, node: object, document: Document, failed: Failed | None
-) -> Iterator[Match]:
-    if failed is None:
-        yield from rule.check(node, document)
-        return
-    try:
-        yield from rule.check(node, document)
-    except Exception as error:  # noqa: BLE001 - one rule's mistake must not hide what others found
-        failed(rule, node, error)
+            try:
+                for match in rule.check(node, document):
+                    yield rule, match
+            except Exception as error:  # one rule's mistake must not hide what others found
+                if failed is None:
+                    raise
+                failed(rule, node, error)
 
 
 def _heard(found: list[Finding]) -> list[Finding]:

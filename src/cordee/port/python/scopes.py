@@ -8,6 +8,14 @@ from enum import Enum, auto
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+OPENING = frozenset({*FUNCTIONS, ast.ClassDef, *COMPREHENSIONS})  # a scope
+LEAVES = frozenset({ast.Name, ast.Constant})
+SIGNS = (ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop)
+BINDING = frozenset({
+    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign,
+    ast.AnnAssign, ast.NamedExpr, ast.AugAssign, ast.For, ast.AsyncFor, ast.comprehension,
+    ast.withitem, ast.ExceptHandler, ast.MatchAs, ast.MatchStar,
+})  # fmt: skip
 BUILTINS = frozenset(dir(builtins))
 
 
@@ -80,19 +88,39 @@ class Tree:
 
 def tree(module: ast.Module) -> Tree:
     """Walk `module` once."""
-    found = Tree(module, [], {}, {})
+    nodes: list[ast.AST] = []
+    parents: dict[ast.AST, ast.AST] = {}
+    scopes: dict[ast.AST, Scope] = {}
+    found = Tree(module, nodes, parents, scopes)
     root = Scope(module, None)
     stack: list[tuple[ast.AST, Scope]] = [(module, root)]
     while stack:
         node, scope = stack.pop()
-        found.nodes.append(node)
-        found.scopes[node] = scope
-        _bind(node, scope)
-        children = list(_children(node, scope))
+        nodes.append(node)
+        scopes[node] = scope
+        kind = type(node)
+        if kind in LEAVES:
+            continue
+        if kind in BINDING:
+            _bind(node, scope)
+        children = [*_children(node, scope)] if kind in OPENING else _parts(node, scope)
         for child, _ in children:
-            found.parents[child] = node
-        stack.extend(reversed(children))
+            parents[child] = node
+        children.reverse()
+        stack += children
     return found
+
+
+def _parts(node: ast.AST, scope: Scope) -> list[tuple[ast.AST, Scope]]:
+    """The nodes that `node` is made of, without contexts and operators, of which nobody asks."""
+    parts: list[tuple[ast.AST, Scope]] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            parts += [(each, scope) for each in value if isinstance(each, ast.AST)]
+        elif isinstance(value, ast.AST) and not isinstance(value, SIGNS):
+            parts.append((value, scope))
+    return parts
 
 
 def _children(node: ast.AST, scope: Scope) -> Iterator[tuple[ast.AST, Scope]]:
@@ -108,7 +136,7 @@ def _children(node: ast.AST, scope: Scope) -> Iterator[tuple[ast.AST, Scope]]:
         inner, inside = Scope(node, scope), None
     else:
         inner, inside = scope, None
-    for child in ast.iter_child_nodes(node):
+    for child, _ in _parts(node, scope):
         yield child, inner if inside is None or id(child) in inside else scope
 
 
