@@ -1,6 +1,7 @@
 """`x.cuda(...)` written as a move to the machine's accelerator."""
 
 import ast
+from collections.abc import Iterator
 
 from cordee.port.finding import Edit, Fix
 from cordee.port.python.devices import CURRENT
@@ -11,6 +12,7 @@ from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.spelling import spell
 
 # Of Tensor.cuda, by place. Tensor.to takes a dtype at the second place.
+SET_DEVICE = ("torch.cuda.set_device", "torch.npu.set_device", "torch.accelerator.set_device_index")
 PARAMETERS = ("device", "non_blocking", "memory_format")
 
 
@@ -66,6 +68,8 @@ def _is_given(file: PythonFile, device: ast.expr) -> bool:
     if kind(file, device) in (Kind.NUMBER, Kind.DEVICE, Kind.TEXT):
         return True
     wanted = ast.dump(device)
+    if any(wanted == ast.dump(given) for given in _made_current(file, device)):
+        return True
     child: ast.AST = device
     parent = file.parent(device)
     while parent is not None:
@@ -75,6 +79,16 @@ def _is_given(file: PythonFile, device: ast.expr) -> bool:
                     return True
         child, parent = parent, file.parent(parent)
     return False
+
+
+def _made_current(file: PythonFile, node: ast.expr) -> Iterator[ast.expr]:
+    """What the function around `node` gave to set_device before, which refuses None."""
+    scope = file.scope(node)
+    for other in ast.walk(scope.node):
+        match other:
+            case ast.Call(args=[given, *_]) if file.name(other.func) in SET_DEVICE:
+                if other.lineno < node.lineno:
+                    yield given
 
 
 def _conjuncts(test: ast.expr) -> list[ast.expr]:
