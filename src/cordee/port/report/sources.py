@@ -6,7 +6,8 @@ from dataclasses import dataclass
 HOST = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}"
 PAGE = re.compile(rf"(?:https?://)?(?P<page>{HOST}/[^\s,;)]*)")
 IN_REPOSITORY = re.compile(
-    r"(?:https?://)?github\.com/(?P<repository>[\w.-]+/[\w.-]+),? (?P<path>[\w.-]+(?:/[\w.-]+)+)"
+    r"(?:https?://)?github\.com/(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<commit>\w+))?[,:]? ?"
+    r"(?P<path>(?<=[ :])(?:[\w.-]+/)*[\w-]+\.[a-z]\w*|(?<=[ :])[\w.-]+(?:/[\w.-]+)+)"
 )
 
 
@@ -20,9 +21,8 @@ class Link:
 
 def link(source: str) -> Link:
     """The first page that `source` names, of https only."""
-    inside = IN_REPOSITORY.search(source)
-    if inside:
-        address = f"https://github.com/{inside['repository']}/blob/HEAD/{inside['path']}"
-        return Link(source, address)
-    page = PAGE.search(source)
+    inside, page = IN_REPOSITORY.search(source), PAGE.search(source)
+    if inside and page and inside.start() <= page.start():
+        place = f"{inside['repository']}/blob/{inside['commit'] or 'HEAD'}/{inside['path']}"
+        return Link(source, f"https://github.com/{place}")
     return Link(source, f"https://{page['page']}" if page else "")

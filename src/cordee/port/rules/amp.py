@@ -18,7 +18,7 @@ from cordee.port.python.precision import (
 )
 from cordee.port.rule import Family, Match
 
-GUIDE = "docs.pytorch.org/docs/2.13/amp.html"
+GUIDE = "https://docs.pytorch.org/docs/2.13/amp.html"
 ASCEND = "github.com/Ascend/pytorch docs/zh/api/native_api/pytorch_2-13-0/torch-amp.md"
 # Functions that speak of CUDA's autocast, what takes a device for them, and how many arguments
 # those have that are about CUDA.

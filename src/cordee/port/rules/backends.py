@@ -109,7 +109,7 @@ def layout(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match]:
 @family.rule(
     327, "an error is known by its text", ast.Constant, meaning=Meaning.SIGNATURE,
     advice="catch torch.OutOfMemoryError for want of memory; other texts differ on Ascend",
-    source="strings of torch_npu/lib/libtorch_npu.so in the torch-npu 2.13.0 wheel",
+    source="https://pypi.org/project/torch-npu/2.13.0/ (strings of torch_npu/lib/libtorch_npu.so)",
 )  # fmt: skip
 def error(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     text = node.value

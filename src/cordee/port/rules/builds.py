@@ -13,7 +13,7 @@ TIE = re.compile(
     re.IGNORECASE,
 )
 ASCEND = "find_package(ASC), or the compiler ccec of CANN; libraries are ascendcl, hccl, nnopbase"
-SOURCE = "hiascend.com CANN Ascend C, building operators with CMake"
+SOURCE = "https://www.hiascend.com/document/detail/en/canncommercial/850/opdevg/Ascendcopdevg/atlas_ascendc_10_0071.html"
 LANGUAGE = re.compile(r"\bCUDA\b")
 family = Family(
     "builds", "Build files",

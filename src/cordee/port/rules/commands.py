@@ -17,6 +17,7 @@ class NvidiaCommand(Fact):
     native: str = ""  # the whole command on Ascend, where one stands for it
     advice: str
     effort: str = "S"
+    confidence: str = "certain"  # of what the row says; "unsure" where no page says it
 
 
 def known(name: str, arguments: tuple[Word, ...]) -> NvidiaCommand | None:

@@ -22,7 +22,7 @@ MENTION = re.compile(r"cuda|nccl|nvidia|cudnn|cublas|nvrtc|tensorrt", re.IGNOREC
 TIE = re.compile(r"\bcuda\b|\bnccl\b|nvidia|libcud|libnccl|\.cubin|\.ptx|\bsm_\d\d", re.IGNORECASE)
 SHOWN = 6  # names that a finding lists
 TABLE = "cuda_sources.toml"
-ASCEND_C = "hiascend.com CANN Ascend C"
+ASCEND_C = "https://www.hiascend.com/document/detail/en/canncommercial/850/opdevg/Ascendcopdevg/atlas_ascendc_10_0071.html"
 family = Family("cuda_sources", "C++ and CUDA sources", HINTS)
 
 

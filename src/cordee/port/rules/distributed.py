@@ -13,8 +13,8 @@ from cordee.port.python.prose import is_prose
 from cordee.port.python.roles import Role, last_name, role, whole
 from cordee.port.rule import Family, Match
 
-DOCS = "docs.pytorch.org/docs/2.13/distributed.html"
-WHEEL = "torch-npu 2.13.0 wheel, imported beside torch 2.13.0"
+DOCS = "https://docs.pytorch.org/docs/2.13/distributed.html"
+WHEEL = "https://pypi.org/project/torch-npu/2.13.0/ (its wheel, imported beside torch 2.13.0)"
 # Functions that take a backend, and at which place.
 TAKERS = {
     "torch.distributed.init_process_group": 0,

@@ -17,7 +17,7 @@ from cordee.port.rules.libraries import library
 
 TL = "triton.language."
 MIGRATION = "github.com/triton-lang/triton-ascend docs/en/migration_guide/migrate_from_gpu.md"
-ASCEND_C = "hiascend.com CANN Ascend C"
+ASCEND_C = "https://www.hiascend.com/document/detail/en/canncommercial/850/opdevg/Ascendcopdevg/atlas_ascendc_10_0071.html"
 DTYPES = {
     "float64": "fp64", "uint8": "uint8", "uint16": "uint16", "uint32": "uint32",
     "uint64": "uint64", "int64": "int64",
@@ -169,7 +169,7 @@ def extension(node: ast.Call, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     608, "an operator of a compiled library is called", ast.Attribute, meaning=Meaning.MISSING,
-    effort=Effort.M, source="github.com/Ascend/pytorch",
+    effort=Effort.M, source=BUILDER,
     advice="if its library is compiled for CUDA, it is missing: torch_npu may have a counterpart",
 )  # fmt: skip
 def operator(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
@@ -186,7 +186,7 @@ def operator(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     609, "a module is imported whose name says CUDA", ast.Import, ast.ImportFrom,
-    meaning=Meaning.MISSING, effort=Effort.M, source="github.com/Ascend/pytorch",
+    meaning=Meaning.MISSING, effort=Effort.M, source=BUILDER,
 )  # fmt: skip
 def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
     origin = (node.module or "") if isinstance(node, ast.ImportFrom) else ""

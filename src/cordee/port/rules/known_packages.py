@@ -19,6 +19,7 @@ class Package(Fact):
     meaning: str
     effort: str
     advice: str
+    confidence: str = "certain"  # of what the row says; "likely" by its name alone, "unsure" where no page says it
 
 
 def package(name: str, extras: frozenset[str] = frozenset()) -> Package | None:

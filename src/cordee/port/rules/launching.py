@@ -58,7 +58,8 @@ def command(node: Command, document: Document) -> Iterator[Match]:
     alone = at == node.at and row.native and not document.setting.portable
     fix = Fix((Edit(span.start, span.end, row.native),), Safety.UNSAFE) if alone else None
     says = f"`{document.source.text[span.start : span.end]}` is NVIDIA's"
-    yield Match(span, says, fix, row.advice, effort=Effort(row.effort), source=row.source)
+    confidence = Confidence(row.confidence)
+    yield Match(span, says, fix, row.advice, None, Effort(row.effort), confidence, row.source)
 
 
 @family.rule(

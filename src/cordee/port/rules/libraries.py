@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
-from cordee.port.finding import Effort, Meaning
+from cordee.port.finding import Confidence, Effort, Meaning
 from cordee.port.python.attempts import attempted
 from cordee.port.python.file import PythonFile, Span
 from cordee.port.python.neighbours import own
@@ -41,6 +41,7 @@ class Library(Fact):
     advice: str
     packages: str = ""  # as it is installed
     ascend: str = ""  # what stands for it there
+    confidence: str = "certain"  # of what the row says; "unsure" where no page says it
 
     @property
     def runs(self) -> bool:
@@ -124,7 +125,10 @@ def asked_for(node: ast.Call, file: PythonFile) -> Iterator[Match]:
             if row is not None and not row.runs and not own(file, module):
                 says = f"`{file.text(node)}` asks for {row.what}"
                 advice = f"{_advice(row)}; without it, what runs then must be meant to"
-                yield Match(file.span(node), says, advice=advice, source=row.source)
+                yield Match(
+                    file.span(node), says, advice=advice, confidence=Confidence(row.confidence),
+                    source=row.source,
+                )  # fmt: skip
 
 
 @family.rule(
@@ -143,7 +147,7 @@ def by_text(node: ast.Call, file: PythonFile) -> Iterator[Match]:
                 meaning = Meaning.RUNS
             yield Match(
                 file.span(node), f"`{module}` is {row.what}", advice=_advice(row),
-                meaning=meaning, source=row.source,
+                meaning=meaning, confidence=Confidence(row.confidence), source=row.source,
             )  # fmt: skip
 
 
@@ -176,7 +180,10 @@ def _match(
         says = f"{says}; where it is missing, as on Ascend, the file goes on without it"
         meaning, effort = Meaning.RUNS, Effort.S
     span: Span = file.span(node if isinstance(node, ast.ImportFrom) else alias)
-    return Match(span, says, advice=_advice(row), meaning=meaning, effort=effort, source=row.source)
+    return Match(
+        span, says, advice=_advice(row), meaning=meaning, effort=effort,
+        confidence=Confidence(row.confidence), source=row.source,
+    )  # fmt: skip
 
 
 def _advice(row: Library) -> str:

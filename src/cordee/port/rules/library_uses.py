@@ -149,7 +149,7 @@ def setting(node: ast.Assign | ast.Dict, file: PythonFile) -> Iterator[Match]:
 @family.rule(
     515, "TensorFlow or Paddle is told to use a GPU", ast.Call, meaning=Meaning.SIGNATURE,
     advice="TF Adapter: npu_device.open().as_default(); Paddle: set_device(\"npu\")",
-    source="gitcode.com/Ascend/tensorflow README.md",
+    source="https://www.hiascend.com/document/detail/en/TensorFlowCommercial/850/migration/tfmigr2/tfmigr2_000015.html",
 )  # fmt: skip
 def placed(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     called = file.name(node.func) or ""

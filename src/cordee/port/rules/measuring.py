@@ -119,7 +119,7 @@ def profiled(node: ast.Call, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     344, "what a profiler measured on CUDA is asked for", ast.Attribute, ast.Constant,
-    source="docs.pytorch.org/docs/2.13/profiler.html",
+    source="https://docs.pytorch.org/docs/2.13/profiler.html",
     advice="the fields are called device_time, device_time_total, device_memory_usage",
 )  # fmt: skip
 def field(node: ast.Attribute | ast.Constant, file: PythonFile) -> Iterator[Match]:

@@ -24,7 +24,7 @@ INDEX = re.compile(
     r"|https?://(?:pypi\.(?:ngc\.)?nvidia\.com|developer\.download\.nvidia\.com)"
     r"|https?://\S*[/+\-](?:cu\d{2,3}|cuda)\b"
 )
-WHEELS = "pytorch.org's index of wheels for the CPU: github.com/vllm-project/vllm-ascend Dockerfile (PYTORCH_INDEX_URL)"
+WHEELS = "github.com/vllm-project/vllm-ascend Dockerfile (PYTORCH_INDEX_URL)"
 SYSTEM = re.compile(
     r"(?:lib)?(?:cuda|nvidia|cudnn|nccl|cublas|tensorrt|nvinfer|nsight)", re.IGNORECASE
 )
@@ -143,7 +143,8 @@ def required(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
         says = f"`{node.value}` is made for NVIDIA"
         meaning, effort = Meaning(row.meaning), Effort(row.effort)
         advice = f"{row.advice}; an extra of its own lets Ascend be installed without it"
-        yield Match(file.span(node), says, None, advice, meaning, effort, source=row.source)
+        confidence = Confidence(row.confidence)
+        yield Match(file.span(node), says, None, advice, meaning, effort, confidence, row.source)
 
 
 def _asked(node: Requirement | Command) -> Iterator[Requirement]:
@@ -199,7 +200,7 @@ def _told(asked: Requirement, row: Package, document: Document) -> Match:
         row.advice,
         Meaning(row.meaning),
         Effort(row.effort),
-        Confidence.LIKELY if row.source.startswith("inferred from") else Confidence.CERTAIN,
+        Confidence(row.confidence),
         row.source,
     )
 

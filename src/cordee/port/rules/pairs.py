@@ -12,7 +12,7 @@ from cordee.port.finding import Edit, Fix, NewFile, Safety
 from cordee.port.rule import Document
 from cordee.port.rules.known_packages import package
 
-SOURCE = "pypi.org/project/torch-npu: its versions; torch-npu 2.13.0 asks for torch==2.13.0.*"
+SOURCE = "https://pypi.org/project/torch-npu/ (its versions, 2.13.0 asks for torch==2.13.0.*)"
 HEAD = (
     "# What pip installs on Ascend: torch for the CPU, torch-npu, and the rest of {name} without\n"
     "# what is made for NVIDIA.\n"

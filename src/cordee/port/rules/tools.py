@@ -36,6 +36,7 @@ class Tool(Fact):
     name: str
     advice: str
     effort: str = "M"
+    confidence: str = "certain"  # of what the row says; "unsure" where no page says it
 
 
 @family.rule(
@@ -47,14 +48,14 @@ def imported(node: ast.Import | ast.ImportFrom | ast.Call, file: PythonFile) -> 
         row = _library(dotted)
         if row is None:
             continue
-        tried = _is_tried(node, file)
+        tried, dubious = _is_tried(node, file), row.name in ("cuda", "nvidia")
         says = f"`{dotted}` is for NVIDIA's GPUs" + (
             ", and its absence is allowed for" if tried else ""
         )
         yield Match(
             file.span(part), says, advice=row.advice, effort=Effort(row.effort), source=row.source,
             meaning=Meaning.RUNS if tried else None,
-            confidence=Confidence.LIKELY if row.name in ("cuda", "nvidia") else Confidence.CERTAIN,
+            confidence=Confidence.LIKELY if dubious else Confidence(row.confidence),
         )  # fmt: skip
 
 
@@ -70,7 +71,12 @@ def used(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match]:
     if row is not None:
         says = f"`{name}` is of a library for NVIDIA's GPUs"
         yield Match(
-            file.span(node), says, advice=row.advice, effort=Effort(row.effort), source=row.source
+            file.span(node),
+            says,
+            advice=row.advice,
+            effort=Effort(row.effort),
+            confidence=Confidence(row.confidence),
+            source=row.source,
         )
 
 
@@ -87,7 +93,7 @@ def command(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
         runs = _is_run(node, file)
         if not runs and first != name and not name.startswith("nvidia"):
             continue
-        confidence = Confidence.CERTAIN if runs else Confidence.UNSURE
+        confidence = Confidence(row.confidence) if runs else Confidence.UNSURE
         yield Match(
             file.span(node), f"`{name}` is a command of NVIDIA's", _command_fix(node, file),
             advice=row.advice, effort=Effort(row.effort), confidence=confidence, source=row.source,
@@ -98,7 +104,8 @@ def command(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     454, "a shared library of CUDA's is loaded or looked for", ast.Constant,
     meaning=Meaning.MISSING, effort=Effort.M,
     advice="libascendcl.so is CANN's runtime, libhccl.so its collectives; find another way",
-    source="CANN toolkit, lib64",
+    source="github.com/hicann/runtime docs/zh/api_ref/01_overview.md; "
+    "github.com/hicann/hccl docs/zh/api_ref/hccl_header_and_lib.md",
 )  # fmt: skip
 def shared_library(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     if not isinstance(node.value, str) or is_prose(file, node):
@@ -110,7 +117,8 @@ def shared_library(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
 @family.rule(
     455, "a path of CUDA's or NVIDIA's is named", ast.Constant, meaning=Meaning.MISSING,
     effort=Effort.M, advice="the CANN toolkit is at ASCEND_HOME_PATH, the driver at "
-    "/usr/local/Ascend/driver; devices are /dev/davinci0 and on", source="CANN installation guide",
+    "/usr/local/Ascend/driver; devices are /dev/davinci0 and on",
+    source="github.com/ggml-org/llama.cpp docs/backend/CANN.md",
 )  # fmt: skip
 def path(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     if isinstance(node.value, str) and PATH.search(node.value) and not is_prose(file, node):
