@@ -1,6 +1,5 @@
 """The commands that find and rewrite ties to NVIDIA."""
 
-import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from cordee.port.assessment import Assessment
 from cordee.port.configuration import BASELINE, configuration
 from cordee.port.formats import FORMATS, of_port, text, written
 from cordee.port.porting import Request, Where
+from cordee.port.prove import Trial, showing
+from cordee.port.prove import prove as carry_out
 from cordee.port.repository import Repository
 from cordee.port.setting import Style
 from cordee.port.summary import TIME
@@ -87,13 +88,18 @@ def assess(  # noqa: PLR0913 - an argument is an option
 @click.option("--unsafe", is_flag=True, help="Make fixes too that a person has to look at.")
 @click.option("--force", is_flag=True, help="In place, although changes are not committed.")
 @click.option("--prove", metavar="COMMAND", help="Run COMMAND in the port, on a virtual chip.")
+@click.option("--chips", default=1, show_default=True, help="How many it may use for that.")
+@click.option(
+    "--limit", default=1800.0, show_default=True, metavar="SECONDS", help="For each run of COMMAND."
+)
 @SELECT
 @IGNORE
 @JOBS
 @NO_CACHE
 def port(  # noqa: PLR0913 - an argument is an option
     path: Path, out: Path | None, in_place: bool, diff: bool, undo: bool, style: str | None,
-    torch: str, unsafe: bool, force: bool, prove: str | None, select: str | None,
+    torch: str, unsafe: bool, force: bool, prove: str | None, chips: int, limit: float,
+    select: str | None,
     ignore: str | None, jobs: int, no_cache: bool,
 ) -> None:  # fmt: skip
     """Rewrite for Ascend what can be proven, into a copy of PATH, and say what is left."""
@@ -113,7 +119,7 @@ def port(  # noqa: PLR0913 - an argument is an option
     else:
         outcome.show(ported, Console(highlight=False))
     if prove:
-        sys.exit(importlib.import_module("cordee.port.prove").prove(ported, prove))
+        sys.exit(_prove(ported, prove, chips, limit))
 
 
 @click.command()
@@ -128,6 +134,22 @@ def explain(code: str | None) -> None:
     for rule in explanation.rules():
         table.add_row(rule.code, rule.title, rule.meaning, TIME[rule.effort])
     console.print(table)
+
+
+def _prove(ported: porting.Ported, command: str, chips: int, limit_s: float) -> int:
+    """Show what running the port comes to; the exit code says whether it holds."""
+    assert ported.folder is not None
+    trial = Trial(
+        ported=ported.folder,
+        before={file.path: file.before for file in ported.changed},
+        command=command,
+        portable=ported.assessment.style == Style.PORTABLE,
+        chips=chips,
+        limit_s=limit_s,
+    )
+    proof = carry_out(trial, ported.assessment.findings)
+    showing.show(proof, Console(highlight=False))
+    return 0 if proof.holds else 1
 
 
 def _where(out: Path | None, in_place: bool, diff: bool, prove: str | None) -> Where:

@@ -37,7 +37,7 @@ def _judged(path: str, data: bytes, setting: Setting) -> Judged:
     assert kind is not None, path
     bare = Judged(path, kind.name, lines_of(data))
     text = data.decode("latin-1")
-    if not concerns(text):
+    if not concerns(text, kind.name):
         return bare
     if b"\0" in data:
         return _unreadable(bare, data, f"{path}: holds null bytes: not text")

@@ -1,4 +1,4 @@
-"""Build files: CMake's commands, and the lines of Makefiles, Bazel's and Meson's files."""
+"""Build files: CMake's commands, and the lines of Bazel's and Meson's files."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from cordee.port.python.file import Span
 from cordee.port.setting import Setting
 from cordee.port.source import Source, text_source
 
-MAKE = frozenset({"Makefile", "makefile", "GNUmakefile", "meson.build"})
+MESON = "meson.build"
 BAZEL = frozenset({"BUILD", "BUILD.bazel", "WORKSPACE", "WORKSPACE.bazel", "MODULE.bazel"})
 COMMAND = re.compile(r"^[ \t]*(\w+)[ \t]*\(", re.MULTILINE)
 PIECE = re.compile(r'#\[(=*)\[.*?\]\1\]|#[^\n]*|"(?:[^"\\]|\\.)*"|[()]', re.DOTALL)
@@ -87,7 +87,7 @@ class BuildFile:
 def _claims(path: str, data: bytes) -> bool:
     name = PurePosixPath(path).name
     cmake = name == "CMakeLists.txt" or name.endswith(".cmake")
-    return cmake or name in MAKE or name in BAZEL or name.endswith((".mk", ".bzl"))
+    return cmake or name == MESON or name in BAZEL or name.endswith(".bzl")
 
 
 def _open(path: str, data: bytes, setting: Setting) -> BuildFile:

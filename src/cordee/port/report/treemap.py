@@ -131,7 +131,7 @@ def _cell(place: Place, box: Box) -> str:
         f' rx="2"><title>{words}</title></rect>'
     )
     if place.ties:
-        address = Markup.escape(f"#path={quote(place.path)}")
+        address = Markup.escape(f"#path={quote(place.path, errors='replace')}")
         drawn = f'<a href="{address}" aria-label="{words}">{drawn}</a>'
     bold = place.tone == "left-l"
     name = _fitting(place.name, box.width, WIDE_LETTER if bold else LETTER)
