@@ -49,11 +49,10 @@ def _bound(node: ast.AST) -> Iterator[str]:
         case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
             yield name
         case ast.Call(func=ast.Attribute(attr="add_argument"), args=args):
-            for arg in args:
-                if isinstance(arg, ast.Constant) and isinstance(arg.value, str):
-                    if option := OPTION.fullmatch(arg.value):
-                        yield option[1]
-                        yield option[1].replace("-", "_")
+            texts = [arg.value for arg in args if isinstance(arg, ast.Constant)]
+            for option in filter(None, map(OPTION.fullmatch, map(str, texts))):
+                yield option[1]
+                yield option[1].replace("-", "_")
 
 
 def is_own(word: str, own: frozenset[str]) -> bool:

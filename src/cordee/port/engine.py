@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 
-from cordee.port.finding import Edit, Finding
+from cordee.port.finding import Confidence, Edit, Finding, Meaning, Safety
 from cordee.port.python.file import Span
 from cordee.port.rule import Document, Match, Part, Rule
 from cordee.port.rules import FAMILIES
@@ -26,7 +26,9 @@ def findings(document: Document, failed: Failed | None = None) -> list[Finding]:
     A rule that raises ends all of it, or is told to `failed`, and the others go on.
     """
     place = _Place(document.source, document.kind)
-    found = [place.finding(rule, match) for rule, match in _matches(document, failed)]
+    matches = list(_matches(document, failed))
+    found = [place.finding(rule, match) for rule, match in matches]
+    found = _closed(found, [match.opens for _, match in matches], document.source)
     for part in document.parts():
         found += [place.moved(finding, part) for finding in findings(part.document, failed)]
     return sorted(_heard(found), key=lambda finding: (finding.start, finding.end, finding.rule))
@@ -60,6 +62,33 @@ def _checked(
         yield from rule.check(node, document)
     except Exception as error:  # noqa: BLE001 - one rule's mistake must not hide what others found
         failed(rule, node, error)
+
+
+def _closed(
+    found: list[Finding], opens: list[tuple[Span, ...]], source: Source
+) -> list[Finding]:
+    """A condition is not surely rewritten if it opens, on an NPU, code that is still CUDA's."""
+    stuck = [
+        finding
+        for finding, spans in zip(found, opens, strict=True)
+        if not spans and _breaks(finding, source)
+    ]
+    return [
+        replace(finding, fix=replace(finding.fix, safety=Safety.UNSAFE))
+        if finding.fix and any(s.start <= f.start < s.end for s in spans for f in stuck)
+        else finding
+        for finding, spans in zip(found, opens, strict=True)
+    ]
+
+
+def _breaks(finding: Finding, source: Source) -> bool:
+    """Whether what was found would fail on an NPU, and stays as it is."""
+    if finding.fix is not None and finding.fix.safety is Safety.SAFE:
+        return False
+    if finding.meaning is Meaning.RUNS or finding.confidence is Confidence.UNSURE:
+        return False
+    text = source.text[finding.start : finding.end]
+    return finding.meaning is Meaning.MISSING or "cuda" in text
 
 
 def _heard(found: list[Finding]) -> list[Finding]:

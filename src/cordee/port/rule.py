@@ -49,6 +49,7 @@ class Match:
     says: str
     fix: Fix | None = None
     advice: str = ""
+    opens: tuple[Span, ...] = ()  # code that runs on an NPU only once the fix is made
     meaning: Meaning | None = None
     effort: Effort | None = None
     confidence: Confidence = Confidence.CERTAIN

@@ -9,6 +9,7 @@ from cordee.port.python.devices import Use, is_device, names_device, use
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import unsafe
 from cordee.port.python.guards import npu_has_its_own
+from cordee.port.python.openings import opened
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.movement import moved
 from cordee.port.rule import Family, Match
@@ -58,7 +59,8 @@ def compared(node: ast.Compare | ast.Call, file: PythonFile) -> Iterator[Match]:
         yield Match(file.span(node), says, advice=advice, confidence=Confidence.UNSURE)
         return
     fix = _listed(right, file) if listed and not texts else _asked(node, operator, file)
-    yield Match(file.span(node), says, fix)
+    opens = opened(file, node, denied=isinstance(operator, (ast.NotEq, ast.NotIn)))
+    yield Match(file.span(node), says, fix, opens=opens)
 
 
 @family.rule(203, "a tensor or module is moved by .cuda()", ast.Call)
@@ -159,7 +161,7 @@ def _prefix(node: ast.Call, file: PythonFile) -> Iterator[Match]:
                 advice = "if it is a device, let it be an NPU too"
                 yield Match(file.span(node), says, advice=advice, confidence=Confidence.UNSURE)
             else:
-                yield Match(file.span(node), says, _either(text, file))
+                yield Match(file.span(node), says, _either(text, file), opens=opened(file, node))
 
 
 def _asked(node: ast.Compare, operator: ast.cmpop, file: PythonFile) -> Fix | None:
