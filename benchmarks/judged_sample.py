@@ -36,10 +36,13 @@ class Drawn:
 
 
 def sample(outcomes: list[Outcome], checkouts: Path) -> list[Drawn]:
-    """The places with the lowest lots."""
-    every = [(each.name, finding) for each in outcomes for finding in each.ported.made]
-    every.sort(key=lambda item: _lot(*item))
-    return [_drawn(name, finding, checkouts) for name, finding in every[:SIZE]]
+    """Those with the lowest lots, from every repository as many as it has, up to the same number."""
+    turns: list[tuple[int, bytes, str, Finding]] = []
+    for each in outcomes:
+        lots = sorted(((_lot(each.name, f), f) for f in each.ported.made), key=lambda lot: lot[0])
+        turns += [(turn, lot, each.name, finding) for turn, (lot, finding) in enumerate(lots)]
+    drawn = sorted(turns, key=lambda item: item[:2])[:SIZE]
+    return [_drawn(name, finding, checkouts) for _, _, name, finding in drawn]
 
 
 def _lot(name: str, finding: Finding) -> bytes:

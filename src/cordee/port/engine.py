@@ -1,5 +1,6 @@
 """Judges one file: every rule, every node, every part of another kind inside it."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,6 +12,8 @@ from cordee.port.rules import FAMILIES
 from cordee.port.source import Source
 
 Failed = Callable[[Rule, object, Exception], None]
+# A call of what a program itself names after CUDA: there is a reason for the name.
+OF_CUDA = re.compile(r"\b(?:\w+_)?cuda(?:_\w+)?(?<!\.cuda)\(|\b\w*C(?:uda|UDA)\w*\(")
 RULES = {rule.code: rule for family in FAMILIES for rule in family.rules}
 
 
@@ -64,9 +67,7 @@ def _checked(
         failed(rule, node, error)
 
 
-def _closed(
-    found: list[Finding], opens: list[tuple[Span, ...]], source: Source
-) -> list[Finding]:
+def _closed(found: list[Finding], opens: list[tuple[Span, ...]], source: Source) -> list[Finding]:
     """A condition is not surely rewritten if it opens, on an NPU, code that is still CUDA's."""
     stuck = [
         finding
@@ -75,10 +76,16 @@ def _closed(
     ]
     return [
         replace(finding, fix=replace(finding.fix, safety=Safety.UNSAFE))
-        if finding.fix and any(s.start <= f.start < s.end for s in spans for f in stuck)
+        if finding.fix and any(_holds_cuda(span, stuck, source) for span in spans)
         else finding
         for finding, spans in zip(found, opens, strict=True)
     ]
+
+
+def _holds_cuda(span: Span, stuck: list[Finding], source: Source) -> bool:
+    if any(span.start <= finding.start < span.end for finding in stuck):
+        return True
+    return OF_CUDA.search(source.text, span.start, span.end) is not None
 
 
 def _breaks(finding: Finding, source: Source) -> bool:

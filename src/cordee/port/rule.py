@@ -49,11 +49,11 @@ class Match:
     says: str
     fix: Fix | None = None
     advice: str = ""
-    opens: tuple[Span, ...] = ()  # code that runs on an NPU only once the fix is made
     meaning: Meaning | None = None
     effort: Effort | None = None
     confidence: Confidence = Confidence.CERTAIN
     source: str = ""
+    opens: tuple[Span, ...] = ()  # code that runs on an NPU only once the fix is made
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,11 @@ def is_cuda(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     fix = Fix(tuple(edits)) if file.exact(node) and file.formatted(node) is None else None
     advice = "a class of this repository has an `is_cuda` of its own: is it that?" if own else ""
     yield Match(
-        file.span(node), "`.is_cuda` is false on an NPU", unsafe(fix) if own else fix, advice
+        file.span(node),
+        "`.is_cuda` is false on an NPU",
+        unsafe(fix) if own else fix,
+        advice,
+        opens=opened(file, node),
     )
 
 
