@@ -90,10 +90,11 @@ def function(node: ast.Attribute | ast.Name | ast.Constant, file: PythonFile) ->
     source="docs.python.org/3/library/unittest.mock.html",
 )  # fmt: skip
 def named(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
-    if isinstance(node.value, str) and MODULE_TEXT.fullmatch(node.value):
-        if not is_prose(file, node):
-            says = f"{file.text(node)} names something of CUDA's"
-            yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+    if not isinstance(node.value, str) or MODULE_TEXT.fullmatch(node.value) is None:
+        return
+    if not is_prose(file, node):
+        says = f"{file.text(node)} names something of CUDA's"
+        yield Match(file.span(node), says, confidence=Confidence.UNSURE)
 
 
 @family.rule(
