@@ -9,9 +9,9 @@ from cordee.port.python.devices import Use, is_device, names_device, use
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import unsafe
 from cordee.port.python.guards import npu_has_its_own
-from cordee.port.python.openings import opened
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.movement import moved
+from cordee.port.python.openings import opened
 from cordee.port.rule import Family, Match
 
 BOTH = ("cuda", "npu")
