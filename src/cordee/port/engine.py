@@ -1,16 +1,19 @@
 """Judges one file: every rule, every node, every part of another kind inside it."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 
-from cordee.port.finding import Edit, Finding
+from cordee.port.finding import Confidence, Edit, Finding, Meaning, Safety
 from cordee.port.python.file import Span
 from cordee.port.rule import Document, Match, Part, Rule
 from cordee.port.rules import FAMILIES
 from cordee.port.source import Source
 
 Failed = Callable[[Rule, object, Exception], None]
+# A call of what a program itself names after CUDA: there is a reason for the name.
+OF_CUDA = re.compile(r"\b(?:\w+_)?cuda(?:_\w+)?(?<!\.cuda)\(|\b\w*C(?:uda|UDA)\w*\(")
 RULES = {rule.code: rule for family in FAMILIES for rule in family.rules}
 
 
@@ -26,7 +29,9 @@ def findings(document: Document, failed: Failed | None = None) -> list[Finding]:
     A rule that raises ends all of it, or is told to `failed`, and the others go on.
     """
     place = _Place(document.source, document.kind)
-    found = [place.finding(rule, match) for rule, match in _matches(document, failed)]
+    matches = list(_matches(document, failed))
+    found = [place.finding(rule, match) for rule, match in matches]
+    found = _closed(found, [match.opens for _, match in matches], document.source)
     for part in document.parts():
         found += [place.moved(finding, part) for finding in findings(part.document, failed)]
     return sorted(_heard(found), key=lambda finding: (finding.start, finding.end, finding.rule))
@@ -53,6 +58,37 @@ def _matches(document: Document, failed: Failed | None) -> Iterator[tuple[Rule, 
                 if failed is None:
                     raise
                 failed(rule, node, error)
+
+
+def _closed(found: list[Finding], opens: list[tuple[Span, ...]], source: Source) -> list[Finding]:
+    """A condition is not surely rewritten if it opens, on an NPU, code that is still CUDA's."""
+    stuck = [
+        finding
+        for finding, spans in zip(found, opens, strict=True)
+        if not spans and _breaks(finding, source)
+    ]
+    return [
+        replace(finding, fix=replace(finding.fix, safety=Safety.UNSAFE))
+        if finding.fix and any(_holds_cuda(span, stuck, source) for span in spans)
+        else finding
+        for finding, spans in zip(found, opens, strict=True)
+    ]
+
+
+def _holds_cuda(span: Span, stuck: list[Finding], source: Source) -> bool:
+    if any(span.start <= finding.start < span.end for finding in stuck):
+        return True
+    return OF_CUDA.search(source.text, span.start, span.end) is not None
+
+
+def _breaks(finding: Finding, source: Source) -> bool:
+    """Whether what was found would fail on an NPU, and stays as it is."""
+    if finding.fix is not None and finding.fix.safety is Safety.SAFE:
+        return False
+    if finding.meaning is Meaning.RUNS or finding.confidence is Confidence.UNSURE:
+        return False
+    text = source.text[finding.start : finding.end]
+    return finding.meaning is Meaning.MISSING or "cuda" in text
 
 
 def _heard(found: list[Finding]) -> list[Finding]:

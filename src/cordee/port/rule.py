@@ -53,6 +53,7 @@ class Match:
     effort: Effort | None = None
     confidence: Confidence = Confidence.CERTAIN
     source: str = ""
+    opens: tuple[Span, ...] = ()  # code that runs on an NPU only once the fix is made
 
 
 @dataclass(frozen=True, slots=True)

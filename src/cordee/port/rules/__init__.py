@@ -22,6 +22,7 @@ from cordee.port.rules import (
     packages,
     replaced,
     tools,
+    traces,
     variables,
 )
 
@@ -47,5 +48,6 @@ FAMILIES: tuple[Family, ...] = (
     packages.family,
     packages.setup,
     configurations.family,
+    traces.family,
     mentions.family,
 )

@@ -19,6 +19,7 @@ from cordee.port.python.fixes import (
     where_available,
 )
 from cordee.port.python.guards import npu_has_its_own
+from cordee.port.python.openings import opened
 from cordee.port.rule import Family, Match
 
 CUDA = "torch.cuda."
@@ -69,7 +70,10 @@ def counterpart(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
         meaning = Meaning.RENAMED if fix else Meaning.RUNS
         yield Match(file.span(node), says, fix, meaning=meaning, source=row.source)
     else:
-        yield Match(file.span(node), says, fix, advice=advice, source=row.source)
+        call = file.parent(node)
+        asks = row.name == "is_available" and isinstance(call, ast.Call) and call.func is node
+        opens = opened(file, call) if asks and isinstance(call, ast.Call) else ()
+        yield Match(file.span(node), says, fix, advice=advice, opens=opens, source=row.source)
 
 
 @family.rule(

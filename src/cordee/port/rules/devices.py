@@ -11,6 +11,7 @@ from cordee.port.python.fixes import unsafe
 from cordee.port.python.guards import npu_has_its_own
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.movement import moved
+from cordee.port.python.openings import opened
 from cordee.port.rule import Family, Match
 
 BOTH = ("cuda", "npu")
@@ -58,7 +59,8 @@ def compared(node: ast.Compare | ast.Call, file: PythonFile) -> Iterator[Match]:
         yield Match(file.span(node), says, advice=advice, confidence=Confidence.UNSURE)
         return
     fix = _listed(right, file) if listed and not texts else _asked(node, operator, file)
-    yield Match(file.span(node), says, fix)
+    opens = opened(file, node, denied=isinstance(operator, (ast.NotEq, ast.NotIn)))
+    yield Match(file.span(node), says, fix, opens=opens)
 
 
 @family.rule(203, "a tensor or module is moved by .cuda()", ast.Call)
@@ -96,7 +98,11 @@ def is_cuda(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     fix = Fix(tuple(edits)) if file.exact(node) and file.formatted(node) is None else None
     advice = "a class of this repository has an `is_cuda` of its own: is it that?" if own else ""
     yield Match(
-        file.span(node), "`.is_cuda` is false on an NPU", unsafe(fix) if own else fix, advice
+        file.span(node),
+        "`.is_cuda` is false on an NPU",
+        unsafe(fix) if own else fix,
+        advice,
+        opens=opened(file, node),
     )
 
 
@@ -159,7 +165,7 @@ def _prefix(node: ast.Call, file: PythonFile) -> Iterator[Match]:
                 advice = "if it is a device, let it be an NPU too"
                 yield Match(file.span(node), says, advice=advice, confidence=Confidence.UNSURE)
             else:
-                yield Match(file.span(node), says, _either(text, file))
+                yield Match(file.span(node), says, _either(text, file), opens=opened(file, node))
 
 
 def _asked(node: ast.Compare, operator: ast.cmpop, file: PythonFile) -> Fix | None:
