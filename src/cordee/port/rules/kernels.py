@@ -9,8 +9,19 @@ from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
 from cordee.port.finding import Confidence, Effort, Meaning
+from cordee.port.python.attempts import attempted
+from cordee.port.python.building import conditional, left_out
+from cordee.port.python.extensions import (
+    SHIM,
+    compiled,
+    formula,
+    importing,
+    loading,
+    stands,
+)
 from cordee.port.python.file import PythonFile
 from cordee.port.python.neighbours import own
+from cordee.port.python.replacements import is_shim
 from cordee.port.rule import Family, Match
 from cordee.port.rules.cuda_sources import known_kernel
 from cordee.port.rules.libraries import library
@@ -41,6 +52,7 @@ EXTENSIONS = {
     "load_inline": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
 }  # fmt: skip
 BUILDER = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
+HOST = (".cpp", ".cc", ".c", ".cxx", ".mm")
 OPS = frozenset({
     "aten", "prim", "prims", "quantized", "npu", "torchvision", "c10d", "_c10d_functional",
     "c10d_functional", "higher_order", "profiler", "inductor", "debugprims", "rngprims", "mkldnn",
@@ -59,7 +71,7 @@ FLAG = re.compile(
 family = Family(
     "kernels", "Kernels and extensions in Python",
     ("triton", "cupy", "numba", "cpp_extension", "cuda", "torch.ops", "__global__", "nvcc",
-     "cudart", "nccl", "nvrtc", "blockidx", "cudnn", "cublas"),
+     "cudart", "nccl", "nvrtc", "blockidx", "cudnn", "cublas", "multiscaledeformableattention", "rotary_emb"),
 )  # fmt: skip
 
 
@@ -157,14 +169,90 @@ def extension(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     module, _, last = name.rpartition(".")
     if module != "torch.utils.cpp_extension" or last not in EXTENSIONS:
         return
+    if is_shim(file):
+        return
+    if last.startswith("load"):
+        yield _loaded(node, name, file)
+        return
     meaning, effort, advice = EXTENSIONS[last]
-    for_cuda = last == "CUDAExtension" or _compiles_cuda(node)
-    if last.startswith("load") and not for_cuda:
+    if last == "CppExtension":
+        yield Match(
+            file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort
+        )
+        return
+    advice = f"{advice}; {_computed(node)}"
+    if conditional(file, node):
+        says = f"`{name}`, under a condition that asks for CUDA"
+        yield Match(file.span(node.func), says, advice=advice)
+        return
+    fix = left_out(file, node)
+    advice = f"without CUDA's compiler the build fails here: leave it out there; {advice}"
+    yield Match(file.span(node.func), f"`{name}`", fix, advice=advice)
+
+
+def _loaded(node: ast.Call, name: str, file: PythonFile) -> Match:
+    """What is said of `load` and `load_inline`."""
+    meaning, effort, advice = EXTENSIONS[name.rpartition(".")[2]]
+    if _host_only(node):
         meaning, effort = Meaning.RUNS, Effort.S
-    known = known_kernel(_first_text(node))
-    if known is not None and for_cuda:
+        return Match(
+            file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort
+        )
+    sure = _compiles_cuda(node)
+    effort = Effort.S if formula(_first_text(node)) is not None else effort
+    confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
+    return Match(
+        file.span(node.func), f"`{name}` calls CUDA's compiler", loading(file, node),
+        advice=f"{advice}; {_computed(node)}", meaning=meaning, effort=effort,
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def _computed(node: ast.Call) -> str:
+    """What stands for the extension that a call compiles, and what else there may be."""
+    name = _first_text(node)
+    found, known = formula(name), known_kernel(name)
+    advice = stands(found)
+    if found is None and known is not None:
         advice = f"{advice}; by its name it computes {known.what}: {known.instead}"
-    yield Match(file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort)
+    return advice
+
+
+def _host_only(node: ast.Call) -> bool:
+    """Whether all that is compiled is surely for the host."""
+    if _compiles_cuda(node):
+        return False
+    named = {keyword.arg: keyword.value for keyword in node.keywords}
+    if None in named or "with_cuda" in named:
+        return False
+    inline = named.get("cpp_sources")
+    sources = named.get("sources") or (node.args[1] if len(node.args) > 1 else None)
+    if inline is not None or (len(node.args) == 2 and _callee(node) == "load_inline"):
+        return True
+    texts = sources.elts if isinstance(sources, (ast.List, ast.Tuple)) else [sources]
+    ends = [_ending(text) for text in texts]
+    return bool(ends) and all(end is not None and end.endswith(HOST) for end in ends)
+
+
+def _callee(node: ast.Call) -> str:
+    match node.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def _ending(node: ast.expr | None) -> str | None:
+    """The text that a path ends with."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Call(args=[*_, ast.Constant(value=str(text))]):
+            return text
+        case ast.BinOp(right=ast.Constant(value=str(text))):
+            return text
+        case ast.JoinedStr(values=[*_, ast.Constant(value=str(text))]):
+            return text
+    return None
 
 
 @family.rule(
@@ -185,7 +273,7 @@ def operator(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
 
 
 @family.rule(
-    609, "a module is imported whose name says CUDA", ast.Import, ast.ImportFrom,
+    609, "a module is imported that is compiled for CUDA, or named so", ast.Import, ast.ImportFrom,
     meaning=Meaning.MISSING, effort=Effort.M, source="github.com/Ascend/pytorch",
 )  # fmt: skip
 def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
@@ -194,6 +282,11 @@ def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match
         return
     for alias in node.names:
         dotted = f"{origin}.{alias.name}" if origin else alias.name
+        if origin.rpartition(".")[2] == SHIM:
+            continue
+        if isinstance(node, ast.Import) and compiled(file, dotted):
+            yield _compiled(node, alias, file)
+            continue
         if not re.search(r"cuda|nvidia|cudnn", dotted, re.IGNORECASE) or "nccl" in dotted.lower():
             continue
         if (
@@ -216,6 +309,23 @@ def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match
             if known is not None:
                 advice = f"{advice}; by its name it computes {known.what}: {known.instead}"
             yield Match(file.span(alias), says, advice=advice, confidence=Confidence.LIKELY)
+
+
+def _compiled(node: ast.Import, alias: ast.alias, file: PythonFile) -> Match:
+    """What is said of the import of an extension that is known, or built by the repository."""
+    found, other = formula(alias.name), library(alias.name)
+    says = f"`{alias.name}` is compiled for CUDA"
+    meaning, effort = Meaning.MISSING, Effort.L if found is None else Effort.S
+    if attempted(file, node):
+        says = f"{says}; where it is missing, as on Ascend, the file goes on without"
+        meaning, effort = Meaning.RUNS, Effort.S
+    advice = stands(found)
+    if other is not None and other.advice:
+        advice = f"{advice}; or {other.advice}"
+    return Match(
+        file.span(alias), says, importing(file, node), advice=advice, meaning=meaning,
+        effort=effort, source=found.source if found else "",
+    )  # fmt: skip
 
 
 @family.rule(

@@ -89,8 +89,8 @@ def scan_bwd(
     out: Tensor | None, dz: Tensor | None, delta_softplus: bool, recompute_out_z: bool,
 ) -> list[Tensor | None]:  # fmt: skip
     def forward(*given: Any) -> Tensor:
-        gate = given[6]
-        made, _ = _scan(*given[:6], delta_bias=given[7], softplus=delta_softplus)
+        a, b, c, d, e, f, gate, bias = given
+        made, _ = _scan(a, b, c, d, e, f, bias, delta_softplus)
         return made if gate is None else made * F.silu(gate.float())
 
     found = gradients(forward, (u, delta, A, B, C, D, z, delta_bias), dout.float())
@@ -151,7 +151,8 @@ def causal_conv1d_bwd(
     dbias: Tensor | None, dinitial_states: Tensor | None, silu_activation: bool,
 ) -> None:  # fmt: skip
     def forward(*given: Any) -> tuple[Tensor, Tensor]:
-        return _convolved(*given[:3], seq_idx=seq_idx, initial=given[3], silu=silu_activation)
+        a, b, c, initial = given
+        return _convolved(a, b, c, seq_idx, initial, silu_activation)
 
     inputs = (x, weight, bias, initial_states)
     found = gradients(forward, inputs, dout.float(), dfinal_states)
