@@ -22,17 +22,6 @@ def attempted(file: PythonFile, node: ast.AST) -> bool:
     return False
 
 
-def tolerant(file: PythonFile) -> bool:
-    """Whether the file carries on somewhere after something other than an import failed."""
-    for node in file.nodes():
-        if not isinstance(node, ast.Try):
-            continue
-        imports = all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in node.body)
-        if not imports and any(_catches(handler) for handler in node.handlers):
-            return True
-    return False
-
-
 def _catches(handler: ast.ExceptHandler) -> bool:
     kinds: list[ast.expr | None] = [handler.type]
     if isinstance(handler.type, ast.Tuple):

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
 from cordee.port.finding import Edit, Fix, NewFile, Safety
-from cordee.port.python.attempts import attempted, tolerant
+from cordee.port.python.attempts import attempted
 from cordee.port.python.file import PythonFile
 from cordee.port.python.neighbours import Home, home, own
 from cordee.port.python.replacements import KERNELS, shim_text
@@ -39,12 +39,12 @@ class Formula(Fact):
 def formula(extension: str) -> Formula | None:
     """What computes the extension of this name."""
     last = extension.rpartition(".")[2]
-    return next((row for row in _formulas() if re.fullmatch(row.pattern, last)), None)
+    return next((row for row in formulas() if re.fullmatch(row.pattern, last)), None)
 
 
 def kernel_formula(*names: str) -> Formula | None:
     """What computes a kernel, of the names of itself and of its file."""
-    every = ((row, name) for row in _formulas() for name in names)
+    every = ((row, name) for row in formulas() for name in names)
     return next((row for row, name in every if re.search(row.kernels, name)), None)
 
 
@@ -56,15 +56,29 @@ def stands(found: Formula | None) -> str:
 
 
 def loading(file: PythonFile, node: ast.Call) -> Fix | None:
-    """The fix of a call of `load` or `load_inline`: that of the module beside the file."""
+    """The fix of a call of `load` or `load_inline`: that of the module beside the file.
+
+    It is safe where the extension is computed in PyTorch, and where the file as a whole needs it: a
+    function that loads one may be called by code that knows what to do without.
+    """
     edits = _by_name(file, node.func) if isinstance(node.func, ast.Name) else None
     if isinstance(node.func, ast.Attribute):
         edits = _by_attribute(file, node.func)
     if edits is None:
         return None
     place = home(file)
-    safe = place.sure and not tolerant(file) and not attempted(file, node)
+    needed = formula(extension_name(node)) is not None or _at_import(file, node)
+    safe = place.sure and needed and not attempted(file, node)
     return Fix(edits, Safety.SAFE if safe else Safety.UNSAFE, _new_files(place))
+
+
+def extension_name(node: ast.Call) -> str:
+    """What an extension that a call compiles is called, where that is written there."""
+    named = [k.value for k in node.keywords if k.arg == "name"]
+    for each in [*named, *node.args[:1]]:
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            return each.value
+    return ""
 
 
 def compiled(file: PythonFile, name: str) -> bool:
@@ -90,6 +104,10 @@ def importing(file: PythonFile, node: ast.Import) -> Fix | None:
     safe = place.sure and not tried
     safety = Safety.SAFE if safe else Safety.UNSAFE
     return Fix((Edit(span.start, span.end, text),), safety, _new_files(place))
+
+
+def _at_import(file: PythonFile, node: ast.Call) -> bool:
+    return isinstance(file.scope(node).node, ast.Module)
 
 
 def _by_name(file: PythonFile, func: ast.Name) -> tuple[Edit, ...] | None:
@@ -137,5 +155,6 @@ def _new_files(place: Home) -> tuple[NewFile, ...]:
 
 
 @cache
-def _formulas() -> tuple[Formula, ...]:
+def formulas() -> tuple[Formula, ...]:
+    """The table."""
     return tuple(rows(files("cordee.port.rules") / "kernels.toml", Formula))

@@ -12,8 +12,11 @@ from cordee.port.finding import Confidence, Effort, Meaning
 from cordee.port.python.attempts import attempted
 from cordee.port.python.building import conditional, left_out
 from cordee.port.python.extensions import (
+    BUILDER,
     SHIM,
+    STUB,
     compiled,
+    extension_name,
     formula,
     importing,
     loading,
@@ -51,7 +54,7 @@ EXTENSIONS = {
     "load": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
     "load_inline": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
 }  # fmt: skip
-BUILDER = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
+BUILDS = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
 HOST = (".cpp", ".cc", ".c", ".cxx", ".mm")
 OPS = frozenset({
     "aten", "prim", "prims", "quantized", "npu", "torchvision", "c10d", "_c10d_functional",
@@ -159,15 +162,20 @@ def cupy(node: ast.Call, file: PythonFile) -> Iterator[Match]:
 
 
 @family.rule(
-    606, "an extension is compiled for CUDA", ast.Call,
-    meaning=Meaning.MISSING, effort=Effort.L, source=BUILDER,
+    606, "an extension is compiled for CUDA", ast.Call, ast.Assign,
+    meaning=Meaning.MISSING, effort=Effort.L, source=BUILDS,
 )  # fmt: skip
-def extension(node: ast.Call, file: PythonFile) -> Iterator[Match]:
-    if "torch.utils.cpp_extension" not in file.imports:
+def extension(node: ast.Call | ast.Assign, file: PythonFile) -> Iterator[Match]:
+    if BUILDER not in file.imports:
+        return
+    if isinstance(node, ast.Assign):
+        if file.name(node.value) == f"{BUILDER}.CUDAExtension":
+            says = "extensions are compiled for CUDA"
+            yield Match(file.span(node.value), says, advice=EXTENSIONS["CUDAExtension"][2])
         return
     name = file.name(node.func) or ""
     module, _, last = name.rpartition(".")
-    if module != "torch.utils.cpp_extension" or last not in EXTENSIONS:
+    if module != BUILDER or last not in EXTENSIONS:
         return
     if is_shim(file):
         return
@@ -199,7 +207,7 @@ def _loaded(node: ast.Call, name: str, file: PythonFile) -> Match:
             file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort
         )
     sure = _compiles_cuda(node)
-    effort = Effort.S if formula(_first_text(node)) is not None else effort
+    effort = Effort.S if formula(extension_name(node)) is not None else effort
     confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
     return Match(
         file.span(node.func), f"`{name}` calls CUDA's compiler", loading(file, node),
@@ -210,7 +218,7 @@ def _loaded(node: ast.Call, name: str, file: PythonFile) -> Match:
 
 def _computed(node: ast.Call) -> str:
     """What stands for the extension that a call compiles, and what else there may be."""
-    name = _first_text(node)
+    name = extension_name(node)
     found, known = formula(name), known_kernel(name)
     advice = stands(found)
     if found is None and known is not None:
@@ -287,6 +295,13 @@ def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match
         if isinstance(node, ast.Import) and compiled(file, dotted):
             yield _compiled(node, alias, file)
             continue
+        if dotted in file.setting.project.extensions:
+            advice = f'`{alias.name} = {SHIM}.extension("{dotted}")` where that is imported'
+            yield Match(
+                file.span(alias), f"`{dotted}` is compiled for CUDA", effort=Effort.L,
+                advice=f"an extension compiled for CUDA is missing on Ascend: {advice}; {STUB}",
+            )  # fmt: skip
+            continue
         if not re.search(r"cuda|nvidia|cudnn", dotted, re.IGNORECASE) or "nccl" in dotted.lower():
             continue
         if (
@@ -341,7 +356,7 @@ def source(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     611, "a compiler of CUDA is told how", ast.Constant, meaning=Meaning.MISSING,
-    effort=Effort.S, source=BUILDER,
+    effort=Effort.S, source=BUILDS,
     advice="give it for CUDA only: NpuExtension calls the compiler of the host",
 )  # fmt: skip
 def flag(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
@@ -365,14 +380,6 @@ def _compiles_cuda(node: ast.Call) -> bool:
         return True
     texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
     return any(isinstance(t, str) and t.endswith((".cu", ".cuh")) for t in texts)
-
-
-def _first_text(node: ast.Call) -> str:
-    named = [k.value for k in node.keywords if k.arg == "name"]
-    for each in [*named, *node.args[:1]]:
-        if isinstance(each, ast.Constant) and isinstance(each.value, str):
-            return each.value
-    return ""
 
 
 def _is_own(node: ast.Import | ast.ImportFrom, dotted: str, file: PythonFile) -> bool:

@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 
 import torch
 
-VENDOR = "cuda"
+VENDOR = "CUDA"
+CHIP = VENDOR.lower()  # as PyTorch calls it
 BUILDER = "torch.utils.cpp_extension"
 FORMULAS = ("ascend_formulas", "ascend_sequences")
 KERNEL = (".cu", ".cuh", ".hip")  # how sources end that only a GPU's compiler takes
-PASSED = ("BuildExtension", "CppExtension", "CUDAExtension", "CUDA_HOME", "ROCM_HOME")
+PASSED = ("BuildExtension", "CppExtension", f"{VENDOR}Extension", f"{VENDOR}_HOME", "ROCM_HOME")
 WAY_OUT = (
     "write it with operations of PyTorch, in Triton for triton-ascend, or in Ascend C as an "
     "operator that torch_npu loads"
@@ -114,15 +115,15 @@ def compiles() -> bool:
     """Whether PyTorch is made for a GPU here, and its compiler is there, or at least the GPU."""
     if getattr(torch.version, "hip", None):
         return True
-    if getattr(torch.version, VENDOR) is None:
+    if getattr(torch.version, CHIP) is None:
         return False
-    return _own("CUDA_HOME") is not None or served()
+    return _own(f"{VENDOR}_HOME") is not None or served()
 
 
 def served() -> bool:
     """Whether a GPU of NVIDIA or AMD is there."""
-    made = getattr(torch.version, VENDOR) or getattr(torch.version, "hip", None)
-    return bool(made) and bool(getattr(torch, VENDOR).is_available())
+    made = getattr(torch.version, CHIP) or getattr(torch.version, "hip", None)
+    return bool(made) and bool(getattr(torch, CHIP).is_available())
 
 
 def _kernels(sources: Sequence[Any]) -> bool:
