@@ -29,6 +29,7 @@ class Task:
     key: bytes  # of the cache
     python: bool
     methods: tuple[str, ...]  # that it defines and rules ask for
+    extensions: tuple[str, ...] = ()  # that it compiles for CUDA
 
 
 def judged(

@@ -11,6 +11,8 @@ METHODS = ("cuda", "is_cuda", "npu", "is_npu", "to", "pin_memory", "record_strea
 DEFINED = re.compile(rb"^[ \t]+(?:async[ \t]+)?def[ \t]+(%s)\b" % b"|".join(m.encode() for m in METHODS), re.M)  # fmt: skip
 HINT = re.compile(rb"def[ \t]+(?:%s)\b" % b"|".join(m.encode() for m in METHODS))
 MODULES = "modules"
+EXTENSIONS = "extensions"
+COMPILED = re.compile(rb"(?i:\w*extension|make_cuda_ext)\(\s*(?:name\s*=\s*)?[\"']([\w.]+)[\"']")
 
 
 def methods(data: bytes) -> list[str]:
@@ -18,6 +20,13 @@ def methods(data: bytes) -> list[str]:
     if HINT.search(data) is None:
         return []
     return sorted({match[1].decode() for match in DEFINED.finditer(data)})
+
+
+def extensions(data: bytes) -> list[str]:
+    """The modules that a setup.py compiles for CUDA, as far as it names them in so many words."""
+    if b"CUDAExtension" not in data:
+        return []
+    return sorted({match[1].decode() for match in COMPILED.finditer(data)})
 
 
 class Questions(Project):
@@ -44,10 +53,18 @@ class Questions(Project):
         self.asked.add(MODULES)
         return self._project.modules
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """As the project says."""
+        self.asked.add(EXTENSIONS)
+        return self._project.extensions
+
 
 def answers(project: Project, asked: Iterable[str]) -> list[str]:
     """What a project says to the same questions now, as far as it is not no."""
-    given = [name for name in asked if name != MODULES and project.defines(name)]
+    given = [n for n in asked if n not in (MODULES, EXTENSIONS) and project.defines(n)]
     if MODULES in asked:
         given += [MODULES, *sorted(project.modules)]
+    if EXTENSIONS in asked:
+        given += [EXTENSIONS, *sorted(project.extensions)]
     return given

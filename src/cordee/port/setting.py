@@ -20,6 +20,7 @@ class Project:
 
     methods: frozenset[str] = frozenset()  # such as cuda, is_cuda: names that its classes define
     modules: frozenset[str] = frozenset()  # paths of its Python files, with slashes
+    extensions: frozenset[str] = frozenset()  # names of modules that it compiles for CUDA
 
     def defines(self, name: str) -> bool:
         """Whether some class of the repository has a member of this name."""

@@ -15,7 +15,7 @@ from cordee.port.documents import kind_of
 from cordee.port.engine import RULES
 from cordee.port.finding import Finding
 from cordee.port.labour import Task, judged
-from cordee.port.project import answers, methods
+from cordee.port.project import answers, extensions, methods
 from cordee.port.repository import Entry, Repository
 from cordee.port.setting import USUAL_TORCH, Project, Setting, Style
 from cordee.port.suppression import chosen
@@ -113,7 +113,8 @@ def _read(repository: Repository, setting: Setting, largest_bytes: int) -> _Surv
             tasks.append(found)
             defined.update(found.methods)
     modules = frozenset(task.path for task in tasks if task.python)
-    return _Survey(tasks, unread, others, Project(frozenset(defined), modules))
+    built = frozenset(name for task in tasks for name in task.extensions)
+    return _Survey(tasks, unread, others, Project(frozenset(defined), modules, built))
 
 
 def _tracked(repository: Repository, seen: set[str]) -> list[Entry]:
@@ -143,7 +144,8 @@ def _looked_at(
         data = head + file.read()
     python = kind.name == "python"
     found = tuple(methods(data)) if python else ()
-    return Task(entry.path, len(data), key(entry.path, data, setting), python, found)
+    built = tuple(extensions(data)) if python else ()
+    return Task(entry.path, len(data), key(entry.path, data, setting), python, found, built)
 
 
 def _unread(entry: Entry, why: str) -> Judged:

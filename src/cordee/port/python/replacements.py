@@ -16,6 +16,8 @@ from cordee.port.python.file import PythonFile
 from cordee.port.python.neighbours import home
 from cordee.port.python.scopes import How
 
+# Stands for extensions that are compiled for CUDA; the first is imported, and needs the others.
+KERNELS = ("ascend_kernels", "ascend_formulas", "ascend_sequences")
 SHIMS = files("cordee.port") / "shims"
 SAFETIES = {"safe": Safety.SAFE, "unsafe": Safety.UNSAFE}
 
@@ -54,7 +56,7 @@ def replacements() -> tuple[Replacement, ...]:
 @cache
 def shim_names() -> frozenset[str]:
     """The modules that a port may add to a repository."""
-    return frozenset(row.shim for row in replacements())
+    return frozenset({*(row.shim for row in replacements()), *KERNELS})
 
 
 def is_shim(file: PythonFile) -> bool:
@@ -145,7 +147,7 @@ def _fix(
         return None
     place = home(file)
     text = place.statement(shim) if bound is None else f"{place.within(shim)} as {bound}"
-    files_ = (NewFile(place.path(shim), _shim_text(shim)),)
+    files_ = (NewFile(place.path(shim), shim_text(shim)),)
     safe = place.sure and not attempted(file, node)
     safe = safe and all(SAFETIES[row.safety] is Safety.SAFE for row in found)
     safety = Safety.SAFE if safe else Safety.UNSAFE
@@ -162,5 +164,6 @@ def _text(file: PythonFile, node: ast.AST) -> str:
 
 
 @cache
-def _shim_text(shim: str) -> str:
+def shim_text(shim: str) -> str:
+    """The module as it is copied."""
     return (SHIMS / f"{shim}.py").read_text("utf-8")

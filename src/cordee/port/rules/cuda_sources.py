@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from cordee.core.facts import Fact, rows
 from cordee.port.documents.cpp import ASSEMBLY, CppFile, Include, Kernel, Launches, Texts, Words
 from cordee.port.finding import Confidence, Effort, Meaning
+from cordee.port.python.extensions import SHIM, kernel_formula, stands
 from cordee.port.python.file import Span
 from cordee.port.rule import Family, Match
 
@@ -69,10 +70,19 @@ class Use:
 def kernel(node: Kernel, file: CppFile) -> Iterator[Match]:
     known = known_kernel(node.name) or known_kernel(PurePosixPath(file.source.path).stem)
     says = f"`{node.name}` is a kernel for NVIDIA's chips"
-    if known is None:
-        yield Match(node.span, says)
+    found = kernel_formula(node.name, PurePosixPath(file.source.path).stem)
+    if found is not None:
+        advice = f"its extension, imported through `{SHIM}`: {stands(found)}"
+        yield Match(
+            node.span, says, advice=advice, effort=Effort.S, confidence=Confidence.LIKELY,
+            source=found.source,
+        )  # fmt: skip
         return
-    advice = f"by its name it computes {known.what}: {known.instead}"
+    ways = "write it in PyTorch, in Triton for triton-ascend, or in Ascend C"
+    if known is None:
+        yield Match(node.span, says, advice=f"{ways}; {stands(None)}")
+        return
+    advice = f"by its name it computes {known.what}: {known.instead}; {stands(None)}"
     yield Match(node.span, says, advice=advice, effort=Effort.M, confidence=Confidence.LIKELY)
 
 

@@ -9,8 +9,22 @@ from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
 from cordee.port.finding import Confidence, Effort, Meaning
+from cordee.port.python.attempts import attempted
+from cordee.port.python.building import conditional, left_out
+from cordee.port.python.extensions import (
+    BUILDER,
+    SHIM,
+    STUB,
+    compiled,
+    extension_name,
+    formula,
+    importing,
+    loading,
+    stands,
+)
 from cordee.port.python.file import PythonFile
 from cordee.port.python.neighbours import own
+from cordee.port.python.replacements import is_shim
 from cordee.port.rule import Family, Match
 from cordee.port.rules.cuda_sources import known_kernel
 from cordee.port.rules.libraries import library
@@ -40,7 +54,8 @@ EXTENSIONS = {
     "load": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
     "load_inline": (Meaning.MISSING, Effort.L, "C++ for the host builds as is; kernels among the sources must be written anew"),
 }  # fmt: skip
-BUILDER = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
+BUILDS = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
+HOST = (".cpp", ".cc", ".c", ".cxx", ".mm")
 OPS = frozenset({
     "aten", "prim", "prims", "quantized", "npu", "torchvision", "c10d", "_c10d_functional",
     "c10d_functional", "higher_order", "profiler", "inductor", "debugprims", "rngprims", "mkldnn",
@@ -59,7 +74,7 @@ FLAG = re.compile(
 family = Family(
     "kernels", "Kernels and extensions in Python",
     ("triton", "cupy", "numba", "cpp_extension", "cuda", "torch.ops", "__global__", "nvcc",
-     "cudart", "nccl", "nvrtc", "blockidx", "cudnn", "cublas"),
+     "cudart", "nccl", "nvrtc", "blockidx", "cudnn", "cublas", "multiscaledeformableattention", "rotary_emb"),
 )  # fmt: skip
 
 
@@ -147,24 +162,105 @@ def cupy(node: ast.Call, file: PythonFile) -> Iterator[Match]:
 
 
 @family.rule(
-    606, "an extension is compiled for CUDA", ast.Call,
-    meaning=Meaning.MISSING, effort=Effort.L, source=BUILDER,
+    606, "an extension is compiled for CUDA", ast.Call, ast.Assign,
+    meaning=Meaning.MISSING, effort=Effort.L, source=BUILDS,
 )  # fmt: skip
-def extension(node: ast.Call, file: PythonFile) -> Iterator[Match]:
-    if "torch.utils.cpp_extension" not in file.imports:
+def extension(node: ast.Call | ast.Assign, file: PythonFile) -> Iterator[Match]:
+    if BUILDER not in file.imports:
+        return
+    if isinstance(node, ast.Assign):
+        if file.name(node.value) == f"{BUILDER}.CUDAExtension":
+            says = "extensions are compiled for CUDA"
+            yield Match(file.span(node.value), says, advice=EXTENSIONS["CUDAExtension"][2])
         return
     name = file.name(node.func) or ""
     module, _, last = name.rpartition(".")
-    if module != "torch.utils.cpp_extension" or last not in EXTENSIONS:
+    if module != BUILDER or last not in EXTENSIONS:
+        return
+    if is_shim(file):
+        return
+    if last.startswith("load"):
+        yield _loaded(node, name, file)
         return
     meaning, effort, advice = EXTENSIONS[last]
-    for_cuda = last == "CUDAExtension" or _compiles_cuda(node)
-    if last.startswith("load") and not for_cuda:
+    if last == "CppExtension":
+        yield Match(
+            file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort
+        )
+        return
+    advice = f"{advice}; {_computed(node)}"
+    if conditional(file, node):
+        says = f"`{name}`, under a condition that asks for CUDA"
+        yield Match(file.span(node.func), says, advice=advice)
+        return
+    fix = left_out(file, node)
+    advice = f"without CUDA's compiler the build fails here: leave it out there; {advice}"
+    yield Match(file.span(node.func), f"`{name}`", fix, advice=advice)
+
+
+def _loaded(node: ast.Call, name: str, file: PythonFile) -> Match:
+    """What is said of `load` and `load_inline`."""
+    meaning, effort, advice = EXTENSIONS[name.rpartition(".")[2]]
+    if _host_only(node):
         meaning, effort = Meaning.RUNS, Effort.S
-    known = known_kernel(_first_text(node))
-    if known is not None and for_cuda:
+        return Match(
+            file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort
+        )
+    sure = _compiles_cuda(node)
+    effort = Effort.S if formula(extension_name(node)) is not None else effort
+    confidence = Confidence.CERTAIN if sure else Confidence.LIKELY
+    return Match(
+        file.span(node.func), f"`{name}` calls CUDA's compiler", loading(file, node),
+        advice=f"{advice}; {_computed(node)}", meaning=meaning, effort=effort,
+        confidence=confidence,
+    )  # fmt: skip
+
+
+def _computed(node: ast.Call) -> str:
+    """What stands for the extension that a call compiles, and what else there may be."""
+    name = extension_name(node)
+    found, known = formula(name), known_kernel(name)
+    advice = stands(found)
+    if found is None and known is not None:
         advice = f"{advice}; by its name it computes {known.what}: {known.instead}"
-    yield Match(file.span(node.func), f"`{name}`", advice=advice, meaning=meaning, effort=effort)
+    return advice
+
+
+def _host_only(node: ast.Call) -> bool:
+    """Whether all that is compiled is surely for the host."""
+    if _compiles_cuda(node):
+        return False
+    named = {keyword.arg: keyword.value for keyword in node.keywords}
+    if None in named or "with_cuda" in named:
+        return False
+    inline = named.get("cpp_sources")
+    sources = named.get("sources") or (node.args[1] if len(node.args) > 1 else None)
+    if inline is not None or (len(node.args) == 2 and _callee(node) == "load_inline"):
+        return True
+    texts = sources.elts if isinstance(sources, (ast.List, ast.Tuple)) else [sources]
+    ends = [_ending(text) for text in texts]
+    return bool(ends) and all(end is not None and end.endswith(HOST) for end in ends)
+
+
+def _callee(node: ast.Call) -> str:
+    match node.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def _ending(node: ast.expr | None) -> str | None:
+    """The text that a path ends with."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Call(args=[*_, ast.Constant(value=str(text))]):
+            return text
+        case ast.BinOp(right=ast.Constant(value=str(text))):
+            return text
+        case ast.JoinedStr(values=[*_, ast.Constant(value=str(text))]):
+            return text
+    return None
 
 
 @family.rule(
@@ -185,7 +281,7 @@ def operator(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
 
 
 @family.rule(
-    609, "a module is imported whose name says CUDA", ast.Import, ast.ImportFrom,
+    609, "a module is imported that is compiled for CUDA, or named so", ast.Import, ast.ImportFrom,
     meaning=Meaning.MISSING, effort=Effort.M, source=BUILDER,
 )  # fmt: skip
 def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
@@ -194,6 +290,18 @@ def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match
         return
     for alias in node.names:
         dotted = f"{origin}.{alias.name}" if origin else alias.name
+        if origin.rpartition(".")[2] == SHIM:
+            continue
+        if isinstance(node, ast.Import) and compiled(file, dotted):
+            yield _compiled(node, alias, file)
+            continue
+        if dotted in file.setting.project.extensions:
+            advice = f'`{alias.name} = {SHIM}.extension("{dotted}")` where that is imported'
+            yield Match(
+                file.span(alias), f"`{dotted}` is compiled for CUDA", effort=Effort.L,
+                advice=f"an extension compiled for CUDA is missing on Ascend: {advice}; {STUB}",
+            )  # fmt: skip
+            continue
         if not re.search(r"cuda|nvidia|cudnn", dotted, re.IGNORECASE) or "nccl" in dotted.lower():
             continue
         if (
@@ -218,6 +326,23 @@ def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match
             yield Match(file.span(alias), says, advice=advice, confidence=Confidence.LIKELY)
 
 
+def _compiled(node: ast.Import, alias: ast.alias, file: PythonFile) -> Match:
+    """What is said of the import of an extension that is known, or built by the repository."""
+    found, other = formula(alias.name), library(alias.name)
+    says = f"`{alias.name}` is compiled for CUDA"
+    meaning, effort = Meaning.MISSING, Effort.L if found is None else Effort.S
+    if attempted(file, node):
+        says = f"{says}; where it is missing, as on Ascend, the file goes on without"
+        meaning, effort = Meaning.RUNS, Effort.S
+    advice = stands(found)
+    if other is not None and other.advice:
+        advice = f"{advice}; or {other.advice}"
+    return Match(
+        file.span(alias), says, importing(file, node), advice=advice, meaning=meaning,
+        effort=effort, source=found.source if found else "",
+    )  # fmt: skip
+
+
 @family.rule(
     610, "a text is source of CUDA", ast.Constant, meaning=Meaning.MISSING, effort=Effort.L,
     advice="write it in PyTorch, in Triton for triton-ascend, or in Ascend C", source=ASCEND_C,
@@ -231,7 +356,7 @@ def source(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     611, "a compiler of CUDA is told how", ast.Constant, meaning=Meaning.MISSING,
-    effort=Effort.S, source=BUILDER,
+    effort=Effort.S, source=BUILDS,
     advice="give it for CUDA only: NpuExtension calls the compiler of the host",
 )  # fmt: skip
 def flag(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
@@ -255,14 +380,6 @@ def _compiles_cuda(node: ast.Call) -> bool:
         return True
     texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
     return any(isinstance(t, str) and t.endswith((".cu", ".cuh")) for t in texts)
-
-
-def _first_text(node: ast.Call) -> str:
-    named = [k.value for k in node.keywords if k.arg == "name"]
-    for each in [*named, *node.args[:1]]:
-        if isinstance(each, ast.Constant) and isinstance(each.value, str):
-            return each.value
-    return ""
 
 
 def _is_own(node: ast.Import | ast.ImportFrom, dotted: str, file: PythonFile) -> bool:

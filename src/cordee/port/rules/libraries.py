@@ -9,6 +9,7 @@ from importlib.resources import files
 from cordee.core.facts import Fact, rows
 from cordee.port.finding import Confidence, Effort, Meaning
 from cordee.port.python.attempts import attempted
+from cordee.port.python.extensions import compiled
 from cordee.port.python.file import PythonFile, Span
 from cordee.port.python.neighbours import own
 from cordee.port.python.replacements import is_shim, replaced
@@ -167,7 +168,8 @@ def _imported(
         seen.add(row.module)
         if own(file, dotted) or is_shim(file):
             return
-        if replaced(file, node) is None:
+        loaded = isinstance(node, ast.Import) and compiled(file, dotted)
+        if not loaded and replaced(file, node) is None:
             yield alias, row
 
 
