@@ -61,7 +61,8 @@ def _grid(scale: _Scale) -> Iterator[str]:
         yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>'
         value += step
     every = max(1, math.ceil(_step(max(scale.count - 1, 1), 6)))
-    for at in range(0, scale.count, every):
+    marked = [at for at in range(0, scale.count, every) if at + every / 2 < scale.count - 1]
+    for at in (*marked, scale.count - 1):
         yield f'<text x="{scale.x(at):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{at + 1}</text>'
 
 

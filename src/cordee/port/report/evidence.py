@@ -92,8 +92,8 @@ def difference_text(share: float) -> str:
     percent = share * 100
     if percent >= 0.01:
         return f"{percent:.2g} %"
-    power = math.floor(math.log10(percent))
-    return f"{percent / 10**power:.1f}·10{_raised(power)} %"
+    digits, power = f"{percent:.1e}".split("e")
+    return f"{digits}·10{_raised(int(power))} %"
 
 
 def address(finding: Finding) -> str:
