@@ -277,7 +277,7 @@ def test_the_command_says_what_it_did(tmp_path) -> None:
     out = tmp_path / "r-ascend"
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
-    for said in ("2  rewritten", "of work: 1 of hours", f"the port   {out}"):
+    for said in ("2  rewritten", "of work: hours for 1", f"the port   {out}"):
         assert said in text, said
     for said in ("problem: b.py: ", "NV001", "b.py:1", f"its patch  {out / PATCH}", "--undo"):
         assert said in text, said

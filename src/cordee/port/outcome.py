@@ -16,7 +16,7 @@ from cordee.port.repository import PATCH
 from cordee.port.summary import TIME, Summary
 
 MOST_FILES = 15  # that are listed one by one
-MOST_THINGS = 40  # left, on a terminal
+MOST_THINGS = 15  # left, on a terminal
 MOST_PLACES = 5  # of each
 
 

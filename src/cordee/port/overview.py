@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cordee.port.finding import Effort, Finding, Meaning
+from cordee.port.finding import Effort, Finding
 from cordee.port.hours import Hours, work_text
 from cordee.port.summary import TIME, Count, Summary
 from cordee.port.ties import File, Tie, total
@@ -37,10 +37,9 @@ class Thing:
         return total(self.ties)
 
     @property
-    def weight(self) -> tuple[bool, bool, float]:
-        """What blocks comes first, then what has no counterpart, then what takes most work."""
-        missing = self.finding.meaning is Meaning.MISSING
-        return any(tie.is_blocker for tie in self.ties), missing, self.work.middle_h
+    def weight(self) -> tuple[bool, float]:
+        """What blocks comes first, then what takes most work."""
+        return any(tie.is_blocker for tie in self.ties), self.work.middle_h
 
 
 def things(ties: Iterable[Tie]) -> list[Thing]:
@@ -97,12 +96,12 @@ def command(*words: object) -> str:
 def left_text(count: Count) -> str:
     """What is left, from what takes days to what takes a glance."""
     parts = [
-        f"{count.efforts[effort]:,} of {TIME[effort]}"
+        f"{TIME[effort]} for {count.efforts[effort]:,}"
         for effort in reversed(Effort)
         if count.efforts[effort]
     ]
     if count.look:
-        parts.append(f"{count.look:,} to glance at")
+        parts.append(f"a glance for {count.look:,}")
     return ", ".join(parts)
 
 
@@ -119,7 +118,9 @@ def _head(counts: Summary) -> Text:
     if not found:
         head = f"No tie to NVIDIA in {files}"
     else:
-        head = f"{found:,} {'tie' if found == 1 else 'ties'} to NVIDIA in {counts.touched:,} of {files}"
+        ties = "tie" if found == 1 else "ties"
+        where = files if counts.files == 1 else f"{counts.touched:,} of {files}"
+        head = f"{found:,} {ties} to NVIDIA in {where}"
     return Text.assemble((head, "bold" if found else "bold green"), (f" ({', '.join(beside)})", "dim"))  # fmt: skip
 
 
