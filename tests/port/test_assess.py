@@ -245,7 +245,7 @@ def test_the_command_ends_with_what_it_found(tmp_path) -> None:
     done = cordee("assess", root)
     assert done.returncode == 1
     assert b"a.py:5:1: NV101 `torch.cuda.synchronize` is" in done.stdout
-    assert b"2 ties to NVIDIA in 1 files with 5 lines" in done.stdout
+    assert b"2 ties to NVIDIA in 1 file (5 lines read)" in done.stdout
     (root / "a.py").write_text(PLAIN)
     done = cordee("assess", cwd=root)
     assert (done.returncode, done.stderr) == (0, b"")

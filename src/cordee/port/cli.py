@@ -16,8 +16,9 @@ from cordee.port import baseline, explanation, outcome, porting, survey
 from cordee.port.assessment import Assessment
 from cordee.port.configuration import BASELINE, configuration
 from cordee.port.formats import FORMATS, of_port, text, written
+from cordee.port.formats.ported import written as as_plain
 from cordee.port.porting import Request, Where
-from cordee.port.prove import Trial, showing
+from cordee.port.prove import Proof, Trial, showing
 from cordee.port.prove import prove as carry_out
 from cordee.port.repository import Repository
 from cordee.port.setting import Style
@@ -73,7 +74,7 @@ def assess(  # noqa: PLR0913 - an argument is an option
     if write_baseline:
         print(_write_baseline(path, known, assessment))
         return
-    _report(assessment, "json" if as_json else name, output)
+    _report(assessment, "json" if as_json else name, output, path)
     sys.exit(1 if any(file.findings for file in assessment.files) else 0)
 
 
@@ -92,6 +93,7 @@ def assess(  # noqa: PLR0913 - an argument is an option
 @click.option(
     "--limit", default=1800.0, show_default=True, metavar="SECONDS", help="For each run of COMMAND."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @SELECT
 @IGNORE
 @JOBS
@@ -99,8 +101,7 @@ def assess(  # noqa: PLR0913 - an argument is an option
 def port(  # noqa: PLR0913 - an argument is an option
     path: Path, out: Path | None, in_place: bool, diff: bool, undo: bool, style: str | None,
     torch: str, unsafe: bool, force: bool, prove: str | None, chips: int, limit: float,
-    select: str | None,
-    ignore: str | None, jobs: int, no_cache: bool,
+    as_json: bool, select: str | None, ignore: str | None, jobs: int, no_cache: bool,
 ) -> None:  # fmt: skip
     """Rewrite for Ascend what can be proven, into a copy of PATH, and say what is left."""
     if undo:
@@ -114,12 +115,17 @@ def port(  # noqa: PLR0913 - an argument is an option
     request = Request(path=path, where=where, out=out, unsafe=unsafe, force=force, options=options)
     with _progress() as told:
         ported = porting.port(request, of_port, told)
-    if diff:
+    if diff and not as_json:
         sys.stdout.buffer.write(ported.patch)
-    else:
-        outcome.show(ported, Console(highlight=False))
-    if prove:
-        sys.exit(_prove(ported, prove, chips, limit))
+    elif not as_json:
+        outcome.show(ported, Console(highlight=False), proving=prove is not None)
+    if prove is not None:
+        ported = porting.proven(ported, _proof(ported, prove, chips, limit), of_port)
+    if as_json:
+        sys.stdout.buffer.write(as_plain(ported))
+    elif ported.proof is not None:
+        showing.show(ported.proof, Console(highlight=False))
+    sys.exit(0 if ported.proof is None or ported.proof.holds else 1)
 
 
 @click.command()
@@ -136,8 +142,8 @@ def explain(code: str | None) -> None:
     console.print(table)
 
 
-def _prove(ported: porting.Ported, command: str, chips: int, limit_s: float) -> int:
-    """Show what running the port comes to; the exit code says whether it holds."""
+def _proof(ported: porting.Ported, command: str, chips: int, limit_s: float) -> Proof:
+    """What running the port shows."""
     assert ported.folder is not None
     trial = Trial(
         ported=ported.folder,
@@ -147,27 +153,25 @@ def _prove(ported: porting.Ported, command: str, chips: int, limit_s: float) -> 
         chips=chips,
         limit_s=limit_s,
     )
-    proof = carry_out(trial, ported.assessment.findings)
-    showing.show(proof, Console(highlight=False))
-    return 0 if proof.holds else 1
+    return carry_out(trial, ported.assessment.findings)
 
 
 def _where(out: Path | None, in_place: bool, diff: bool, prove: str | None) -> Where:
     if (out is not None) + in_place + diff > 1:
         raise UsageError("-o, --in-place and --diff: one of them")
-    if diff and prove:
+    if diff and prove is not None:
         raise UsageError("--prove: needs a port, and --diff writes none")
     return Where.IN_PLACE if in_place else Where.NOWHERE if diff else Where.OUT
 
 
-def _report(assessment: Assessment, name: str, output: Path | None) -> None:
+def _report(assessment: Assessment, name: str, output: Path | None, path: Path) -> None:
     if output is not None:
         try:
             replace_file(output, written(assessment, name))
         except OSError as error:
             raise UsageError(f"{output}: {error.strerror}") from error
     elif name == "text":
-        text.show(assessment, Console(highlight=False))
+        text.show(assessment, Console(highlight=False), path)
     else:
         sys.stdout.buffer.write(written(assessment, name))
 

@@ -11,6 +11,13 @@ from cordee.port.summary import TIME
 from cordee.port.unreadable import RULE
 
 HEADING = re.compile(r"^## (NV\d{3})\b.*$", re.MULTILINE)
+# Of a case's blocks some say what a port makes of the one before, or where the code stands.
+MADE = re.compile(r"^```(\w+) (native|portable|unsafe|file=(\S+))$", re.MULTILINE)
+CAPTIONS = {
+    "portable": "Ported, to run on every chip:",
+    "native": "Ported, for Ascend only (`--style native`):",
+    "unsafe": "Ported with `--unsafe`, for you to look at:",
+}
 # Beside this file in an installed package; in a checkout the cases are among the tests.
 FOLDERS = (Path(__file__).parent / "cases", Path(__file__).parents[3] / "tests" / "port" / "cases")
 
@@ -65,7 +72,12 @@ def _cases(code: str) -> Iterator[str]:
     for number, heading in enumerate(sections):
         if heading[1] == code:
             end = sections[number + 1].start() if number + 1 < len(sections) else len(text)
-            yield text[heading.end() : end].strip()
+            yield MADE.sub(_captioned, text[heading.end() : end].strip())
+
+
+def _captioned(block: re.Match[str]) -> str:
+    caption = CAPTIONS.get(block[2]) or f"In a file `{block[3]}`:"
+    return f"{caption}\n\n```{block[1]}"
 
 
 def _page(name: str) -> str:

@@ -56,6 +56,8 @@ def added(folder: Path, since: str) -> dict[str, list[range]]:
     commit = _git(
         folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}"
     )
+    if commit is None and since == "HEAD" and not _git(folder, "rev-list", "--all", "-n1"):
+        commit = _git(folder, "hash-object", "-t", "tree", os.devnull)  # nothing is committed yet
     if commit is None:
         raise UsageError(f"--since {since}: no such revision in {folder}")
     changed = _git(folder, *DIFF, commit.decode().strip(), "--", ".")

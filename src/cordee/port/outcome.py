@@ -1,73 +1,104 @@
-"""What a port has done, for a terminal: files, what is left by effort, and where things are."""
+"""What a port has done, for a terminal: what is left and why, files, and what comes next."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cordee.port.finding import Effort, Meaning
-from cordee.port.formats.text import clean, line
+from cordee.port import overview, summary, ties
+from cordee.port.finding import Effort
+from cordee.port.formats.text import clean, problem
+from cordee.port.overview import Thing, command
 from cordee.port.porting import Ported
 from cordee.port.repository import PATCH
-from cordee.port.rewriting import Left
-from cordee.port.summary import TIME
+from cordee.port.summary import TIME, Summary
+
+MOST_FILES = 15  # that are listed one by one
+MOST_THINGS = 15  # left, on a terminal
+MOST_PLACES = 5  # of each
 
 
-def show(ported: Ported, console: Console) -> None:
-    """All of it."""
+def show(ported: Ported, console: Console, proving: bool = False) -> None:
+    """All of it; if a proof follows, it is not among what comes next."""
+    files = ties.files(ported.assessment, ported)
+    left = overview.things(tie for file in files for tie in file.ties)
     for file in ported.assessment.problems:
-        console.print(Text.assemble(("problem: ", "bold red"), clean(file.problem)), soft_wrap=True)
-    for effort in Effort:
-        found = [left for left in to_do(ported) if left.finding.effort is effort]
-        if found:
-            console.print(Text(f"left, {TIME[effort]} each:", "bold"))
-        for left in found:
-            console.print(_line(left), soft_wrap=True)
-    if ported.changed:
-        console.print(_table(ported))
-    for text in _closing(ported):
-        console.print(Text(text), soft_wrap=True)
+        console.print(problem(file.problem), soft_wrap=True)
+    _left(left, console)
+    if 0 < len(ported.changed) <= MOST_FILES:
+        console.print(_table(ported), "")
+    counts = summary.of_files(ported.assessment, files)
+    first = overview.FIRST if len(left) > MOST_THINGS else 0  # they have just been named
+    overview.show(counts, files, console, ported=True, first=first)
+    if ported.folder is None:
+        return
+    console.print()
+    for name, where in _places(ported, ported.folder):
+        console.print(Text.assemble((f"{name:<11}", "dim"), clean(str(where))), soft_wrap=True)
+    following = list(_next(ported, counts, left, proving))
+    if following:
+        overview.commands(following, console)
 
 
-def to_do(ported: Ported) -> list[Left]:
-    """What a person has to see to: not what runs as it is."""
-    return [left for left in ported.left if left.finding.meaning is not Meaning.RUNS or left.why]
+def _left(left: list[Thing], console: Console) -> None:
+    """What people have to see to, by effort; on a terminal not more than fits a reader."""
+    shown = left[:MOST_THINGS] if console.is_terminal else left
+    most = MOST_PLACES if console.is_terminal else 10**9
+    for effort in reversed(Effort):
+        things = [thing for thing in shown if thing.finding.effort is effort]
+        if things:
+            console.print(Text(f"Left, {TIME[effort]} each", "bold"))
+        for thing in things:
+            console.print(overview.indented(_thing(thing, most)))
+    if len(shown) < len(left):
+        console.print(Text(f"  and {len(left) - len(shown):,} other things: see the report", "dim"))
+    if left:
+        console.print()
 
 
-def _line(left: Left) -> Text:
-    why = left.why or left.finding.advice
-    return Text("  ") + line(left.finding) + Text(f" -> {why}" if why else "", "dim")
+def _thing(thing: Thing, most: int) -> Table:
+    finding = thing.finding
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(finding.rule, "bold"), Text(overview.brief(finding.says)))
+    why = thing.ties[0].reason or finding.advice
+    if why:
+        grid.add_row("", Text(f"→ {clean(why)}"))
+    grid.add_row("", Text(clean(overview.places(thing.ties, most)), "dim"))
+    return grid
 
 
 def _table(ported: Ported) -> Table:
-    table = Table(title="Ported files")
-    table.add_column("file", overflow="fold")
-    table.add_column("ties rewritten", justify="right")
-    table.add_column("left", justify="right")
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column()
+    table.add_row(Text("Changed", "bold"), "")
     for file in ported.changed:
-        table.add_row(Text(clean(file.path)), str(len(file.made)), str(len(file.left) or ""))
-    for path in ported.new:
-        table.add_row(Text(f"{clean(path)} (new)"), "", "")
+        table.add_row(Text(f"  {clean(file.path)}"), f"{len(file.made):,} rewritten")
+    for new in ported.new:
+        table.add_row(Text(f"  {clean(new.path)}"), "new")
     return table
 
 
-def _closing(ported: Ported) -> Iterator[str]:
-    left = to_do(ported)
-    efforts = ", ".join(
-        f"{count} of {TIME[effort]}"
-        for effort in Effort
-        if (count := sum(one.finding.effort is effort for one in left))
-    )
-    files = len(ported.changed)
-    yield f"{len(ported.made):,} ties to NVIDIA rewritten in {files:,} files."
-    yield f"{len(left):,} are left: {efforts}." if left else "None is left."
-    if ported.folder is None:
-        return
-    yield f"the port: {ported.folder}"
+def _places(ported: Ported, folder: Path) -> Iterator[tuple[str, Path]]:
+    yield "the port", folder
     if ported.patch:
-        yield f"its patch: {ported.folder / PATCH}"
+        yield "its patch", folder / PATCH
     if ported.report:
-        yield f"its report: {ported.folder / ported.report}"
+        yield "its report", folder / ported.report
+
+
+def _next(
+    ported: Ported, counts: Summary, left: list[Thing], proving: bool
+) -> Iterator[tuple[str, str]]:
+    assert ported.folder is not None
+    if counts.total.fixed and not proving:
+        run = "run --virtual -- python …"
+        yield f"cd {ported.folder} && cordee {run}", "runs it on a virtual chip"
+    if left:
+        yield command("explain", left[0].finding.rule), "says why, with examples"
     if ported.patch:
-        yield f"to undo it: cordee port --undo {ported.folder}"
+        yield command("port", "--undo", ported.folder), "takes it back"

@@ -9,8 +9,9 @@ from pathlib import Path
 from cordee.core.errors import CordeeError, UsageError
 from cordee.port import git, patch
 from cordee.port.assessment import Assessment, Judged
-from cordee.port.finding import Finding
+from cordee.port.finding import Finding, NewFile
 from cordee.port.patch import Change
+from cordee.port.prove.proof import Proof
 from cordee.port.repository import OWN, PATCH, Repository
 from cordee.port.rewriting import Left, NewFiles, Rewritten, rewritten
 from cordee.port.survey import Options, Progress, assess
@@ -47,9 +48,10 @@ class Ported:
     assessment: Assessment  # of what was there before
     folder: Path | None  # where the ported files are
     files: tuple[Rewritten, ...]  # that have findings
-    new: tuple[str, ...]  # paths of files that came with fixes
+    new: tuple[NewFile, ...]  # that came with fixes
     patch: bytes  # empty where nothing changes
     report: str = ""  # the name of the report, in `folder`
+    proof: Proof | None = None  # what running it has shown
 
     def rewrote(self, finding: Finding) -> bool:
         """Whether the finding's fix was made."""
@@ -94,9 +96,10 @@ def port(request: Request, report: Report, progress: Progress = lambda done, of:
     files = [_rewritten(root, file, new, request.unsafe) for file in assessment.files]
     files = [file for file in files if file.made or file.left]
     changes = [Change(f.path, f.before, f.after) for f in files if f.before != f.after]
-    changes += [Change(path, None, text.encode()) for path, text in sorted(new.texts.items())]
+    changes += [Change(path, None, added.encode()) for path, added in sorted(new.texts.items())]
     text = patch.patch(changes) if changes else b""
-    ported = Ported(assessment, out, tuple(files), tuple(sorted(new.texts)), text)
+    brought = tuple(NewFile(path, added) for path, added in sorted(new.texts.items()))
+    ported = Ported(assessment, out, tuple(files), brought, text)
     if request.where is Where.NOWHERE or out is None:
         return ported
     name, page = report(ported)
@@ -108,6 +111,18 @@ def port(request: Request, report: Report, progress: Progress = lambda done, of:
     elif changes:
         _in_place(root, changes, beside, request.force)
     return replace(ported, report=name if request.where is Where.OUT or changes else "")
+
+
+def proven(ported: Ported, proof: Proof, report: Report) -> Ported:
+    """The port with what running it has shown, which its report tells too. Raises `UsageError`."""
+    ported = replace(ported, proof=proof)
+    if ported.folder is not None and ported.report:
+        name, page = report(ported)
+        try:
+            replace_file(ported.folder / name, page)
+        except OSError as error:
+            raise UsageError(f"{ported.folder / name}: {error.strerror}") from error
+    return ported
 
 
 def undo(path: Path) -> list[str]:

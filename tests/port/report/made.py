@@ -6,7 +6,8 @@ from pathlib import Path
 from cordee.port.assessment import Assessment, Judged
 from cordee.port.documents import document
 from cordee.port.engine import findings
-from cordee.port.finding import Confidence, Edit, Effort, Finding, Fix, Meaning, Safety
+from cordee.port.finding import Confidence, Edit, Effort, Finding, Fix, Meaning, NewFile, Safety
+from cordee.port.prove.proof import Proof
 from cordee.port.setting import Setting
 
 ROOT = Path(__file__).parents[3]
@@ -91,3 +92,5 @@ class Result:
 
     made: list[Finding] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    new: list[NewFile] = field(default_factory=list)
+    proof: Proof | None = None

@@ -5,11 +5,11 @@ from tests.port.report.made import Left, Result, assessment, finding
 
 from cordee.port.assessment import Assessment, Judged
 from cordee.port.finding import Confidence, Effort, Finding, Meaning, Safety
+from cordee.port.hours import HOURS, Hours, work_text
 from cordee.port.report.blockers import blockers
-from cordee.port.report.effort import HOURS, Hours, work_text
 from cordee.port.report.next_step import next_step
-from cordee.port.report.score import Score, score
-from cordee.port.report.ties import PortResult, State, files
+from cordee.port.score import Score, score
+from cordee.port.ties import PortResult, State, files
 
 
 def scored(*found: Finding, result: PortResult | None = None) -> Score:

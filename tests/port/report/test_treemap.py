@@ -7,8 +7,8 @@ from tests.port.report.made import assessment, finding
 
 from cordee.port.assessment import Judged
 from cordee.port.report.rectangles import Box, divided
-from cordee.port.report.ties import files
 from cordee.port.report.treemap import treemap
+from cordee.port.ties import files
 
 
 @pytest.mark.parametrize("sizes", [[1.0], [6, 6, 4, 3, 2, 2, 1], [1000, 1, 1], [1.0] * 500])

@@ -6,7 +6,8 @@ from typing import IO
 
 from cordee.port.assessment import Assessment
 from cordee.port.engine import RULES
-from cordee.port.finding import Effort, Finding
+from cordee.port.finding import Finding
+from cordee.port.hours import work_text
 from cordee.port.summary import Count, Summary, summary
 from cordee.port.unreadable import RULE
 
@@ -23,7 +24,8 @@ def write(assessment: Assessment, file: IO[bytes]) -> None:
 def _lines(assessment: Assessment) -> Iterator[str]:
     counts = summary(assessment)
     total = counts.total
-    yield f"## {_plain(assessment.root)}: {total.findings:,} ties to NVIDIA"
+    ties = "tie" if total.findings == 1 else "ties"
+    yield f"## {_plain(assessment.root)}: {total.findings:,} {ties} to NVIDIA"
     yield ""
     yield (
         f"{counts.files:,} files with {counts.lines:,} lines were read, aiming at torch "
@@ -38,13 +40,12 @@ def _lines(assessment: Assessment) -> Iterator[str]:
 
 
 def _table(counts: Summary) -> Iterator[str]:
-    efforts = list(Effort)
     yield ""
-    yield "| in | found | rewritten safely | " + " | ".join(f"left: {e}" for e in efforts) + " |"
-    yield "|---|" + "---:|" * (2 + len(efforts))
+    yield "| in | ties | rewritten | run as is | left | work left |"
+    yield "|---|" + "---:|" * 5
     for kind, count in counts.kinds.items():
-        left = " | ".join(str(count.efforts[effort]) for effort in efforts)
-        yield f"| {kind} | {count.findings} | {count.fixed} | {left} |"
+        numbers = f"{count.findings} | {count.fixed} | {count.runs} | {count.left}"
+        yield f"| {kind} | {numbers} | {work_text(count.work)} |"
 
 
 def _rules(total: Count) -> Iterator[str]:

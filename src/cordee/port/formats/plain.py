@@ -30,46 +30,51 @@ def plain(assessment: Assessment) -> dict[str, Any]:
             "lines": counts.lines,
             "others": counts.others,
             "suppressed": counts.suppressed,
-            "total": _count(counts.total),
-            "kinds": {kind: _count(count) for kind, count in counts.kinds.items()},
-            "meanings": {each.value: _count(count) for each, count in counts.meanings.items()},
+            "total": count(counts.total),
+            "kinds": {kind: count(each) for kind, each in counts.kinds.items()},
+            "meanings": {m.value: count(each) for m, each in counts.meanings.items()},
         },
         "problems": [
             {"path": f.path, "kind": f.kind, "problem": f.problem} for f in assessment.problems
         ],
-        "findings": [_finding(finding) for finding in assessment.findings],
+        "findings": [finding(each) for each in assessment.findings],
     }
 
 
-def _count(count: Count) -> dict[str, Any]:
+def count(ties: Count) -> dict[str, Any]:
+    """How many ties, and what becomes of them."""
     return {
-        "findings": count.findings,
-        "fixed": count.fixed,
-        "left": {effort.value: n for effort, n in sorted(count.efforts.items())},
-        "rules": dict(sorted(count.rules.items())),
+        "findings": ties.findings,
+        "fixed": ties.fixed,
+        "runs": ties.runs,
+        "look": ties.look,
+        "left": {effort.value: n for effort, n in sorted(ties.efforts.items())},
+        "hours": [round(ties.work.low_h, 2), round(ties.work.high_h, 2)],
+        "rules": dict(sorted(ties.rules.items())),
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding(found: Finding) -> dict[str, Any]:
+    """One finding."""
     return {
-        "rule": finding.rule,
-        "path": finding.path,
-        "kind": finding.kind,
-        "line": finding.line,
-        "column": finding.column,
-        "end_line": finding.end_line,
-        "end_column": finding.end_column,
-        "start": finding.start,
-        "end": finding.end,
-        "code": finding.code,
-        "says": finding.says,
-        "meaning": finding.meaning.value,
-        "advice": finding.advice,
-        "effort": finding.effort.value,
-        "confidence": finding.confidence.value,
-        "source": finding.source,
-        "fingerprint": fingerprint(finding),
-        "fix": _fix(finding.fix),
+        "rule": found.rule,
+        "path": found.path,
+        "kind": found.kind,
+        "line": found.line,
+        "column": found.column,
+        "end_line": found.end_line,
+        "end_column": found.end_column,
+        "start": found.start,
+        "end": found.end,
+        "code": found.code,
+        "says": found.says,
+        "meaning": found.meaning.value,
+        "advice": found.advice,
+        "effort": found.effort.value,
+        "confidence": found.confidence.value,
+        "source": found.source,
+        "fingerprint": fingerprint(found),
+        "fix": _fix(found.fix),
     }
 
 

@@ -1,18 +1,19 @@
-"""The report for a terminal: every finding in a line, then the counts."""
+"""The report for a terminal: every finding in a line, then what it comes to."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from cordee.port import overview, summary, ties
 from cordee.port.assessment import Assessment
-from cordee.port.finding import Confidence, Effort, Finding
-from cordee.port.summary import TIME, Count, Summary, summary
+from cordee.port.finding import Confidence, Finding
 
 WIDTH = 100  # in a file
+MOST = 200  # findings that are listed on a terminal, where more would only scroll by
 
 
 def write(assessment: Assessment, file: IO[bytes]) -> None:
@@ -22,69 +23,59 @@ def write(assessment: Assessment, file: IO[bytes]) -> None:
     file.write(text.getvalue().encode(errors="surrogateescape"))
 
 
-def show(assessment: Assessment, console: Console) -> None:
-    """The report on a console."""
-    for line in lines(assessment):
+def show(assessment: Assessment, console: Console, path: Path | None = None) -> None:
+    """The report on a console; what to do next is said of the `path` that was assessed."""
+    files = ties.files(assessment, None)
+    found = sum(len(file.ties) for file in files)
+    folded = console.is_terminal and found > MOST
+    for line in lines(assessment, folded):
         console.print(line, soft_wrap=True)
-    counts = summary(assessment)
-    if counts.total.findings:
+    if found and not folded:
         console.print()
-        console.print(*tables(counts))
-    console.print(Text(_looked_at(assessment)))
+    counts = summary.of_files(assessment, files)
+    overview.show(counts, files, console)
+    if path is not None and found:
+        overview.commands(_next(path, counts, files, folded), console)
 
 
-def lines(assessment: Assessment) -> Iterator[Text]:
-    """A line for each finding, and for each file that could not be read."""
+def _next(
+    path: Path, counts: summary.Summary, files: Sequence[ties.File], folded: bool
+) -> Iterator[tuple[str, str]]:
+    if counts.total.fixed:
+        if path.is_file():
+            yield overview.command("port", path, "--diff"), "shows what would be rewritten"
+        else:
+            yield overview.command("port", path), "rewrites a copy, and leaves this as it is"
+    if folded:
+        yield f"{overview.command('assess', path)} | less", "lists every finding"
+    if counts.total.left:
+        page = overview.command("assess", path, "--format", "html", "--output", "cordee.html")
+        yield page, "a page to filter and plan with"
+    worst = overview.things(tie for file in files for tie in file.ties)
+    if worst:
+        yield overview.command("explain", worst[0].finding.rule), "says why, with examples"
+
+
+def lines(assessment: Assessment, folded: bool = False) -> Iterator[Text]:
+    """A line for each finding, unless `folded`, and for each file that could not be read."""
     for file in assessment.files:
         if file.problem:
-            yield Text.assemble(("problem: ", "bold red"), clean(file.problem))
-        for finding in file.findings:
+            yield problem(file.problem)
+        for finding in () if folded else file.findings:
             yield line(finding)
+
+
+def problem(words: str) -> Text:
+    """A line for a file that could not be read."""
+    return Text.assemble(("problem: ", "bold red"), clean(words))
 
 
 def line(finding: Finding) -> Text:
     """Where a finding is, and what it says."""
     place = f"{finding.path}:{finding.line}:{finding.column}: "
     unsure = " (unsure)" if finding.confidence is Confidence.UNSURE else ""
-    return Text.assemble(clean(place), (finding.rule, "bold"), f" {clean(finding.says)}{unsure}")
-
-
-def tables(counts: Summary) -> Iterator[Table]:
-    """How much is left to do, by kind of file and by what it means on Ascend."""
-    by_kind = _table("in", counts.kinds)
-    if len(counts.kinds) > 1:
-        by_kind.add_row("all", *_numbers(counts.total), style="bold")
-    yield by_kind
-    yield _table("on Ascend", {str(each): count for each, count in counts.meanings.items()})
-
-
-def _table(title: str, rows: Mapping[str, Count]) -> Table:
-    shown = Table()
-    shown.add_column(title, no_wrap=True)
-    for column in ("found", "rewritten", *(f"left: {TIME[e]}" for e in Effort)):
-        shown.add_column(column, justify="right")
-    for name, count in rows.items():
-        shown.add_row(name, *_numbers(count))
-    return shown
-
-
-def _numbers(count: Count) -> Iterator[str]:
-    for number in (count.findings, count.fixed, *(count.efforts[e] for e in Effort)):
-        yield f"{number:,}" if number else ""
-
-
-def _looked_at(assessment: Assessment) -> str:
-    counts = summary(assessment)
-    parts = [f"{counts.files:,} files with {counts.lines:,} lines", f"{counts.others:,} others"]
-    if counts.suppressed:
-        parts.append(f"{counts.suppressed:,} findings silenced")
-    problems = sum(1 for _ in assessment.problems)
-    if problems:
-        parts.append(f"{problems:,} files with problems")
-    found = (
-        f"{counts.total.findings:,} ties to NVIDIA" if counts.total.findings else "No tie to NVIDIA"
-    )
-    return f"{found} in {', '.join(parts)}."
+    says = overview.brief(finding.says)
+    return Text.assemble(clean(place), (finding.rule, "bold"), f" {says}{unsure}")
 
 
 def clean(text: str) -> str:

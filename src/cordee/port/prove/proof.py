@@ -21,6 +21,15 @@ class Run:
         """Whether it came to its end and said that all is well."""
         return self.exit_code == 0
 
+    @property
+    def ended(self) -> str:
+        """How it came to its end, in words."""
+        if self.exit_code is None:
+            return "ran past its limit"
+        if self.exit_code < 0:
+            return f"was ended by signal {-self.exit_code}"
+        return "ran to its end" if self.succeeded else f"ended with exit code {self.exit_code}"
+
 
 @dataclass(frozen=True, slots=True)
 class TensorComparison:
@@ -86,3 +95,14 @@ class Proof:
     def holds(self) -> bool:
         """Whether the port ran on the chip, and agreed with the CPU where that ran too."""
         return self.chip.succeeded and self.agrees
+
+    @property
+    def verdict(self) -> str:
+        """What it comes to, in a sentence."""
+        if not self.chip.succeeded:
+            return "Not proven: the port does not run on the virtual chip."
+        if not self.agrees:
+            return "Not proven: the chip gave other numbers than the CPU."
+        if not self.compared:
+            return "The port runs on the virtual chip; there was nothing to compare with the CPU."
+        return "Proven: the port runs on the virtual chip and gives what the CPU gives."

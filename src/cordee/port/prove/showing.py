@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from cordee.port.prove.proof import Proof, Run
+from cordee.port.prove.proof import Proof
 
 NAMES = {"chip": "virtual chip", "cpu": "CPU"}
 
@@ -15,7 +15,7 @@ def show(proof: Proof, console: Console) -> None:
     console.print(f"\n{proof.command}", style="bold")
     for run in (proof.chip, proof.cpu):
         if run is not None:
-            console.print(f"  {NAMES[run.where]:<13} {_ended(run)}")
+            console.print(f"  {NAMES[run.where]:<13} {run.ended}")
     for note in proof.notes:
         console.print(f"  {note}")
     if proof.losses or proof.tensors:
@@ -29,24 +29,7 @@ def show(proof: Proof, console: Console) -> None:
             console.print(
                 f"      was reported as {finding.rule}: {finding.says}{advice}", markup=False
             )
-    console.print(verdict(proof), style="bold")
-
-
-def verdict(proof: Proof) -> str:
-    """What it comes to, in a sentence."""
-    if not proof.chip.succeeded:
-        return "Not proven: the port does not run on the virtual chip."
-    if not proof.agrees:
-        return "Not proven: the chip gave other numbers than the CPU."
-    if not proof.compared:
-        return "The port runs on the virtual chip; there was nothing to compare with the CPU."
-    return "Proven: the port runs on the virtual chip and gives what the CPU gives."
-
-
-def _ended(run: Run) -> str:
-    if run.exit_code is None:
-        return "ran past its limit"
-    return "ran to its end" if run.succeeded else f"ended with exit code {run.exit_code}"
+    console.print(proof.verdict, style="bold")
 
 
 def _compared(proof: Proof) -> Table:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cordee.port.report.effort import Hours, work_text
+from cordee.port.hours import Hours, work_text
 from cordee.port.report.sources import Link, link
-from cordee.port.report.ties import File, Tie, total
+from cordee.port.ties import File, Tie, total
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from cordee.core.pages.numbers import plural
 from cordee.port.finding import Effort
-from cordee.port.report.effort import Hours, work_text
+from cordee.port.hours import Hours, work_text
 from cordee.port.report.families import rule_named
-from cordee.port.report.score import Score
-from cordee.port.report.ties import File, State, Tie, total
+from cordee.port.score import Score
+from cordee.port.ties import File, State, Tie, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,12 @@ def shares(files: Sequence[File], score: Score) -> list[Share]:
         Share("settled", "rewritten by cordee port", score.states[State.REWRITABLE]),
         Share("runs", "run as they are", score.states[State.RUNS]),
     ]
-    left = [tie for file in files for tie in file.left]
+    left = [tie for file in files for tie in file.left if not tie.is_glance]
     for effort, words in ((Effort.S, "minutes"), (Effort.M, "hours"), (Effort.L, "days")):
         count = sum(tie.finding.effort is effort for tie in left)
         pieces.append(Share(f"left-{effort.lower()}", f"left, {words} each", count))
+    glances = sum(tie.is_glance for file in files for tie in file.ties)
+    pieces.append(Share("glance", "left, a glance each: likely run as they are", glances))
     return [piece for piece in pieces if piece.ties]
 
 

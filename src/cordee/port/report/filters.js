@@ -81,6 +81,7 @@ function change(entries) {
   const hash = view.toString().replaceAll("+", "%20");
   history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
   show();
+  unfold();
 }
 
 function options(name, values) {
@@ -121,6 +122,12 @@ function walkable(map) {
   });
 }
 
+/** Open what the address names, if it is folded. */
+function unfold() {
+  const named = location.hash.includes("=") ? null : document.getElementById(location.hash.slice(1));
+  if (named?.tagName === "DETAILS") named.open = true;
+}
+
 if (form) {
   form.hidden = false; // without scripts there is nothing to filter
   form.elements.meaning.append(...options("meaning", (file, tie) => word(tie.meaning)));
@@ -139,8 +146,10 @@ if (form) {
   addEventListener("hashchange", () => {
     const ours = location.hash.includes("=");
     if (ours) show();
+    unfold();
     if (ours && !wanted().get("at")) document.getElementById("findings").scrollIntoView();
   });
   addEventListener("beforeprint", () => groups.all());
   show();
+  unfold();
 }

@@ -63,6 +63,11 @@ function details(tie) {
     const heading = tie.left ? "a fix to look at" : word(tie.state) === "rewritten" ? "was rewritten" : "will be rewritten";
     left.append(element("h4", null, heading), comparison(tie.diff));
   }
+  for (const [number, anchor] of tie.files ?? []) {
+    const path = word(number);
+    const there = document.getElementById(anchor);
+    left.append(element("p", { class: "brings" }, "with a new file: ", there ? element("a", { class: "mono", href: `#${anchor}` }, path) : element("span", { class: "mono" }, path)));
+  }
   const list = element("dl");
   const row = (name, value) => value && list.append(element("dt", null, name), element("dd", null, ...(typeof value === "string" ? prose(value) : [value])));
   row("on Ascend", word(tie.meaning));

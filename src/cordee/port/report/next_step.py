@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from cordee.core.pages.numbers import count_text, plural
-from cordee.port.report.effort import work_text
-from cordee.port.report.score import Score
-from cordee.port.report.ties import File, State
+from cordee.port.hours import work_text
+from cordee.port.score import Score
+from cordee.port.ties import File, State
 
 
 def next_step(files: Sequence[File], score: Score) -> str:

@@ -7,15 +7,24 @@ from markupsafe import Markup, escape
 
 from cordee import __version__
 from cordee.core import pages
+from cordee.port import score, ties
 from cordee.port.assessment import Assessment
 from cordee.port.finding import Effort
-from cordee.port.report import charts, score, ties
+from cordee.port.hours import DAY_H, HOURS, LOOK_H, Hours, work_text
+from cordee.port.report import charts
 from cordee.port.report.blockers import blockers
-from cordee.port.report.effort import DAY_H, HOURS, LOOK_H, Hours, work_text
+from cordee.port.report.brought import brought
+from cordee.port.report.evidence import (
+    address,
+    calls_text,
+    difference_text,
+    evidence,
+    support_text,
+)
 from cordee.port.report.next_step import next_step
 from cordee.port.report.records import records
-from cordee.port.report.ties import PortResult
 from cordee.port.report.treemap import treemap
+from cordee.port.ties import PortResult
 
 SHOWN_BLOCKERS = 12  # the others are in the table of all findings
 
@@ -45,6 +54,12 @@ def write(assessment: Assessment, file: Path, result: PortResult | None = None) 
         shown_blockers=SHOWN_BLOCKERS,
         maps=[treemap(found, 1200, 440), treemap(found, 400, 520)] if found else [],
         data=records(found),
+        evidence=evidence(None if result is None else result.proof),
+        brought=brought(found, None if result is None else result.new),
+        address=address,
+        calls_text=calls_text,
+        difference_text=difference_text,
+        support_text=support_text,
         version=__version__,
         work_text=work_text,
         efforts=[(effort, work_text(HOURS[effort])) for effort in Effort],

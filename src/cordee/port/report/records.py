@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from cordee.port.report.effort import work_text
+from cordee.port.hours import work_text
+from cordee.port.report.brought import anchor
 from cordee.port.report.excerpt import comparison, excerpt
 from cordee.port.report.families import rule_named
 from cordee.port.report.sources import link
-from cordee.port.report.ties import File, Tie
+from cordee.port.ties import File, Tie
 
 
 class _Texts:
@@ -75,6 +76,10 @@ def _tie(tie: Tie, texts: _Texts) -> dict[str, object]:
     ):
         if text:
             record[name] = texts.number(text)
+    if finding.fix is not None and finding.fix.files:
+        record["files"] = [
+            [texts.number(file.path), anchor(file.path)] for file in finding.fix.files
+        ]
     if finding.fix is not None:
         record["diff"] = [line.sign + line.text for line in comparison(finding)]
     return record

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from cordee.core.pages.numbers import plural
-from cordee.port.report.effort import Hours, size, work_text
+from cordee.port.hours import Hours, size, work_text
 from cordee.port.report.rectangles import Box, divided
-from cordee.port.report.ties import File
+from cordee.port.ties import File
 
 LABEL = 16  # height of a folder's name
 LETTER = 6.6  # width of a letter of a name

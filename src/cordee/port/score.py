@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cordee.port.report.effort import Hours
-from cordee.port.report.ties import File, State, total
+from cordee.port.hours import Hours
+from cordee.port.ties import File, State, total
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,22 @@
 """Every finding with where it stands: whether it still needs a person, why, and for how long."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from cordee.port.assessment import Assessment, Judged
-from cordee.port.finding import Confidence, Effort, Finding, Meaning, Safety, agreeing
-from cordee.port.report.effort import Hours, hours
+from cordee.port.finding import (
+    Confidence,
+    Effort,
+    Finding,
+    Meaning,
+    NewFile,
+    Safety,
+    agreeing,
+)
+from cordee.port.hours import Hours, hours
+from cordee.port.prove.proof import Proof
 
 
 class State(StrEnum):
@@ -42,6 +51,14 @@ class PortResult(Protocol):
     def left(self) -> Iterable[LeftOver]:
         """The others."""
 
+    @property
+    def new(self) -> Sequence[NewFile]:
+        """The files that came with fixes."""
+
+    @property
+    def proof(self) -> Proof | None:
+        """What running it has shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tie:
@@ -56,6 +73,11 @@ class Tie:
     def is_left(self) -> bool:
         """Whether it needs a person."""
         return self.state is State.LEFT
+
+    @property
+    def is_glance(self) -> bool:
+        """Whether it likely runs as it is, and somebody should see that it does."""
+        return self.is_left and self.finding.meaning is Meaning.RUNS and not self.reason
 
     @property
     def is_blocker(self) -> bool:
@@ -138,7 +160,7 @@ def _foreseen(finding: Finding, clashes: bool) -> tuple[State, str]:
         return State.LEFT, "its fix overlaps that of another finding: port a second time"
     return (
         State.LEFT,
-        "its fix is likely right, not proven: `--unsafe` makes it, for you to look at",
+        "its fix is likely right, not proven: --unsafe makes it, for you to look at",
     )
 
 
