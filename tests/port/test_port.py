@@ -277,7 +277,7 @@ def test_the_command_says_what_it_did(tmp_path) -> None:
     out = tmp_path / "r-ascend"
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
-    for said in ("2 ties to NVIDIA rewritten", "1 are left: 1 of hours", f"the port: {out}"):
+    for said in ("2 ties to NVIDIA rewritten", "1 is left: 1 of hours", f"the port: {out}"):
         assert said in text, said
     for said in ("problem: b.py: ", "b.py:1:1: NV001", f"its patch: {out / PATCH}", "--undo"):
         assert said in text, said

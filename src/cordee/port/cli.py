@@ -19,6 +19,7 @@ from cordee.port.formats import FORMATS, of_port, text, written
 from cordee.port.porting import Request, Where
 from cordee.port.prove import Trial, showing
 from cordee.port.prove import prove as carry_out
+from cordee.port.prove.record import record
 from cordee.port.repository import Repository
 from cordee.port.setting import Style
 from cordee.port.summary import TIME
@@ -88,6 +89,7 @@ def assess(  # noqa: PLR0913 - an argument is an option
 @click.option("--unsafe", is_flag=True, help="Make fixes too that a person has to look at.")
 @click.option("--force", is_flag=True, help="In place, although changes are not committed.")
 @click.option("--prove", metavar="COMMAND", help="Run COMMAND in the port, on a virtual chip.")
+@click.option("--proof", type=FILE, help="Write what that has shown there too, as JSON.")
 @click.option("--chips", default=1, show_default=True, help="How many it may use for that.")
 @click.option(
     "--limit", default=1800.0, show_default=True, metavar="SECONDS", help="For each run of COMMAND."
@@ -98,7 +100,8 @@ def assess(  # noqa: PLR0913 - an argument is an option
 @NO_CACHE
 def port(  # noqa: PLR0913 - an argument is an option
     path: Path, out: Path | None, in_place: bool, diff: bool, undo: bool, style: str | None,
-    torch: str, unsafe: bool, force: bool, prove: str | None, chips: int, limit: float,
+    torch: str, unsafe: bool, force: bool, prove: str | None, proof: Path | None, chips: int,
+    limit: float,
     select: str | None,
     ignore: str | None, jobs: int, no_cache: bool,
 ) -> None:  # fmt: skip
@@ -110,7 +113,7 @@ def port(  # noqa: PLR0913 - an argument is an option
         style=Style(style) if style else None, torch=torch, use_baseline=False,
         select=_codes(select), ignore=_codes(ignore), jobs=jobs, cache=not no_cache,
     )  # fmt: skip
-    where = _where(out, in_place, diff, prove)
+    where = _where(out, in_place, diff, prove, proof)
     request = Request(path=path, where=where, out=out, unsafe=unsafe, force=force, options=options)
     with _progress() as told:
         ported = porting.port(request, of_port, told)
@@ -119,7 +122,7 @@ def port(  # noqa: PLR0913 - an argument is an option
     else:
         outcome.show(ported, Console(highlight=False))
     if prove:
-        sys.exit(_prove(ported, prove, chips, limit))
+        sys.exit(_prove(ported, prove, chips, limit, proof))
 
 
 @click.command()
@@ -136,7 +139,9 @@ def explain(code: str | None) -> None:
     console.print(table)
 
 
-def _prove(ported: porting.Ported, command: str, chips: int, limit_s: float) -> int:
+def _prove(
+    ported: porting.Ported, command: str, chips: int, limit_s: float, file: Path | None
+) -> int:
     """Show what running the port comes to; the exit code says whether it holds."""
     assert ported.folder is not None
     trial = Trial(
@@ -149,23 +154,33 @@ def _prove(ported: porting.Ported, command: str, chips: int, limit_s: float) -> 
     )
     proof = carry_out(trial, ported.assessment.findings)
     showing.show(proof, Console(highlight=False))
+    if file is not None:
+        _write(file, record(proof, ported, len(outcome.to_do(ported))))
     return 0 if proof.holds else 1
 
 
-def _where(out: Path | None, in_place: bool, diff: bool, prove: str | None) -> Where:
+def _write(file: Path, data: bytes) -> None:
+    try:
+        replace_file(file, data)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+
+
+def _where(
+    out: Path | None, in_place: bool, diff: bool, prove: str | None, proof: Path | None
+) -> Where:
     if (out is not None) + in_place + diff > 1:
         raise UsageError("-o, --in-place and --diff: one of them")
     if diff and prove:
         raise UsageError("--prove: needs a port, and --diff writes none")
+    if proof and not prove:
+        raise UsageError("--proof: is about --prove, which is not given")
     return Where.IN_PLACE if in_place else Where.NOWHERE if diff else Where.OUT
 
 
 def _report(assessment: Assessment, name: str, output: Path | None) -> None:
     if output is not None:
-        try:
-            replace_file(output, written(assessment, name))
-        except OSError as error:
-            raise UsageError(f"{output}: {error.strerror}") from error
+        _write(output, written(assessment, name))
     elif name == "text":
         text.show(assessment, Console(highlight=False))
     else:
@@ -175,10 +190,7 @@ def _report(assessment: Assessment, name: str, output: Path | None) -> None:
 def _write_baseline(path: Path, known: Path | None, assessment: Assessment) -> str:
     root = Repository.at(path).root
     file = known or configuration(root).baseline or root / BASELINE
-    try:
-        replace_file(file, baseline.written(assessment.findings).encode())
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
+    _write(file, baseline.written(assessment.findings).encode())
     return f"{sum(1 for _ in assessment.findings):,} findings are known from now on: {file}"
 
 

@@ -1,5 +1,6 @@
 """What a port has done, for a terminal: files, what is left by effort, and where things are."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -45,8 +46,10 @@ def _table(ported: Ported) -> Table:
     table.add_column("file", overflow="fold")
     table.add_column("ties rewritten", justify="right")
     table.add_column("left", justify="right")
+    counts = Counter(left.finding.path for left in to_do(ported))
     for file in ported.changed:
-        table.add_row(Text(clean(file.path)), str(len(file.made)), str(len(file.left) or ""))
+        left = counts[file.path]
+        table.add_row(Text(clean(file.path)), str(len(file.made)), str(left or ""))
     for path in ported.new:
         table.add_row(Text(f"{clean(path)} (new)"), "", "")
     return table
@@ -59,9 +62,11 @@ def _closing(ported: Ported) -> Iterator[str]:
         for effort in Effort
         if (count := sum(one.finding.effort is effort for one in left))
     )
-    files = len(ported.changed)
-    yield f"{len(ported.made):,} ties to NVIDIA rewritten in {files:,} files."
-    yield f"{len(left):,} are left: {efforts}." if left else "None is left."
+    made, files = len(ported.made), len(ported.changed)
+    ties = "tie" if made == 1 else "ties"
+    yield f"{made:,} {ties} to NVIDIA rewritten in {files:,} {'file' if files == 1 else 'files'}."
+    stay = "is" if len(left) == 1 else "are"
+    yield f"{len(left):,} {stay} left: {efforts}." if left else "None is left."
     if ported.folder is None:
         return
     yield f"the port: {ported.folder}"

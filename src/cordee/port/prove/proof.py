@@ -35,6 +35,23 @@ class TensorComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class LineComparison:
+    """What both runs printed, numbers with a unit of time or speed aside."""
+
+    lines: int  # of the longer one
+    same: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """An operator that drew random numbers on the chip: not those that the CPU draws."""
+
+    operator: str
+    calls: int
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fallback:
     """An operator that a real chip has no kernel for, or that the virtual one does not emulate."""
 
@@ -63,6 +80,8 @@ class Proof:
     cpu: Run | None
     losses: tuple[LossComparison, ...] = ()
     tensors: tuple[TensorComparison, ...] = ()
+    lines: LineComparison | None = None
+    draws: tuple[Draw, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
     blames: tuple[Blame, ...] = ()
     operators: int = 0  # calls on the chip
@@ -73,6 +92,11 @@ class Proof:
     def compared(self) -> bool:
         """Whether there was something to compare."""
         return bool(self.losses or self.tensors)
+
+    @property
+    def cpu_succeeded(self) -> bool:
+        """Whether the CPU ran the command too, and came to its end."""
+        return self.cpu is not None and self.cpu.succeeded
 
     @property
     def agrees(self) -> bool:

@@ -8,6 +8,12 @@ from rich.table import Table
 from cordee.port.prove.proof import Proof, Run
 
 NAMES = {"chip": "virtual chip", "cpu": "CPU"}
+LAST_LINES = 8
+SUPPORT = {
+    "host": "a chip has no kernel for it, and it runs on the host",
+    "missing": "neither a chip nor the host has a kernel for it",
+    "not emulated": "a chip has it, the virtual one does not",
+}
 
 
 def show(proof: Proof, console: Console) -> None:
@@ -18,6 +24,11 @@ def show(proof: Proof, console: Console) -> None:
             console.print(f"  {NAMES[run.where]:<13} {_ended(run)}")
     for note in proof.notes:
         console.print(f"  {note}")
+    for run in (proof.chip, proof.cpu):
+        if run is not None and not run.succeeded:
+            console.print(f"  the last lines on the {NAMES[run.where]}:")
+            for text in run.output.rstrip().splitlines()[-LAST_LINES:]:
+                console.print(f"    {text}", markup=False, style="dim")
     if proof.losses or proof.tensors:
         console.print(_compared(proof))
     for line in _wanting(proof):
@@ -36,10 +47,19 @@ def verdict(proof: Proof) -> str:
     """What it comes to, in a sentence."""
     if not proof.chip.succeeded:
         return "Not proven: the port does not run on the virtual chip."
+    if not proof.agrees and proof.draws:
+        return (
+            "Not proven: the port runs on the virtual chip, and gave other numbers than the CPU, "
+            "as it may: it draws random ones there. Without dropout and noise they can be compared."
+        )
     if not proof.agrees:
         return "Not proven: the chip gave other numbers than the CPU."
+    if not proof.cpu_succeeded:
+        return "The port runs on the virtual chip; it does not on the CPU: there was nothing to compare."
     if not proof.compared:
-        return "The port runs on the virtual chip; there was nothing to compare with the CPU."
+        return (
+            "The port runs on the virtual chip; it printed no loss and wrote no tensors to compare."
+        )
     return "Proven: the port runs on the virtual chip and gives what the CPU gives."
 
 
@@ -67,8 +87,12 @@ def _share(difference: float, tolerance: float) -> str:
 
 
 def _wanting(proof: Proof) -> Iterator[str]:
+    if proof.lines is not None:
+        same, lines = proof.lines.same, proof.lines.lines
+        yield f"  {same:,} of {lines:,} lines that it printed are the same on both, numbers aside"
     if proof.operators:
         yield f"  {proof.operators:,} operators ran on the chip"
     for fallback in proof.fallbacks:
-        places = ", ".join(fallback.sites)
-        yield f"  {fallback.operator}: {fallback.support}, {fallback.calls:,} calls at {places}"
+        where = f" at {', '.join(fallback.sites)}" if fallback.sites else ""
+        calls = "1 call" if fallback.calls == 1 else f"{fallback.calls:,} calls"
+        yield f"  {fallback.operator}: {SUPPORT.get(fallback.support, fallback.support)}, {calls}{where}"
