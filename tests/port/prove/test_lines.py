@@ -8,7 +8,7 @@ def test_times_and_the_device_do_not_count() -> None:
         "device npu:0\nstep 1 in 12.5 ms\nthe text", "device cpu\nstep 1 in 9 ms\nthe text"
     )
     assert found is not None
-    assert (found.lines, found.same) == (3, 2)
+    assert (found.lines, found.same) == (3, 3)
 
 
 def test_other_words_count() -> None:

@@ -8,8 +8,7 @@ from cordee.port.prove.proof import LineComparison
 MOST_LINES = 2000
 # What differs from run to run: dates, times, speeds, processes, and the name of the device.
 VARYING = re.compile(
-    r"\d+(?:[.,:]\d+)*(?:e[-+]?\d+)?\s*(?:%|ms|us|s|sec|seconds|it/s|GB|GB/s|TF/s|tokens/sec)?(?![\w.])"
-    r"|\b(?:npu|cpu)\b"
+    r"\b(?:npu|cpu)(?::\d+)?\b|\d+(?:[.,:]\d+)*(?:e[-+]?\d+)?\s*(?:%|ms|us|s|sec|seconds|it/s|GB|GB/s|TF/s|tokens/sec)?(?![\w.])"
 )
 
 

@@ -77,7 +77,9 @@ def _compared(proof: Proof) -> Table:
         table.add_row(steps, *last, _share(loss.difference, proof.tolerance))
     for file in proof.tensors:
         name = f"{file.path}, {file.tensors} tensors"
-        found = file.problem or _share(file.difference, proof.tolerance)
+        found = file.problem or (
+            _share(file.difference, proof.tolerance) if file.tensors else "nothing to compare"
+        )
         table.add_row(name, "", "", ", ".join((found, *(f"only one has {n}" for n in file.alone))))
     return table
 
