@@ -1,6 +1,7 @@
 """A port is run on the virtual chip and on the CPU, and what differs is said."""
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cordee.port.finding import Finding, Safety, agreeing
 from cordee.port.prove.blame import blames
 from cordee.port.prove.proof import Proof
 from cordee.port.prove.proving import Trial, prove
+from cordee.port.prove.showing import verdict
 from cordee.port.setting import Setting
 
 TRAINER = """
@@ -97,3 +99,26 @@ def test_lines_that_a_port_put_in_do_not_shift_the_blame(tmp_path: Path) -> None
 def test_an_empty_command_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="command is empty"):
         prove(Trial(tmp_path, {}, "  ", portable=True), [])
+
+
+@pytest.mark.slow
+def test_a_command_is_one_of_the_shell_and_draws_on_the_chip_are_told(tmp_path: Path) -> None:
+    source = """
+        import importlib.util
+        import os
+        import torch
+
+        torch.manual_seed(1)
+        assert os.environ["MINE"] == "yes"
+        x = torch.randn(4, device="cuda")
+        if x.device.type == "cpu":
+            assert importlib.util.find_spec("torch_npu") is None
+        print(f"loss {x.mean().item()}")
+    """
+    trial, found = _repository(tmp_path, source)
+    proof = prove(replace(trial, command="MINE=yes python train.py && echo done"), found)
+    assert proof.chip.succeeded
+    assert proof.cpu_succeeded
+    assert "done" in proof.chip.output
+    assert [draw.sites for draw in proof.draws] == [("train.py:7",)]
+    assert "random" in verdict(proof)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from cordee.port import summary, ties
@@ -103,6 +104,8 @@ def proof(shown: Proof) -> dict[str, Any]:
             }
             for file in shown.tensors
         ],
+        "lines": None if shown.lines is None else asdict(shown.lines),
+        "draws": [asdict(draw) for draw in shown.draws],
         "fallbacks": [
             {"operator": f.operator, "support": f.support, "calls": f.calls, "sites": list(f.sites)}
             for f in shown.fallbacks

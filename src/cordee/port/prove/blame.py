@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cordee.port.finding import Finding
 from cordee.port.prove.proof import Blame
+from cordee.port.prove.traceback import last_traceback
 
 FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
@@ -19,9 +20,8 @@ def blames(
     `ran` is the folder that the ported program ran in, `before` the files that the port changed.
     """
     said = list(findings)
-    traceback = output[output.rfind("Traceback (most recent call last)") :]
     seen = set()
-    for match in reversed(list(FRAME.finditer(traceback))):
+    for match in reversed(list(FRAME.finditer(last_traceback(output)))):
         path = Path(match[1])
         path = path if path.is_absolute() else ran / path
         if not path.is_relative_to(ran):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cordee.port.prove.proof import Run
+from cordee.port.prove.traceback import last_words
 
 KEPT_CHARACTERS = 2_000_000
 NOTICE = re.compile(r"^trace: .*\n?", re.MULTILINE)  # what `cordee run` says of itself
@@ -41,7 +42,7 @@ def execute(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     output = NOTICE.sub("", log.read_text(errors="replace")[-KEPT_CHARACTERS:])
-    words = "" if code == 0 else _last_words(output)
+    words = "" if code == 0 else last_words(output)
     return Run(where, code, time.monotonic() - began, output, words)
 
 
@@ -50,15 +51,3 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     beside = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath)
     return {**os.environ, "PATH": f"{beside}{os.pathsep}{path}", "PYTHONUNBUFFERED": "1", **extra}
-
-
-def _last_words(output: str) -> str:
-    """The line that names the error: the last one that is not empty, of the last traceback."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    at = max((i for i, line in enumerate(lines) if line.startswith("Traceback")), default=None)
-    if at is not None:
-        named = [x for x in lines[at + 1 :] if not x.startswith("File ") and ": " in x]
-        errors = [x for x in named if x.split(":")[0].replace(".", "").isidentifier()]
-        if errors:
-            return errors[0]
-    return lines[-1] if lines else ""

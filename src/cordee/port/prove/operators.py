@@ -1,15 +1,21 @@
 """Which operators of a traced run a real chip would not do itself. Reads docs/trace.md's lines."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from cordee.port.prove.proof import Fallback
+from cordee.port.prove.proof import Draw, Fallback
 
 WANTING = ("host", "missing", "not emulated")
 HALF = ("float16", "bfloat16")
 MOST_SITES = 5
+DRAWS = re.compile(
+    r"::_?(fused_|native_|npu_|scaled_)*"
+    r"(dropout|bernoulli|cauchy|exponential|geometric|log_normal|multinomial|normal|poisson"
+    r"|rand|randint|randn|randperm|random|rrelu_with_noise|uniform)(_gen_mask|_like)?_?(\.|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,7 @@ class Operators:
 
     calls: int
     fallbacks: tuple[Fallback, ...]
+    draws: tuple[Draw, ...]  # of random numbers
     half: bool  # whether any worked in half precision
 
 
@@ -47,14 +54,19 @@ def operators(trace: Path, root: Path) -> Operators:
             elif kind == "call":
                 total += 1
                 name = names[entry["of"]]
-                if support[name] in WANTING:
+                if support[name] in WANTING or DRAWS.search(name):
                     calls[name] += 1
                     sites[name].add(_below(places.get(entry["at"], ""), root))
+    at = {name: tuple(sorted(found - {""})[:MOST_SITES]) for name, found in sites.items()}
     fallbacks = tuple(
-        Fallback(name, support[name], count, tuple(sorted(sites[name] - {""})[:MOST_SITES]))
+        Fallback(name, support[name], count, at[name])
         for name, count in calls.most_common()
+        if support[name] in WANTING
     )
-    return Operators(total, fallbacks, half)
+    draws = tuple(
+        Draw(name, count, at[name]) for name, count in calls.most_common() if DRAWS.search(name)
+    )
+    return Operators(total, fallbacks, draws, half)
 
 
 def _below(site: str, root: Path) -> str:

@@ -44,6 +44,23 @@ class TensorComparison:
 
 
 @dataclass(frozen=True, slots=True)
+class LineComparison:
+    """What both runs printed, numbers with a unit of time or speed aside."""
+
+    lines: int  # of the longer one
+    same: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """An operator that drew random numbers on the chip: not those that the CPU draws."""
+
+    operator: str
+    calls: int
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fallback:
     """An operator that a real chip has no kernel for, or that the virtual one does not emulate."""
 
@@ -72,6 +89,8 @@ class Proof:
     cpu: Run | None
     losses: tuple[LossComparison, ...] = ()
     tensors: tuple[TensorComparison, ...] = ()
+    lines: LineComparison | None = None
+    draws: tuple[Draw, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
     blames: tuple[Blame, ...] = ()
     operators: int = 0  # calls on the chip
@@ -82,6 +101,11 @@ class Proof:
     def compared(self) -> bool:
         """Whether there was something to compare."""
         return bool(self.losses or self.tensors)
+
+    @property
+    def cpu_succeeded(self) -> bool:
+        """Whether the CPU ran the command too, and came to its end."""
+        return self.cpu is not None and self.cpu.succeeded
 
     @property
     def agrees(self) -> bool:
@@ -101,8 +125,22 @@ class Proof:
         """What it comes to, in a sentence."""
         if not self.chip.succeeded:
             return "Not proven: the port does not run on the virtual chip."
+        if not self.agrees and self.draws:
+            return (
+                "Not proven: the port runs on the virtual chip, and gave other numbers than the "
+                "CPU, as it may: it draws random ones there. Without dropout and noise they can be "
+                "compared."
+            )
         if not self.agrees:
             return "Not proven: the chip gave other numbers than the CPU."
+        if not self.cpu_succeeded:
+            return (
+                "The port runs on the virtual chip; it does not on the CPU: there was nothing to "
+                "compare."
+            )
         if not self.compared:
-            return "The port runs on the virtual chip; there was nothing to compare with the CPU."
+            return (
+                "The port runs on the virtual chip; it printed no loss and wrote no tensors to "
+                "compare."
+            )
         return "Proven: the port runs on the virtual chip and gives what the CPU gives."

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from cordee.core.errors import UsageError
 from cordee.port.finding import Finding
 from cordee.port.prove.blame import blames
 from cordee.port.prove.execution import execute
+from cordee.port.prove.hints import hints
+from cordee.port.prove.lines import compared as same_lines
 from cordee.port.prove.losses import compared
 from cordee.port.prove.operators import Operators, operators
 from cordee.port.prove.proof import Proof, Run, TensorComparison
@@ -24,6 +25,8 @@ SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npy", ".npz")
 SINGLE, HALF = 1e-3, 3e-2
 # Keeps PyTorch from loading torch_npu, so that the program finds no accelerator.
 ON_CPU = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "CUDA_VISIBLE_DEVICES": ""}
+# Libraries ask whether torch_npu is installed, and import it if so, chip or not: here it is not.
+WITHOUT_ADAPTER = 'import sys\n\nsys.modules["torch_npu"] = None\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,14 @@ def prove(trial: Trial, findings: Iterable[Finding]) -> Proof:
 
     Raises `UsageError` where the emulator is not installed or the command is none.
     """
-    words = shlex.split(trial.command)
-    if not words:
+    if not trial.command.strip():
         raise UsageError("--prove: the command is empty; write --prove 'python train.py'")
     _require_emulator()
     with tempfile.TemporaryDirectory(prefix="cordee-proof-") as scratch:
-        return _proof(trial, words, Path(scratch).resolve(), list(findings))
+        return _proof(trial, Path(scratch).resolve(), list(findings))
 
 
-def _proof(trial: Trial, words: list[str], scratch: Path, findings: list[Finding]) -> Proof:
+def _proof(trial: Trial, scratch: Path, findings: list[Finding]) -> Proof:
     on_chip = _copy(trial.ported, scratch / "chip")
     on_cpu = _copy(trial.ported, scratch / "cpu")
     if not trial.portable:  # what runs on Ascend alone is compared with what it was made of
@@ -59,25 +61,28 @@ def _proof(trial: Trial, words: list[str], scratch: Path, findings: list[Finding
             (on_cpu / path).write_bytes(data)
     trace = scratch / "trace.jsonl"
     virtual = [sys.executable, "-m", "cordee", "run", "--virtual", "--chips", str(trial.chips)]
+    words = [
+        "/bin/sh",
+        "-c",
+        trial.command,
+    ]  # as a person would type it: `A=1 python x && python y`
     command = [*virtual, "--trace", str(trace), "--", *words]
     before = {"chip": _state(on_chip), "cpu": _state(on_cpu)}
     chip = execute(command, on_chip, "chip", trial.limit_s, {})
-    cpu = execute(words, on_cpu, "cpu", trial.limit_s, ON_CPU)
-    ran = operators(trace, on_chip) if trace.is_file() else Operators(0, (), False)
-    losses = compared(chip.output, cpu.output) if chip.succeeded and cpu.succeeded else ()
+    cpu = execute(words, on_cpu, "cpu", trial.limit_s, _cpu_alone(scratch / "startup"))
+    ran = operators(trace, on_chip) if trace.is_file() else Operators(0, (), (), False)
+    both = chip.succeeded and cpu.succeeded
     written = _written(on_chip, before["chip"]) & _written(on_cpu, before["cpu"])
-    tensors = (
-        tuple(_compared(on_chip, on_cpu, path) for path in sorted(written))
-        if chip.succeeded and cpu.succeeded
-        else ()
-    )
+    tensors = [_compared(on_chip, on_cpu, path) for path in sorted(written)] if both else ()
     blamed = () if chip.succeeded else blames(chip.output, on_chip, trial.before, findings)
     return Proof(
         command=trial.command,
         chip=chip,
         cpu=cpu,
-        losses=losses,
-        tensors=tensors,
+        losses=compared(chip.output, cpu.output) if both else (),
+        tensors=tuple(tensors),
+        lines=same_lines(chip.output, cpu.output) if both else None,
+        draws=ran.draws,
         fallbacks=ran.fallbacks,
         blames=tuple(blamed),
         operators=ran.calls,
@@ -86,14 +91,31 @@ def _proof(trial: Trial, words: list[str], scratch: Path, findings: list[Finding
     )
 
 
+def _cpu_alone(startup: Path) -> dict[str, str]:
+    """The environment of a program that finds neither a chip nor the adapter for one."""
+    startup.mkdir()
+    (startup / "sitecustomize.py").write_text(WITHOUT_ADAPTER)
+    path = os.pathsep.join(filter(None, (str(startup), os.environ.get("PYTHONPATH"))))
+    return ON_CPU | {"PYTHONPATH": path}
+
+
 def _notes(chip: Run, cpu: Run, ran: Operators) -> Iterator[str]:
     for run, place in ((chip, "on the virtual chip"), (cpu, "on the CPU")):
         if run.exit_code is None:
             yield f"{place} it ran past its limit of {run.seconds:.0f} s"
         elif not run.succeeded:
             yield f"{place} it ended with {run.exit_code}: {run.last_words}"
+            yield from hints(run.output)
     if chip.succeeded and not ran.calls:
         yield "it did not use the chip at all: nothing about Ascend is shown"
+    if ran.draws:
+        yield f"it drew random numbers on the chip{_first_site(ran)}: the CPU draws others from the same seed"
+
+
+def _first_site(ran: Operators) -> str:
+    """Where the program drew, by the first line that is its own."""
+    sites = [site for draw in ran.draws for site in draw.sites]
+    return f" ({sites[0]})" if sites else ""
 
 
 def _require_emulator() -> None:

@@ -8,6 +8,12 @@ from rich.table import Table
 from cordee.port.prove.proof import Proof
 
 NAMES = {"chip": "virtual chip", "cpu": "CPU"}
+LAST_LINES = 8
+SUPPORT = {
+    "host": "a chip has no kernel for it, and it runs on the host",
+    "missing": "neither a chip nor the host has a kernel for it",
+    "not emulated": "a chip has it, the virtual one does not",
+}
 
 
 def show(proof: Proof, console: Console) -> None:
@@ -18,6 +24,11 @@ def show(proof: Proof, console: Console) -> None:
             console.print(f"  {NAMES[run.where]:<13} {run.ended}")
     for note in proof.notes:
         console.print(f"  {note}")
+    for run in (proof.chip, proof.cpu):
+        if run is not None and not run.succeeded:
+            console.print(f"  the last lines on the {NAMES[run.where]}:")
+            for text in run.output.rstrip().splitlines()[-LAST_LINES:]:
+                console.print(f"    {text}", markup=False, style="dim")
     if proof.losses or proof.tensors:
         console.print(_compared(proof))
     for line in _wanting(proof):
@@ -40,7 +51,9 @@ def _compared(proof: Proof) -> Table:
         table.add_row(steps, *last, _share(loss.difference, proof.tolerance))
     for file in proof.tensors:
         name = f"{file.path}, {file.tensors} tensors"
-        found = file.problem or _share(file.difference, proof.tolerance)
+        found = file.problem or (
+            _share(file.difference, proof.tolerance) if file.tensors else "nothing to compare"
+        )
         table.add_row(name, "", "", ", ".join((found, *(f"only one has {n}" for n in file.alone))))
     return table
 
@@ -50,8 +63,12 @@ def _share(difference: float, tolerance: float) -> str:
 
 
 def _wanting(proof: Proof) -> Iterator[str]:
+    if proof.lines is not None:
+        same, lines = proof.lines.same, proof.lines.lines
+        yield f"  {same:,} of {lines:,} lines that it printed are the same on both, numbers aside"
     if proof.operators:
         yield f"  {proof.operators:,} operators ran on the chip"
     for fallback in proof.fallbacks:
-        places = ", ".join(fallback.sites)
-        yield f"  {fallback.operator}: {fallback.support}, {fallback.calls:,} calls at {places}"
+        where = f" at {', '.join(fallback.sites)}" if fallback.sites else ""
+        calls = "1 call" if fallback.calls == 1 else f"{fallback.calls:,} calls"
+        yield f"  {fallback.operator}: {SUPPORT.get(fallback.support, fallback.support)}, {calls}{where}"

@@ -66,6 +66,8 @@ def _load(path: str) -> object:
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor in nested containers, under the path that leads to it."""
+    if isinstance(value, torch.nn.Module):  # saved whole
+        value = value.state_dict()
     if isinstance(value, torch.Tensor):
         yield name, value
     elif hasattr(value, "__array__") and not isinstance(value, (str, bytes)):

@@ -167,6 +167,8 @@ def _row(node: ast.Attribute, file: PythonFile) -> CudaName | None:
         (file.name(deeper) or "").removeprefix(CUDA)
     ):
         return None  # a longer name is in the table
+    if isinstance(deeper, ast.Call) and file.name(deeper.func) == "torch.set_default_tensor_type":
+        return None  # NV208 says it
     return row
 
 

@@ -7,15 +7,24 @@ from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
 from cordee.port.python import devices
 from cordee.port.python.devices import Use, is_device, names_device, use
 from cordee.port.python.file import PythonFile
-from cordee.port.python.fixes import unsafe
+from cordee.port.python.fixes import substituted, unsafe
 from cordee.port.python.guards import npu_has_its_own
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.movement import moved
 from cordee.port.python.openings import opened
+from cordee.port.python.spelling import spell
 from cordee.port.rule import Family, Match
 
 BOTH = ("cuda", "npu")
 CURRENT = "github.com/pytorch/pytorch torch/accelerator/__init__.py"
+DEFAULT_TYPE = "github.com/Ascend/pytorch docs/zh/api/native_api/pytorch_2-13-0/torch.md"
+SET_DEFAULT = "torch.set_default_tensor_type"
+DTYPES = {
+    "BFloat16Tensor": "bfloat16",
+    "DoubleTensor": "float64",
+    "FloatTensor": "float32",
+    "HalfTensor": "float16",
+}
 family = Family("devices", "Devices and their names", ("cuda",))
 
 
@@ -116,6 +125,40 @@ def tensor_type(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     ):
         advice = "name a dtype and a device instead: .to(device, torch.float32), torch.set_default_device(device)"
         yield Match(file.span(node), f"{file.text(node)} is a tensor type of CUDA", advice=advice)
+
+
+@family.rule(
+    208, "a tensor type of CUDA becomes the default", ast.Call, effort=Effort.M,
+    meaning=Meaning.SIGNATURE, source=DEFAULT_TYPE,
+    advice="set the two that it stands for: torch.set_default_dtype, torch.set_default_device",
+)  # fmt: skip
+def default_type(node: ast.Call, file: PythonFile) -> Iterator[Match]:
+    if file.name(node.func) != SET_DEFAULT or len(node.args) != 1 or node.keywords:
+        return
+    name = file.name(node.args[0]) or ""
+    if not name.startswith("torch.cuda."):
+        return
+    dtype = DTYPES.get(name.removeprefix("torch.cuda."))
+    fix = _two_defaults(node, dtype, file) if dtype else None
+    yield Match(
+        file.span(node), f"`{file.text(node)}` is not supported for types of NPUs", unsafe(fix)
+    )
+
+
+def _two_defaults(node: ast.Call, dtype: str, file: PythonFile) -> Fix | None:
+    """A dtype and a device by themselves. Not quite the same: the device is set for one thread."""
+    set_dtype = spell(file, node, "torch.set_default_dtype")
+    of_type = spell(file, node, f"torch.{dtype}")
+    set_device = spell(file, node, "torch.set_default_device")
+    current = spell(file, node, "torch.accelerator.current_accelerator")
+    if not (set_dtype and of_type and set_device and current):
+        return None
+    if not isinstance(file.parent(node), ast.Expr):
+        return None
+    device = f'{current.text}() or "cpu"' if file.setting.portable else '"npu"'
+    text = f"{set_dtype.text}({of_type.text}); {set_device.text}({device})"
+    imports = (*set_dtype.imports, *of_type.imports, *set_device.imports, *current.imports)
+    return substituted(file, node, text, *dict.fromkeys(imports))
 
 
 @family.rule(206, "a choice of devices offers CUDA", ast.List, ast.Tuple, ast.Set)
