@@ -13,7 +13,6 @@ from cordee.port.finding import Finding, Safety, agreeing
 from cordee.port.prove.blame import blames
 from cordee.port.prove.proof import Proof
 from cordee.port.prove.proving import Trial, prove
-from cordee.port.prove.showing import verdict
 from cordee.port.setting import Setting
 
 TRAINER = """
@@ -121,4 +120,4 @@ def test_a_command_is_one_of_the_shell_and_draws_on_the_chip_are_told(tmp_path: 
     assert proof.cpu_succeeded
     assert "done" in proof.chip.output
     assert [draw.sites for draw in proof.draws] == [("train.py:7",)]
-    assert "random" in verdict(proof)
+    assert "random" in proof.verdict

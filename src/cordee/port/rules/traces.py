@@ -42,7 +42,7 @@ family = Family(
 @family.rule(
     111, "a name looks like torch.cuda's", ast.Attribute, meaning=Meaning.RENAMED,
     advice="if it is torch's module, its names are in torch.accelerator and torch.npu",
-    source="docs.pytorch.org/docs/2.13/cuda.html",
+    source="https://docs.pytorch.org/docs/2.13/cuda.html",
 )  # fmt: skip
 def alike(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     if isinstance(file.parent(node), ast.Attribute):
@@ -66,7 +66,7 @@ def alike(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     112, "a name is one of CUDA's runtime or of torch's for it", ast.Attribute, ast.Name,
     ast.Constant, meaning=Meaning.MISSING, effort=Effort.M,
     advice="keep it for CUDA, and let the program go on without it elsewhere",
-    source="docs.nvidia.com/cuda/cuda-runtime-api",
+    source="https://docs.nvidia.com/cuda/cuda-runtime-api",
 )  # fmt: skip
 def function(node: ast.Attribute | ast.Name | ast.Constant, file: PythonFile) -> Iterator[Match]:
     match node:
@@ -87,7 +87,7 @@ def function(node: ast.Attribute | ast.Name | ast.Constant, file: PythonFile) ->
     113, "a text names something of torch.cuda", ast.Constant,
     advice="where a port has renamed what it names, such as for a test that replaces it, "
     "let the text name the same",
-    source="docs.python.org/3/library/unittest.mock.html",
+    source="https://docs.python.org/3/library/unittest.mock.html",
 )  # fmt: skip
 def named(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     if not isinstance(node.value, str) or MODULE_TEXT.fullmatch(node.value) is None:
@@ -100,7 +100,7 @@ def named(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
 @family.rule(
     114, "a text holds code that is CUDA's", ast.Constant, ast.JoinedStr, effort=Effort.M,
     advice="see to it as to the code of the program",
-    source="the text itself",
+    source="inferred: the text itself",
 )  # fmt: skip
 def code(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[Match]:
     if isinstance(file.parent(node), (ast.JoinedStr, ast.Expr)) or is_prose(file, node):
@@ -117,7 +117,7 @@ def code(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[Match
     115, "something is used that another package names after CUDA", ast.Attribute, ast.Name,
     meaning=Meaning.MISSING, effort=Effort.M,
     advice="see what the package offers for Ascend, and keep this for CUDA",
-    source="the name itself",
+    source="inferred: the name itself",
 )  # fmt: skip
 def used(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match]:
     if isinstance(file.parent(node), ast.Attribute) or not isinstance(node.ctx, ast.Load):
@@ -134,7 +134,7 @@ def used(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match]:
 @family.rule(
     116, "something is imported that another package names after CUDA", ast.Import, ast.ImportFrom,
     meaning=Meaning.RUNS, advice="the import may do no harm: see what it is used for",
-    source="the name itself",
+    source="inferred: the name itself",
 )  # fmt: skip
 def imported(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
     origin = ""
@@ -151,7 +151,7 @@ def imported(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Ma
 
 @family.rule(
     117, "another package's argument is named after CUDA", ast.keyword, meaning=Meaning.SIGNATURE,
-    advice="see what the package does with it on Ascend", source="the name itself",
+    advice="see what the package does with it on Ascend", source="inferred: the name itself",
 )  # fmt: skip
 def argument(node: ast.keyword, file: PythonFile) -> Iterator[Match]:
     call = file.parent(node)
@@ -172,7 +172,7 @@ def argument(node: ast.keyword, file: PythonFile) -> Iterator[Match]:
 @family.rule(
     118, "an environment variable is named after CUDA", ast.Constant, ast.keyword,
     meaning=Meaning.RUNS, advice="see who reads it, and whether Ascend has a counterpart",
-    source="the name itself",
+    source="inferred: the name itself",
 )  # fmt: skip
 def variable(node: ast.Constant | ast.keyword, file: PythonFile) -> Iterator[Match]:
     name = node.arg if isinstance(node, ast.keyword) else node.value
@@ -191,7 +191,7 @@ def variable(node: ast.Constant | ast.keyword, file: PythonFile) -> Iterator[Mat
 @family.rule(
     119, "a place in a group is on CUDA", ast.Constant, meaning=Meaning.RENAMED,
     advice="name the kind of the machine's device: rank:0/npu:0",
-    source="docs.pytorch.org/docs/2.13/distributed.tensor.html",
+    source="https://docs.pytorch.org/docs/2.13/distributed.tensor.html",
 )  # fmt: skip
 def placement(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     if isinstance(node.value, str) and PLACEMENT.fullmatch(node.value):
@@ -201,7 +201,7 @@ def placement(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     120, "a text names software of NVIDIA's", ast.Constant, meaning=Meaning.MISSING,
-    advice="where it is needed to run, see to Ascend's counterpart", source="the text itself",
+    advice="where it is needed to run, see to Ascend's counterpart", source="inferred: the text itself",
 )  # fmt: skip
 def software(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     if not isinstance(node.value, str) or is_prose(file, node):
@@ -253,7 +253,10 @@ def _is_given(node: ast.expr, file: PythonFile) -> bool:
 
 def _is_variable(name: str) -> bool:
     """Whether an argument's name is that of an environment variable."""
-    return VARIABLE.fullmatch(name) is not None or translation(name.upper(), None) is not None
+    if VARIABLE.fullmatch(name) is not None:
+        return True
+    known = translation(name.upper(), None)
+    return known is not None and not known.name.endswith("*")
 
 
 def _says_cuda(name: str, written: str) -> bool:
