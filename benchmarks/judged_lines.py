@@ -52,7 +52,9 @@ class Judge:
         self.root, self._own = root, own_names(root)
         mine = [row for row in rows() if row.repository in ("*", name)]
         self._lines = {(row.path, row.line): row.verdict for row in mine if row.line}
-        self._patterns = [re.compile(row.pattern) for row in mine if row.pattern]
+        by_pattern = [row for row in mine if row.pattern]
+        self._ties = [re.compile(row.pattern) for row in by_pattern if row.verdict == TIE]
+        self._nones = [re.compile(row.pattern) for row in by_pattern if row.verdict == NONE]
         self._bare = cache(self._without_shown)
 
     def verdict(self, named: Named) -> str:
@@ -62,7 +64,9 @@ class Judge:
         if named.kind == "cuda":
             return TIE
         text = self._bare(named.path)[named.line - 1]
-        for pattern in self._patterns:
+        if any(pattern.search(text) for pattern in self._ties):
+            return TIE
+        for pattern in self._nones:
             text = pattern.sub(" ", text)
         words = [w for w in WORD.findall(text) if any(p in w or w in p for p in named.words)]
         return NONE if all(is_own(word, self._own) for word in words) else UNJUDGED

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,9 @@ def compiles(path: Path) -> bool:
     """Whether a file is still what its name says, as far as Python can tell."""
     try:
         if path.suffix == ".py":
-            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what Python only warns of was there before
+                compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
         elif path.suffix in (".ipynb", ".json"):
             json.loads(path.read_text("utf-8"))
     except (SyntaxError, ValueError):

@@ -160,8 +160,9 @@ def of_sample(sample: list[Drawn]) -> str:
     verdicts = judged_sample.verdicts()
     counted = Counter(verdicts.get(each.place, UNJUDGED) for each in sample)
     lines = [
-        f"{len(sample)} places drawn by a fixed seed from all that were rewritten, each read before "
-        "and after: the same on CUDA and CPU as before, and right on Ascend?",
+        f"{len(sample)} rewritten places drawn by a fixed seed, from every repository as many as from "
+        "the next: large ones have a smaller share than they have of all places. Each was read with "
+        "the lines around it: the same on CUDA and CPU as before, and right on Ascend?",
         "",
         f"Right {counted[RIGHT]}, wrong {counted[WRONG]} (limit {WRONG_AT_MOST}), "
         f"not judged {counted[UNJUDGED]}.",
@@ -234,7 +235,8 @@ def report(
     parts = [
         "# Real repositories",
         "Written by `python benchmarks/real_repositories.py --checkouts FOLDER --write`; what every "
-        "column means, and who judged, is said in the scripts beside it.",
+        "column means is said in the scripts beside it. Rules were mended after what was missed and "
+        "wrong in these same repositories: on others more is to be expected.",
     ]
     parts += [f"## {title}\n\n{section.strip()}" for title, section in sections.items()]
     return "\n\n".join(parts) + "\n"

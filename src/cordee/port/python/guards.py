@@ -44,12 +44,35 @@ def npu_has_its_own(file: PythonFile, node: ast.AST) -> bool:
     while parent is not None:
         if isinstance(parent, (ast.If, ast.IfExp)):
             others = [test for test in _tests(file, parent) if child is not test]
-            if any(_names_npu(test) for test in others):
+            if any(_names_npu(test) for test in others) or _npu_is_next(file, parent):
                 return True
         if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return False
         child, parent = parent, file.parent(parent)
     return False
+
+
+def _npu_is_next(file: PythonFile, branch: ast.If | ast.IfExp) -> bool:
+    """Whether an `if` before or behind this one asks the same thing for the NPU."""
+    block = _block(file, branch)
+    at = block.index(branch) if branch in block else 0
+    beside = [*block[max(at - 1, 0) : at], *block[at + 1 : at + 2]]
+    match branch.test:
+        case ast.Compare(left=asked):
+            tests = [other.test for other in beside if isinstance(other, ast.If)]
+            return any(
+                isinstance(test, ast.Compare)
+                and ast.dump(test.left) == ast.dump(asked)
+                and _names_npu(test)
+                for test in tests
+            )
+    return False
+
+
+def _block(file: PythonFile, statement: ast.AST) -> list[ast.AST]:
+    parent = file.parent(statement)
+    blocks = (getattr(parent, name, None) for name in ("body", "orelse", "finalbody"))
+    return next((b for b in blocks if isinstance(b, list) and statement in b), [])
 
 
 def _tests(file: PythonFile, branch: ast.If | ast.IfExp) -> Iterator[ast.expr]:

@@ -66,6 +66,8 @@ def counterpart(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     fix, advice = _fix(node, row, file), ""
     if fix is None and row.alone and not isinstance(file.parent(node), ast.Call):
         advice = "it is passed on, not called: see to it that it is called on a chip only"
+    elif fix is None:
+        advice = f"write `{new}` where there is a chip"
     if _in_annotation(node, file):
         meaning = Meaning.RENAMED if fix else Meaning.RUNS
         yield Match(file.span(node), says, fix, meaning=meaning, source=row.source)
@@ -192,7 +194,8 @@ def _fix(node: ast.Attribute, row: CudaName, file: PythonFile) -> Fix | None:
     fix = _renaming(node, row, file)
     parent = file.parent(node)
     if not isinstance(parent, ast.Call) or parent.func is not node:
-        return None if file.setting.portable and row.alone not in ("", "same") else fix
+        differs = row.alone not in ("", "same") or row.name.endswith("Tensor")
+        return None if file.setting.portable and differs else fix  # the CPU's module has no types
     fix = joined(fix, _keywords(parent, row, file))
     if fix is not None and file.setting.portable and row.alone not in ("", "same"):
         return where_available(file, parent, row.alone, fix)

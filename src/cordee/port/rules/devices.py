@@ -69,7 +69,8 @@ def compared(node: ast.Compare | ast.Call, file: PythonFile) -> Iterator[Match]:
         return
     fix = _listed(right, file) if listed and not texts else _asked(node, operator, file)
     opens = opened(file, node, denied=isinstance(operator, (ast.NotEq, ast.NotIn)))
-    yield Match(file.span(node), says, fix, opens=opens)
+    advice = "" if fix else "let it be true for an NPU too"
+    yield Match(file.span(node), says, fix, advice, opens=opens)
 
 
 @family.rule(203, "a tensor or module is moved by .cuda()", ast.Call)
