@@ -256,7 +256,7 @@ def _is_variable(name: str) -> bool:
     if VARIABLE.fullmatch(name) is not None:
         return True
     known = translation(name.upper(), None)
-    return known is not None and not known.name.endswith("*")
+    return known is not None and known.confidence is not Confidence.UNSURE
 
 
 def _says_cuda(name: str, written: str) -> bool:
