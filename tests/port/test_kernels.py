@@ -9,31 +9,9 @@ from importlib.resources import files
 
 import pytest
 
-from cordee.port.documents import document
-from cordee.port.engine import findings
-from cordee.port.project import extensions
-from cordee.port.python.extensions import formula, formulas
-from cordee.port.python.replacements import KERNELS
-from cordee.port.setting import Project, Setting
-
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 SHIMS = files("cordee.port") / "shims"
-
-
-@pytest.fixture
-def kernels(monkeypatch):
-    """The module as a port's repository imports it, without a GPU's compiler."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(SHIMS))
-    import ascend_kernels
-
-    monkeypatch.setattr(ascend_kernels, "compiles", lambda: False)
-    monkeypatch.setattr(ascend_kernels, "served", lambda: False)
-    yield ascend_kernels
-    for name in set(sys.modules) - before:
-        if isinstance(sys.modules[name], ascend_kernels.StandIn) or name.startswith("ascend_"):
-            del sys.modules[name]
 
 
 def filtered(x, f, up, down, pads, flip, gain):
@@ -310,81 +288,6 @@ def test_rotary_embedding_of_flash_attn(kernels, conj) -> None:
     kernels.rotary_emb.apply_rotary(a, b, cos, sin, first, second, conj)
     turned = torch.complex(a, b) * torch.complex(cos, -sin if conj else sin)
     torch.testing.assert_close((first, second), (turned.real, turned.imag))
-
-
-def test_what_is_not_known_says_so_when_it_is_called(kernels) -> None:
-    own = kernels.load("own_ops", sources=["own.cpp", "own_kernel.cu"], verbose=True)
-    assert sys.modules["own_ops"] is own
-    step = own.march_rays
-    with pytest.raises(NotImplementedError, match=r"march_rays of the extension own_ops \(compiled from own.cpp, own_kernel.cu\).*Ascend C"):  # fmt: skip
-        step(1, 2)
-    with pytest.raises(NotImplementedError, match="own_ops"):
-        own.Marcher.of(3)
-
-
-def test_operators_are_found_in_torch_ops(kernels) -> None:
-    assert kernels.load("own_flow", ["flow.cu"], is_python_module=False) is None
-    with pytest.raises(NotImplementedError, match="forward of the extension own_flow"):
-        torch.ops.own_flow.forward(torch.ones(2))
-
-
-def test_sources_inside_of_a_program(kernels) -> None:
-    made = kernels.load_inline("inline_ops", "", "__global__ void f() {}", functions=["f"])
-    with pytest.raises(NotImplementedError, match="f of the extension inline_ops"):
-        made.f()
-
-
-@pytest.mark.parametrize(("gpu", "sources"), [(True, ["a.cu"]), (False, ["a.cpp"])])
-def test_pytorch_compiles_what_it_can(kernels, monkeypatch, gpu, sources) -> None:
-    import torch.utils.cpp_extension as builder
-
-    seen = []
-    monkeypatch.setattr(kernels, "compiles", lambda: gpu)
-    monkeypatch.setattr(builder, "load", lambda *a, **k: seen.append((a, k)) or "compiled")
-    assert kernels.load("own", sources, verbose=True) == "compiled"
-    assert seen == [(("own", sources), {"verbose": True})]
-
-
-def test_an_extension_that_is_installed_is_itself(kernels, tmp_path, monkeypatch) -> None:
-    (tmp_path / "fused_thing_cuda.py").write_text("forward = 'compiled'\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert kernels.fused_thing_cuda.forward == "compiled"
-    monkeypatch.setattr(kernels, "served", lambda: True)
-    with pytest.raises(ImportError):
-        kernels.extension("other_thing_cuda")
-
-
-def judged(text, **project):
-    opened = document("ops.py", text.encode(), Setting(project=Project(**project)))
-    return [(f.rule, f.fix and f.fix.edits[0].text) for f in findings(opened)]
-
-
-def test_what_a_setup_builds_is_imported_through_the_stand_in() -> None:
-    setup = b'from torch.utils.cpp_extension import CUDAExtension\nCUDAExtension(\n  name="own_cuda", sources=s)'
-    assert extensions(setup) == ["own_cuda"]
-    text = "import own_cuda as ops\n"
-    assert judged(text) == [("NV609", None)]
-    fixed = ("NV609", "from ascend_kernels import own_cuda as ops")
-    assert judged(text, extensions=frozenset(extensions(setup))) == [fixed]
-    tried = f"try:\n    {text}except ImportError:\n    ops = None\n"
-    assert judged(tried, extensions=frozenset({"own_cuda"})) == [("NV609", None)]
-    of_package = "import torch.cuda\nfrom own import _C\n"
-    assert ("NV609", None) in judged(of_package, extensions=frozenset({"own._C"}))
-
-
-def test_all_modules_that_stand_for_kernels_are_copied_together() -> None:
-    opened = document("ops.py", b"import rotary_emb\n", Setting())
-    (fix,) = [f.fix for f in findings(opened)]
-    assert [new.path for new in fix.files] == [f"{name}.py" for name in KERNELS]
-
-
-def test_every_extension_of_the_table_is_computed(kernels) -> None:
-    names = ["upfirdn2d_plugin", "bias_act_plugin", "fused", "MultiScaleDeformableAttention"]
-    names += ["upfirdn2d_cuda", "scaled_softmax_cuda", "wkv", "selective_scan_cuda"]
-    names += ["causal_conv1d_cuda", "fused_layer_norm_cuda", "rotary_emb"]
-    rows = {formula(name) for name in names}
-    assert rows == set(formulas())
-    assert all(kernels.formulas(name) for name in names)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ TABLES = sorted(
 REPOSITORY = re.compile(r"github\.com/[\w.-]+/[\w.-]+(?:@\w+)?[ :][^ ].*")
 PAGE = re.compile(r"https://([\w.-]+)/\S*")
 HOSTS = {
-    "anaconda.org", "catboost.ai", "docs.jax.dev", "docs.nvidia.com", "docs.pytorch.org",
+    "anaconda.org", "catboost.ai", "docs.jax.dev", "docs.nvidia.com", "docs.python.org", "docs.pytorch.org",
     "docs.rapids.ai", "docs.ray.io", "docs.sglang.io", "github.com", "gitcode.com", "gitee.com",
     "lightgbm.readthedocs.io", "onnxruntime.ai", "pypi.org", "pytorch-geometric.readthedocs.io",
     "slurm.schedmd.com", "www.hiascend.com", "xgboost.readthedocs.io",

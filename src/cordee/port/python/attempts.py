@@ -44,3 +44,13 @@ def _last(node: ast.expr) -> str:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
+
+
+def in_handler(file: PythonFile, node: ast.AST) -> bool:
+    """Whether `node` is what is done after something failed."""
+    parent = file.parent(node)
+    while parent is not None and not isinstance(parent, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(parent, ast.ExceptHandler):
+            return True
+        parent = file.parent(parent)
+    return False

@@ -39,17 +39,33 @@ def guarded(file: PythonFile, node: ast.AST) -> bool:
 
 
 def npu_has_its_own(file: PythonFile, node: ast.AST) -> bool:
-    """Whether another branch of the `if` that `node` stands in is about NPUs."""
+    """Whether an `if` or a flag beside that of `node` is about NPUs."""
     child, parent = node, file.parent(node)
     while parent is not None:
         if isinstance(parent, (ast.If, ast.IfExp)):
             others = [test for test in _tests(file, parent) if child is not test]
             if any(_names_npu(test) for test in others) or _npu_is_next(file, parent):
                 return True
+        if isinstance(parent, ast.Assign) and _npu_has_a_flag(file, parent):
+            return True
         if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return False
         child, parent = parent, file.parent(parent)
     return False
+
+
+def _npu_has_a_flag(file: PythonFile, flag: ast.Assign) -> bool:
+    """Whether the next assignment, or the last, asks of the same thing whether it is an NPU."""
+    block = _block(file, flag)
+    at = block.index(flag) if flag in block else 0
+    beside = [*block[max(at - 1, 0) : at], *block[at + 1 : at + 2]]
+    asked = {ast.dump(c.left) for c in ast.walk(flag.value) if isinstance(c, ast.Compare)}
+    return any(
+        isinstance(part, ast.Compare) and _names_npu(part) and ast.dump(part.left) in asked
+        for other in beside
+        if isinstance(other, ast.Assign)
+        for part in ast.walk(other.value)
+    )
 
 
 def _npu_is_next(file: PythonFile, branch: ast.If | ast.IfExp) -> bool:

@@ -30,6 +30,7 @@ from cordee.port.rules.cuda_sources import known_kernel
 from cordee.port.rules.libraries import library
 
 TL = "triton.language."
+EXTENSION = "github.com/Ascend/pytorch torch_npu/utils/cpp_extension.py"
 MIGRATION = "github.com/triton-lang/triton-ascend docs/en/migration_guide/migrate_from_gpu.md"
 ASCEND_C = "https://www.hiascend.com/document/detail/en/canncommercial/850/opdevg/Ascendcopdevg/atlas_ascendc_10_0071.html"
 DTYPES = {
@@ -265,7 +266,7 @@ def _ending(node: ast.expr | None) -> str | None:
 
 @family.rule(
     608, "an operator of a compiled library is called", ast.Attribute, meaning=Meaning.MISSING,
-    effort=Effort.M, source=BUILDER,
+    effort=Effort.M, source=EXTENSION,
     advice="if its library is compiled for CUDA, it is missing: torch_npu may have a counterpart",
 )  # fmt: skip
 def operator(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
@@ -282,7 +283,7 @@ def operator(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
 
 @family.rule(
     609, "a module is imported that is compiled for CUDA, or named so", ast.Import, ast.ImportFrom,
-    meaning=Meaning.MISSING, effort=Effort.M, source=BUILDER,
+    meaning=Meaning.MISSING, effort=Effort.M, source=EXTENSION,
 )  # fmt: skip
 def named(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
     origin = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
