@@ -220,7 +220,7 @@ def test_rules_ask_only_for_methods_that_are_looked_for() -> None:
     everything = "import torch\ndef f(m, t):\n    m.cuda()\n    return t.is_cuda and t.npu()\n"
     asked = judgement("a.py", everything.encode(), Setting()).asked
     assert "cuda" in asked
-    assert set(asked) <= {*METHODS, "modules"}
+    assert set(asked) <= {*METHODS, "modules", "extensions"}
 
 
 def test_a_rule_that_raises_is_a_problem_that_names_it(monkeypatch) -> None:
