@@ -83,12 +83,11 @@ def extension_name(node: ast.Call) -> str:
 
 def compiled(file: PythonFile, name: str) -> bool:
     """Whether an import of `name` means an extension that is known, or that a setup.py here builds."""
-    if "." in name or own(file, name):
-        return False
     found = formula(name)
-    if found is not None and found.imported:
-        return True
-    return name in file.setting.project.extensions
+    known = found is not None and found.imported
+    if "." in name or not (known or name in file.setting.project.extensions):
+        return False
+    return not own(file, name)
 
 
 def importing(file: PythonFile, node: ast.Import) -> Fix | None:
