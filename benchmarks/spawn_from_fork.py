@@ -5,11 +5,14 @@ imports each. Imported by who spawns, which calls `install`, and by the process 
 """
 
 import atexit
+import ctypes
 import multiprocessing.context as contexts
 import os
 import time
+from contextlib import suppress
 from multiprocessing import resource_sharer
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 IMPORTS = [
@@ -22,6 +25,8 @@ IMPORTS = [
 # A process that has put a tensor into a queue hands it over until it ends. On a chip, ending takes
 # seconds: the adapter's exit function takes communicators and the device down.
 END_S = 5.0
+ENDING = "ending"  # the name of such a process meanwhile
+PR_SET_NAME = 15  # linux/prctl.h
 
 _begin = BaseProcess._bootstrap
 
@@ -41,8 +46,19 @@ def _begin_with_environment(self: Any, *arguments: Any, **keywords: Any) -> Any:
 def _wait_for_receivers() -> None:
     sent: dict[int, Any] = resource_sharer._resource_sharer._cache  # type: ignore[attr-defined]
     end = time.monotonic() + END_S
+    if sent:
+        ctypes.CDLL(None).prctl(PR_SET_NAME, ENDING.encode())
     while sent and time.monotonic() < end:
         time.sleep(0.01)
+
+
+def _wait_for_end(pid: int) -> None:
+    """Of one that only waits for receivers: the next would find its ports taken, where a spawned
+    one comes seconds later."""
+    comm = Path(f"/proc/{pid}/comm")
+    with suppress(OSError):
+        while comm.read_text().strip() == ENDING:
+            time.sleep(0.01)
 
 
 BaseProcess._bootstrap = _begin_with_environment
@@ -51,9 +67,15 @@ BaseProcess._bootstrap = _begin_with_environment
 def install() -> None:
     """From now on `spawn` means this, in this process."""
 
+    started: list[int] = []
+
     def start(process: Any) -> Any:
+        for pid in started:
+            _wait_for_end(pid)
         process._environment_of_parent = dict(os.environ)
-        return contexts.ForkServerProcess._Popen(process)
+        popen = contexts.ForkServerProcess._Popen(process)
+        started.append(popen.pid)
+        return popen
 
     contexts.SpawnProcess._Popen = staticmethod(start)
     contexts._concrete_contexts["forkserver"].set_forkserver_preload(IMPORTS)
