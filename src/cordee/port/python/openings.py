@@ -24,6 +24,9 @@ def _opened(file: PythonFile, node: ast.AST, denied: bool, depth: int) -> Iterat
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) if child is test:
                 yield from _branch(file, parent, denied)
                 return
+            case ast.Call(func=func, args=[first, *_]) if first is child:
+                yield from _skipped(file, parent, func, denied)
+                return
             case ast.Assign(targets=[ast.Name(id=name)]):
                 for use in file.named(name):
                     if isinstance(use.ctx, ast.Load) and file.scope(use) is file.scope(parent):
@@ -32,6 +35,15 @@ def _opened(file: PythonFile, node: ast.AST, denied: bool, depth: int) -> Iterat
             case _:
                 return
         child, parent = parent, file.parent(parent)
+
+
+def _skipped(file: PythonFile, call: ast.Call, func: ast.expr, denied: bool) -> Iterator[Span]:
+    """What a decorator such as `pytest.mark.skipif` keeps from running."""
+    name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+    runs = {"skipif": denied, "skipIf": denied, "skipUnless": not denied}
+    owner = file.parent(call)
+    if runs.get(name) and isinstance(owner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield from _spans(file, [*owner.body])
 
 
 def _branch(file: PythonFile, branch: ast.AST, denied: bool) -> Iterator[Span]:
