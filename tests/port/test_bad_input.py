@@ -103,7 +103,7 @@ def test_a_folder_without_files_has_no_ties(tmp_path) -> None:
     done = cordee("assess", root)
     assert (done.returncode, done.stdout) == (
         0,
-        b"No tie to NVIDIA in 0 files with 0 lines, 0 others.\n",
+        b"No tie to NVIDIA in 0 files (0 lines read)\n",
     )
     assert port(Request(path=root), of_port).changed == []
 
