@@ -107,7 +107,7 @@ def left_text(count: Count) -> str:
 
 def _head(counts: Summary) -> Text:
     files = f"{counts.files:,} {'file' if counts.files == 1 else 'files'}"
-    beside = [f"{counts.lines:,} lines read"]
+    beside = [f"{counts.lines:,} {'line' if counts.lines == 1 else 'lines'} read"]
     if counts.others:
         beside.append(f"{counts.others:,} other {_files(counts.others)} not looked at")
     if counts.suppressed:

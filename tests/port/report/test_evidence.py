@@ -40,6 +40,7 @@ def test_the_page_begins_with_what_running_it_showed(tmp_path: Path) -> None:
     text = page(tmp_path, Result(made=[WITH_FILE], new=[SHIM], proof=GOOD))
     assert "Proven: the port runs on the virtual chip and gives what the CPU gives." in text
     assert "python train.py &lt;x&gt;" in text
+    assert "has run on a virtual chip: try it on a real one" in text
     assert text.count('<svg class="curves"') == 1
     assert "aten::_x" in text
     assert "runs on the host" in text

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 
 from cordee.core.pages.numbers import count_text, plural
 from cordee.port.hours import work_text
+from cordee.port.prove.proof import Proof
 from cordee.port.score import Score
 from cordee.port.ties import File, State
 
 
-def next_step(files: Sequence[File], score: Score) -> str:
+def next_step(files: Sequence[File], score: Score, proof: Proof | None = None) -> str:
     """Rewriting first, then what blocks, then the file with most work, then a run that proves it."""
+    if proof is not None and not score.left:
+        if proof.holds:
+            return "Every tie is settled, and the program has run on a virtual chip: try it on a real one."
+        return "Every tie is settled, but the program did not do on a virtual chip what it does on the CPU: see the proof."
     if not score.ties:
         unread = sum(bool(file.judged.problem) for file in files)
         but = f"; look at the {plural(unread, 'file')} that could not be read" if unread else ""
