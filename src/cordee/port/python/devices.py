@@ -9,6 +9,7 @@ from cordee.port.finding import Edit, Fix
 from cordee.port.python.file import PythonFile
 from cordee.port.python.guards import guarded
 from cordee.port.python.kinds import Kind, kind
+from cordee.port.python.roles import function, parameter
 from cordee.port.python.spelling import spell
 
 CURRENT = "torch.accelerator.current_accelerator"
@@ -79,9 +80,9 @@ def use(file: PythonFile, node: ast.expr) -> Use:
         case ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
             return _if_named(_last_name(target))
         case ast.arguments():
-            return _if_named(_parameter(parent, child))
+            return _if_named(parameter(parent, child))
         case ast.Return():
-            return _if_named(*_functions(file, parent))
+            return _if_named(function(file, parent))
         case ast.Dict(keys=keys, values=values) if child in values:
             match keys[values.index(child)]:
                 case ast.Constant(value=str(key)):
@@ -236,22 +237,3 @@ def _last_name(node: ast.expr) -> str:
         case ast.Call(func=func):
             return _last_name(func)
     return ""
-
-
-def _parameter(arguments: ast.arguments, default: ast.AST) -> str:
-    plain = [*arguments.posonlyargs, *arguments.args]
-    if default in arguments.defaults:
-        place = arguments.defaults.index(default)
-        return plain[len(plain) - len(arguments.defaults) + place].arg
-    if default in arguments.kw_defaults:
-        return arguments.kwonlyargs[arguments.kw_defaults.index(default)].arg
-    return ""
-
-
-def _functions(file: PythonFile, node: ast.AST) -> Iterator[str]:
-    parent = file.parent(node)
-    while parent is not None:
-        if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield parent.name
-            return
-        parent = file.parent(parent)

@@ -31,9 +31,9 @@ def role(file: PythonFile, node: ast.expr) -> Role:
         case ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
             return Role((last_name(target),))
         case ast.arguments():
-            return Role((_parameter(parent, child),))
+            return Role((parameter(parent, child),))
         case ast.Return():
-            return Role((_function(file, parent),))
+            return Role((function(file, parent),))
         case ast.Dict(keys=keys, values=values) if child in values:
             key = keys[values.index(child)]
             return Role((key.value,) if _is_text(key) else ())  # type: ignore[union-attr]
@@ -100,7 +100,8 @@ def _option(file: PythonFile, call: ast.Call) -> str:
     return ""
 
 
-def _parameter(arguments: ast.arguments, default: ast.AST) -> str:
+def parameter(arguments: ast.arguments, default: ast.AST) -> str:
+    """The name of the parameter that has this default."""
     plain = [*arguments.posonlyargs, *arguments.args]
     if default in arguments.defaults:
         place = arguments.defaults.index(default)
@@ -110,7 +111,8 @@ def _parameter(arguments: ast.arguments, default: ast.AST) -> str:
     return ""
 
 
-def _function(file: PythonFile, node: ast.AST) -> str:
+def function(file: PythonFile, node: ast.AST) -> str:
+    """The name of the function around `node`."""
     parent = file.parent(node)
     while parent is not None:
         if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)):
