@@ -127,6 +127,9 @@ def work(run: Run) -> None:
     """On the virtual chip: fork one process per test file, some at a time."""
     # What every file imports; the children inherit it.
     import pytest  # noqa: F401
+    import torch.testing._internal.common_fsdp
+    import torch.testing._internal.distributed._tensor.common_dtensor
+    import torch_npu.testing.common_distributed
     import torch_npu.testing.testcase  # noqa: F401
 
     running: dict[int, Path] = {}
@@ -166,11 +169,12 @@ def _test_file(file: Path, run: Run) -> NoReturn:
     sys.path.insert(0, str(file.parent))
     if run.chips > 1:
         _enter_own_network()
-        spawn_from_fork.install()
     name, time_limit_s, reports = run.name(file), run.time_limit_s, run.reports
     log = os.open(reports / f"{name}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    if run.chips > 1:
+        spawn_from_fork.install()
     pytest.main(
         [
             *("-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="),

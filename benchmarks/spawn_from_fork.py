@@ -1,7 +1,8 @@
 """Has processes that a program spawns forked from one that has imported what they all import.
 
 They begin as spawned ones do, with the environment and path of their parent, without seconds of
-imports each. Imported by who spawns, which calls `install`, and by the process that forks.
+imports each. Who spawns calls `install` while it is itself as they are to begin: with the imports
+made, and no chip opened.
 """
 
 import atexit
@@ -10,17 +11,10 @@ import multiprocessing.context as contexts
 import os
 import time
 from contextlib import suppress
-from multiprocessing import resource_sharer
+from multiprocessing import forkserver, resource_sharer, util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
-
-IMPORTS = [
-    "torch",
-    "torch_npu",
-    "torch.testing._internal.common_distributed",
-    __name__,
-]
 
 # A process that has put a tensor into a queue hands it over until it ends. On a chip, ending takes
 # seconds: the adapter's exit function takes communicators and the device down.
@@ -78,4 +72,24 @@ def install() -> None:
         return popen
 
     contexts.SpawnProcess._Popen = staticmethod(start)
-    contexts._concrete_contexts["forkserver"].set_forkserver_preload(IMPORTS)
+    _start_server()
+
+
+def _start_server() -> None:
+    """The process that forks, forked from this one, where Python would start a new program."""
+    start_program = util.spawnv_passfds
+
+    def fork(_program: bytes, _arguments: list[str], descriptors: list[int]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                forkserver.main(*descriptors, preload=[])
+            finally:
+                os._exit(0)
+        return pid
+
+    util.spawnv_passfds = fork
+    try:
+        forkserver.ensure_running()
+    finally:
+        util.spawnv_passfds = start_program
