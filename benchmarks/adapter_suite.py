@@ -12,6 +12,7 @@ keeps what every file printed; `--files 'test_npu_moe*'` runs some of them.
 
 import argparse
 import ctypes
+import importlib
 import os
 import re
 import signal
@@ -31,6 +32,15 @@ import spawn_from_fork
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 RESULTS = Path(__file__).with_suffix("")
+
+# What test files import: their processes inherit it.
+IMPORTS = (
+    "pytest",
+    "torch.testing._internal.common_fsdp",
+    "torch.testing._internal.distributed._tensor.common_dtensor",
+    "torch_npu.testing.common_distributed",
+    "torch_npu.testing.testcase",
+)
 
 # The checkout is newer than the wheel: an operator, or an argument of one, is not there.
 NOT_IN_WHEEL = (
@@ -125,13 +135,8 @@ def read(run: Run) -> list[Test]:
 
 def work(run: Run) -> None:
     """On the virtual chip: fork one process per test file, some at a time."""
-    # What every file imports; the children inherit it.
-    import pytest  # noqa: F401
-    import torch.testing._internal.common_fsdp
-    import torch.testing._internal.distributed._tensor.common_dtensor
-    import torch_npu.testing.common_distributed
-    import torch_npu.testing.testcase  # noqa: F401
-
+    for module in IMPORTS:
+        importlib.import_module(module)
     running: dict[int, Path] = {}
 
     def wait() -> None:

@@ -79,11 +79,12 @@ def _start_server() -> None:
     """The process that forks, forked from this one, where Python would start a new program."""
     start_program = util.spawnv_passfds
 
-    def fork(_program: bytes, _arguments: list[str], descriptors: list[int]) -> int:
+    def fork(_program: bytes, _arguments: Any, descriptors: Any) -> int:
+        listener, alive = descriptors
         pid = os.fork()
         if pid == 0:
             try:
-                forkserver.main(*descriptors, preload=[])
+                forkserver.main(listener, alive, preload=[])
             finally:
                 os._exit(0)
         return pid
