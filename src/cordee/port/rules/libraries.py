@@ -75,7 +75,7 @@ def _hints() -> tuple[str, ...]:
     return (*hints, "_available")
 
 
-family = Family("libraries", "Libraries made for CUDA", _hints())
+family = Family("libraries", "Libraries made for CUDA", _hints(), shared=True)
 
 
 @family.rule(

@@ -35,7 +35,8 @@ COUNT = re.compile(r"(?:min|max|num|n)_cuda_(?:gpus|devices)")  # what a test ne
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 family = Family(
-    "traces", "What looks like CUDA's", ("cuda", "nccl", "nvidia", "cudnn"), last=True
+    "traces", "What looks like CUDA's", ("cuda", "nccl", "nvidia", "cudnn"), last=True,
+    each=frozenset({114}),
 )  # fmt: skip
 
 
