@@ -142,7 +142,8 @@ def wide(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     if isinstance(device, ast.Constant) and (device.value is None or device.value == "cpu"):
         return
     says = f"`{dtype}` has few kernels on Ascend: its operators may run on the host"
-    yield Match(file.span(node), says, confidence=Confidence.LIKELY)
+    written = given.get("dtype") or node.args[-1]  # the device beside it is another tie
+    yield Match(file.span(written), says, confidence=Confidence.LIKELY)
 
 
 @family.rule(

@@ -167,6 +167,8 @@ def choices(node: ast.List | ast.Tuple | ast.Set, file: PythonFile) -> Iterator[
     texts = [e.value for e in node.elts if isinstance(e, ast.Constant)]
     if "cuda" not in texts or "npu" in texts or isinstance(file.parent(node), ast.Compare):
         return
+    if any(isinstance(e, (ast.Call, ast.Attribute)) for e in node.elts):
+        return  # "cuda" is one of several things, not one of several devices
     parent = file.parent(node)
     offered = isinstance(parent, ast.keyword) and parent.arg == "choices"
     says = f"`{file.text(node)}` lists devices"
