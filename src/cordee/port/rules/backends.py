@@ -29,7 +29,7 @@ WIDE = frozenset({
 })  # fmt: skip
 HINTS = (
     "cudnn", "backends.cuda", "backends import", "matmul_precision", "version.cuda", "has_cuda",
-    "version import", "_cuda", "_nccl", "cudagraph", "_inductor", "jit.script", "_sdp", "sdpbackend",
+    "version import", "_cuda", "_nccl", "cudagraph", "_inductor", "_sdp", "sdpbackend",
     "nn.dataparallel", "import dataparallel", "parallel.dataparallel", "data_parallel",
     "channels_last", "emit_nvtx", "devicetype.cuda", "has_triton", "cuda out of memory",
     "cuda error", "cublas", "torch.float64", "torch.double", "torch.complex", "cuda_home",

@@ -140,9 +140,12 @@ def required(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     asked = pip_requirement(node.value, file.span(node).start, "", file.source.text)
     row = package(asked.name, asked.extras) if asked else None
     if asked is not None and row is not None:
-        says = f"`{node.value}` is made for NVIDIA"
+        runs = row.meaning == "runs as is"
+        says = f"`{node.value}` {'knows Ascend' if runs else 'is made for NVIDIA'}"
         meaning, effort = Meaning(row.meaning), _effort(row)
-        advice = f"{row.advice}; an extra of its own lets Ascend be installed without it"
+        advice = row.advice
+        if not runs:
+            advice += "; an extra of its own lets Ascend be installed without it"
         confidence = Confidence(row.confidence)
         yield Match(file.span(node), says, None, advice, meaning, effort, confidence, row.source)
 
