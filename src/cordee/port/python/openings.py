@@ -9,6 +9,7 @@ from cordee.port.python.guards import LEAVING
 
 SKIPPING = frozenset({"skipif", "skipIf", "skipUnless", "skip", "skipTest", "SkipTest"})
 OF_CUDA = re.compile(r"cuda|gpu|nccl|nvidia", re.IGNORECASE)
+OTHERS = re.compile(r"\b(?:xpu|npu|hpu|mps|mlu|accelerator)s?\b", re.IGNORECASE)  # any of them does
 # "CUDA not available", "requires a GPU": any chip will do. "CUDA pool test" is about CUDA's own.
 CHIPS = r"(?:(?:an?|any|multiple|several|(?:at\s+least\s+)?(?:\d+|one|two|four|eight))\s+)?(?:cuda|gpus?)(?:\s+(?:devices?|gpus?|support))?"
 PLAIN = re.compile(
@@ -38,7 +39,10 @@ def needs_cuda_itself(file: PythonFile, node: ast.expr) -> bool:
         case _:
             return False
     said = (text for call in skips if _last(call.func) in SKIPPING for text in _texts(call))
-    return any(OF_CUDA.search(text) and not PLAIN.fullmatch(text.strip()) for text in said)
+    return any(
+        OF_CUDA.search(text) and not OTHERS.search(text) and not PLAIN.fullmatch(text.strip())
+        for text in said
+    )
 
 
 def _last(func: ast.expr) -> str:
