@@ -45,6 +45,13 @@ def test_gradients_of_a_product_have_the_shapes_of_its_factors(
     assert [g.shape for g in grads if g is not None] == [a.shape, b.shape]
 
 
+def test_the_gradient_of_a_vector_times_a_matrix_keeps_its_row() -> None:
+    a, b = torch.randn(3), torch.randn(3, 4)
+    of_vector, _ = products.matmul_backward(torch.ones(4), a, b, [True, True])
+    assert of_vector is not None
+    torch.testing.assert_close(of_vector, b.sum(1)[None])
+
+
 def test_the_mask_says_which_gradients_are_wanted() -> None:
     a, b = torch.randn(2, 3), torch.randn(3, 4)
     left, right = products.matmul_backward(torch.ones(2, 4), a, b, [False, True])

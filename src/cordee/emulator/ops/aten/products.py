@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.reference import Chapter
 
 chapter = Chapter(source="PyTorch aten/src/ATen/native/native_functions.yaml")
 ADAPTER = "github.com/Ascend/op-plugin op_plugin"
@@ -84,9 +84,44 @@ def sum_and_batched_product_out(
 def matmul_backward(
     grad: Tensor, self: Tensor, other: Tensor, mask: list[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of `self @ other` for those of the two that `mask` asks for."""
-    found = vjp(torch.matmul, (self, other), (grad,))
-    return (found[0] if mask[0] else None, found[1] if mask[1] else None)
+    """Gradients of `self @ other` for those of the two that `mask` asks for.
+
+    As the adapter's, they keep what the product added: a row of a vector `self`, and the batch that
+    another's was broadcast over. Autograd takes it off, and placements of shards count with it.
+    """
+    rows, columns = _as_matrices(self, other)
+    grad = grad.unsqueeze(-1) if other.dim() == 1 else grad
+    grad = grad.unsqueeze(-2) if self.dim() == 1 else grad
+    of_self = _gradient_of_first(grad, rows, columns, self.shape) if mask[0] else None
+    if not mask[1]:
+        return of_self, None
+    of_other = _gradient_of_second(grad, rows, columns, other.shape)
+    return of_self, of_other.squeeze(-1) if other.dim() == 1 < of_other.dim() else of_other
+
+
+def _as_matrices(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return (
+        first.unsqueeze(0) if first.dim() == 1 else first,
+        second.unsqueeze(-1) if second.dim() == 1 else second,
+    )
+
+
+def _gradient_of_first(grad: Tensor, first: Tensor, second: Tensor, shape: torch.Size) -> Tensor:
+    if _is_one_matrix(first) and second.dim() > 2:  # the batch is summed within the product
+        wide = grad.movedim(-2, 0).reshape(grad.shape[-2], -1)
+        return (wide @ second.mT.reshape(-1, second.shape[-2])).reshape(shape)
+    return grad @ second.mT
+
+
+def _gradient_of_second(grad: Tensor, first: Tensor, second: Tensor, shape: torch.Size) -> Tensor:
+    if _is_one_matrix(second) and first.dim() > 2:
+        tall = first.reshape(-1, first.shape[-1])
+        return (tall.mT @ grad.reshape(-1, grad.shape[-1])).reshape(shape)
+    return first.mT @ grad
+
+
+def _is_one_matrix(x: Tensor) -> bool:
+    return all(size == 1 for size in x.shape[:-2])
 
 
 @chapter.reference(
