@@ -88,6 +88,19 @@ def replaced(file: PythonFile, node: ast.Import | ast.ImportFrom) -> Replaced | 
     return found
 
 
+def of_replaced(file: PythonFile, node: ast.expr) -> bool:
+    """Whether a name is reached through imports alone that something replaces."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return False
+    imports = [
+        b.node for b in file.bindings(node) if isinstance(b.node, ast.Import | ast.ImportFrom)
+    ]
+    whole = imports and len(imports) == len(file.bindings(node))
+    return bool(whole) and all(replaced(file, each) is not None for each in imports)
+
+
 def _names_from(file: PythonFile, node: ast.ImportFrom) -> Replaced | None:
     if node.level or node.module is None:
         return None

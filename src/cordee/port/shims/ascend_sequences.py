@@ -15,7 +15,8 @@ from torch import Tensor
 
 Functions = dict[str, Callable[..., Any]]
 _NAME = "ascend_gradients"  # beside this module
-gradients = importlib.import_module(f"{__package__}.{_NAME}" if __package__ else _NAME).gradients
+_BESIDE = importlib.import_module(f"{__package__}.{_NAME}" if __package__ else _NAME)
+gradients: Callable[..., list[Any]] = _BESIDE.gradients
 
 # RWKV-4: an average over the past that fades.
 
