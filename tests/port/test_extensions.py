@@ -8,7 +8,7 @@ from cordee.port.documents import document
 from cordee.port.engine import findings
 from cordee.port.project import extensions
 from cordee.port.python.extensions import formula, formulas
-from cordee.port.python.replacements import KERNELS
+from cordee.port.python.replacements import KERNELS, brought
 from cordee.port.setting import Project, Setting
 
 torch = pytest.importorskip("torch")
@@ -77,7 +77,7 @@ def test_what_a_setup_builds_is_imported_through_the_stand_in() -> None:
 def test_all_modules_that_stand_for_kernels_are_copied_together() -> None:
     opened = document("ops.py", b"import rotary_emb\n", Setting())
     (fix,) = [f.fix for f in findings(opened)]
-    assert [new.path for new in fix.files] == [f"{name}.py" for name in KERNELS]
+    assert [new.path for new in fix.files] == [f"{name}.py" for name in brought(KERNELS)]
 
 
 def test_every_extension_of_the_table_is_computed(kernels) -> None:

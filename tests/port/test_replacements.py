@@ -195,7 +195,7 @@ def test_where_flash_attn_is_installed_it_is_called_with_what_was_given(
     assert ours.flash_attn_qkvpacked_func(x) == ("packed", False)
 
 
-def test_every_name_of_the_table_is_in_its_module() -> None:
+def test_every_name_of_the_table_is_in_its_module(shims) -> None:
     for row in replacements():
         assert all(hasattr(shim(row.shim), name) for name in row.names), row.module
 

@@ -10,15 +10,15 @@ from functools import cache
 from importlib.resources import files
 
 from cordee.core.facts import Fact, rows
-from cordee.port.finding import Edit, Fix, NewFile, Safety
+from cordee.port.finding import Edit, Fix, Safety
 from cordee.port.python.attempts import attempted
 from cordee.port.python.file import PythonFile
-from cordee.port.python.neighbours import Home, home, own
-from cordee.port.python.replacements import KERNELS, shim_text
+from cordee.port.python.neighbours import home, own
+from cordee.port.python.replacements import KERNELS, new_files
 from cordee.port.python.scopes import How
 
 BUILDER = "torch.utils.cpp_extension"
-SHIM = KERNELS[0]
+SHIM = KERNELS
 OFFERED = frozenset({
     "load", "load_inline", "BuildExtension", "CppExtension", "CUDAExtension", "CUDA_HOME",
     "ROCM_HOME",
@@ -69,7 +69,7 @@ def loading(file: PythonFile, node: ast.Call) -> Fix | None:
     place = home(file)
     needed = formula(extension_name(node)) is not None or _at_import(file, node)
     safe = place.sure and needed and not attempted(file, node)
-    return Fix(edits, Safety.SAFE if safe else Safety.UNSAFE, _new_files(place))
+    return Fix(edits, Safety.SAFE if safe else Safety.UNSAFE, new_files(place, SHIM))
 
 
 def extension_name(node: ast.Call) -> str:
@@ -102,7 +102,7 @@ def importing(file: PythonFile, node: ast.Import) -> Fix | None:
     text = f"from {place.statement(SHIM)} import {name}" + (f" as {bound}" if bound else "")
     safe = place.sure and not tried
     safety = Safety.SAFE if safe else Safety.UNSAFE
-    return Fix((Edit(span.start, span.end, text),), safety, _new_files(place))
+    return Fix((Edit(span.start, span.end, text),), safety, new_files(place, SHIM))
 
 
 def _at_import(file: PythonFile, node: ast.Call) -> bool:
@@ -147,10 +147,6 @@ def _by_attribute(file: PythonFile, func: ast.Attribute) -> tuple[Edit, ...] | N
         return None
     new = f"{indent}{home(file).within(SHIM)}{file.source.newline}"
     return (Edit(line, line, new), edit)
-
-
-def _new_files(place: Home) -> tuple[NewFile, ...]:
-    return tuple(NewFile(place.path(name), shim_text(name)) for name in KERNELS)
 
 
 @cache

@@ -13,11 +13,10 @@ from cordee.core.facts import Fact, rows
 from cordee.port.finding import Edit, Fix, NewFile, Safety
 from cordee.port.python.attempts import attempted
 from cordee.port.python.file import PythonFile
-from cordee.port.python.neighbours import home
+from cordee.port.python.neighbours import Home, home
 from cordee.port.python.scopes import How
 
-# Stands for extensions that are compiled for CUDA; the first is imported, and needs the others.
-KERNELS = ("ascend_kernels", "ascend_formulas", "ascend_sequences")
+KERNELS = "ascend_kernels"  # stands for extensions that are compiled for CUDA
 SHIMS = files("cordee.port") / "shims"
 SAFETIES = {"safe": Safety.SAFE, "unsafe": Safety.UNSAFE}
 
@@ -56,7 +55,23 @@ def replacements() -> tuple[Replacement, ...]:
 @cache
 def shim_names() -> frozenset[str]:
     """The modules that a port may add to a repository."""
-    return frozenset({*(row.shim for row in replacements()), *KERNELS})
+    roots = {*(row.shim for row in replacements()), KERNELS}
+    return frozenset(name for root in roots for name in brought(root))
+
+
+@cache
+def brought(shim: str) -> tuple[str, ...]:
+    """The modules that come with one: itself, and those that it imports, whose names it quotes."""
+    found = [shim]
+    for name in found:  # grows
+        quoted = re.findall(r'"(ascend_\w+)"', shim_text(name))
+        found += [each for each in dict.fromkeys(quoted) if each not in found]
+    return tuple(found)
+
+
+def new_files(place: Home, shim: str) -> tuple[NewFile, ...]:
+    """The modules that are put into a repository for one of them to be imported."""
+    return tuple(NewFile(place.path(name), shim_text(name)) for name in brought(shim))
 
 
 def is_shim(file: PythonFile) -> bool:
@@ -71,6 +86,19 @@ def replaced(file: PythonFile, node: ast.Import | ast.ImportFrom) -> Replaced | 
     if found is None or len({row.shim for row in found.rows}) > 1:
         return None
     return found
+
+
+def of_replaced(file: PythonFile, node: ast.expr) -> bool:
+    """Whether a name is reached through imports alone that something replaces."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return False
+    imports = [
+        b.node for b in file.bindings(node) if isinstance(b.node, ast.Import | ast.ImportFrom)
+    ]
+    whole = imports and len(imports) == len(file.bindings(node))
+    return bool(whole) and all(replaced(file, each) is not None for each in imports)
 
 
 def _names_from(file: PythonFile, node: ast.ImportFrom) -> Replaced | None:
@@ -147,11 +175,10 @@ def _fix(
         return None
     place = home(file)
     text = place.statement(shim) if bound is None else f"{place.within(shim)} as {bound}"
-    files_ = (NewFile(place.path(shim), shim_text(shim)),)
     safe = place.sure and not attempted(file, node)
     safe = safe and all(SAFETIES[row.safety] is Safety.SAFE for row in found)
     safety = Safety.SAFE if safe else Safety.UNSAFE
-    return Fix((Edit(*span, text),), safety, files_)
+    return Fix((Edit(*span, text),), safety, new_files(place, shim))
 
 
 def _row(module: str, name: str) -> Replacement | None:

@@ -11,7 +11,7 @@ from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import unsafe
 from cordee.port.python.neighbours import own
-from cordee.port.python.replacements import is_shim
+from cordee.port.python.replacements import is_shim, of_replaced
 from cordee.port.rule import Family, Match
 from cordee.port.rules.libraries import libraries
 
@@ -84,7 +84,7 @@ def name(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     dotted = file.name(node)
     if dotted is None or dotted not in deep() or is_shim(file):
         return
-    if own(file, dotted):
+    if own(file, dotted) or of_replaced(file, node):
         return
     row = libraries()[dotted]
     yield Match(

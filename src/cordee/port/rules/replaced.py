@@ -1,4 +1,4 @@
-"""NV53: imports of attention, optimizers and norms made for CUDA, from modules for any chip."""
+"""NV53: imports of functions and layers made for CUDA, from modules for any chip."""
 
 import ast
 from collections.abc import Iterator
@@ -11,16 +11,17 @@ from cordee.port.python.replacements import is_shim, replaced
 from cordee.port.rule import Family, Match
 
 family = Family(
-    "replaced", "Functions of libraries made for CUDA", ("flash_attn", "xformers", "apex")
-)
+    "replaced", "Functions of libraries made for CUDA",
+    ("flash_attn", "xformers", "apex", "transformer_engine"),
+)  # fmt: skip
 
 
 @family.rule(
-    531, "attention or rotary embedding of flash_attn or xformers is imported", ast.Import, ast.ImportFrom,
+    531, "a function or layer of flash_attn or xformers is imported", ast.Import, ast.ImportFrom,
     meaning=Meaning.SIGNATURE,
 )  # fmt: skip
 def attention(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
-    yield from _imported(node, file, ("ascend_attention", "ascend_rotary", "ascend_xformers"))
+    yield from _imported(node, file, ("flash_attn", "xformers"))
 
 
 @family.rule(
@@ -28,17 +29,25 @@ def attention(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[M
     meaning=Meaning.SIGNATURE,
 )  # fmt: skip
 def optimizers(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
-    yield from _imported(node, file, ("ascend_apex",))
+    yield from _imported(node, file, ("apex",))
+
+
+@family.rule(
+    533, "a layer, optimizer or loss of Transformer Engine is imported", ast.Import, ast.ImportFrom,
+    meaning=Meaning.SIGNATURE,
+)  # fmt: skip
+def layers(node: ast.Import | ast.ImportFrom, file: PythonFile) -> Iterator[Match]:
+    yield from _imported(node, file, ("transformer_engine",))
 
 
 def _imported(
-    node: ast.Import | ast.ImportFrom, file: PythonFile, shims: tuple[str, ...]
+    node: ast.Import | ast.ImportFrom, file: PythonFile, libraries: tuple[str, ...]
 ) -> Iterator[Match]:
     found = replaced(file, node)
-    if found is None or found.shim not in shims or is_shim(file):
+    if found is None or is_shim(file):
         return
     library = found.rows[0].module.partition(".")[0]
-    if own(file, found.rows[0].module):
+    if library not in libraries or own(file, found.rows[0].module):
         return
     names = ", ".join(f"`{name}`" for name in found.names)
     says = f"{names} of {library}: for NVIDIA only"

@@ -2,10 +2,11 @@
 
 Each function has the name, the arguments and the results that the extension's has; those that
 write into a tensor they are given do so here. Sums are made in single precision, as the kernels
-make them. Written by `cordee port`; it needs nothing of Cordée.
+make them. Written by `cordee port`; it needs nothing of Cordée but `ascend_gradients` beside it.
 """
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,21 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Functions = dict[str, Callable[..., Any]]
-
-
-def gradients(
-    function: Callable[..., Any], inputs: Sequence[Tensor | None], *given: Tensor | None
-) -> list[Any]:
-    """What flows back to each input of `function` when `given` arrives at its results."""
-    with torch.enable_grad():
-        leaves = [None if x is None else x.detach().requires_grad_() for x in inputs]
-        results = function(*leaves)
-        results = results if isinstance(results, tuple) else (results,)
-        pairs = [(r, g) for r, g in zip(results, given, strict=True) if g is not None]
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        found = iter(torch.autograd.grad([r for r, _ in pairs], wanted, [g for _, g in pairs]))
-    return [None if leaf is None else next(found) for leaf in leaves]
-
+_NAME = "ascend_gradients"  # beside this module
+_BESIDE = importlib.import_module(f"{__package__}.{_NAME}" if __package__ else _NAME)
+gradients: Callable[..., list[Any]] = _BESIDE.gradients
 
 # RWKV-4: an average over the past that fades.
 
