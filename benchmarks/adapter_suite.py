@@ -51,6 +51,7 @@ class Run:
     time_limit_s: int
     reports: Path
     resume: bool
+    spawn: bool
 
     def test_files(self) -> list[Path]:
         every = self.suite.rglob("test_*.py") if self.chips > 1 else self.suite.glob("test_*.py")
@@ -84,6 +85,7 @@ def run_suite(run: Run, chip: str) -> list[Test]:
         ),
         *("--reports", str(run.reports)),
         *(["--resume"] if run.resume else []),
+        *(["--spawn"] if run.spawn else []),
     ]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     return read(run)
@@ -139,7 +141,7 @@ def _test_file(file: Path, run: Run) -> NoReturn:
     log = os.open(reports / f"{name}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if run.chips > 1:
+    if run.chips > 1 and not run.spawn:
         spawn_from_fork.install()
     pytest.main(
         [
@@ -186,6 +188,11 @@ def main() -> None:
     parser.add_argument("--files", default="test_*", help="names of the files to run, a pattern")
     parser.add_argument("--reports", type=Path, help="folder in which reports and logs are kept")
     parser.add_argument("--resume", action="store_true", help="leave out files with a report")
+    parser.add_argument(
+        "--spawn",
+        action="store_true",
+        help="let tests begin their processes anew: test_nslb sets what the adapter reads at once",
+    )
     parser.add_argument("--read", action="store_true", help="run nothing; read --reports")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the table beside this script")
@@ -198,7 +205,7 @@ def main() -> None:
         reports.mkdir(parents=True, exist_ok=True)
         files = f"{arguments.files.removesuffix('.py')}.py"
         jobs, limit_s, resume = arguments.jobs, arguments.time_limit_s, arguments.resume
-        run = Run(suite, files, arguments.chips, jobs, limit_s, reports, resume)
+        run = Run(suite, files, arguments.chips, jobs, limit_s, reports, resume, arguments.spawn)
         if arguments.worker:
             work(run)
             return
