@@ -14,21 +14,18 @@ import argparse
 import ctypes
 import importlib
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import unittest
-import xml.etree.ElementTree as ET
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import spawn_from_fork
+from suite_table import Test, read_report, table
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 RESULTS = Path(__file__).with_suffix("")
@@ -41,42 +38,6 @@ IMPORTS = (
     "torch_npu.testing.common_distributed",
     "torch_npu.testing.testcase",
 )
-
-# The checkout is newer than the wheel: an operator, or an argument of one, is not there.
-NOT_IN_WHEEL = (
-    r"module 'torch_npu(\.\w+)*' has no attribute"
-    r"|'_OpNamespace' 'npu' object has no attribute"
-    r"|npu::\w+(\.\w+)?\(\) (expected at most|takes) \d+|Unknown keyword argument"
-)
-
-# The first pattern found in what a failed test says is its cause.
-CAUSES = (
-    ("the wheel has no such operator", NOT_IN_WHEEL),
-    ("graph capture is not emulated", r"capturing a graph|RI_CAPTURE_STATUS_ACTIVE"),
-    ("not emulated", r"not emulated|NotEmulated"),
-    ("refused as on the chip", r"which the chip does not support"),
-    ("no room in this computer's memory", r"OutOfMemoryError|no host memory|signal 9\b"),
-    ("crash", r"Fatal Python error"),
-    ("over the time limit", r"Timeout"),
-    ("asks for something this machine lacks", r"No module named|No such file|FileNotFound"),
-    ("needs several chips", r"(?i)hccl|world.?size|NPU number"),
-    ("other result", r"AssertionError|not close|Tensor-likes|not equal"),
-    ("other error", r""),
-)
-
-
-@dataclass(frozen=True)
-class Test:
-    """One test of the suite, as pytest reports it."""
-
-    name: str
-    outcome: str  # passed, failed, skipped
-    message: str
-
-    @property
-    def cause(self) -> str:
-        """Why it failed, in a few words."""
-        return next(cause for cause, pattern in CAUSES if re.search(pattern, self.message))
 
 
 @dataclass(frozen=True)
@@ -130,7 +91,7 @@ def run_suite(run: Run, chip: str) -> list[Test]:
 
 def read(run: Run) -> list[Test]:
     """What the reports say, so far."""
-    return [test for file in run.reported() for test in _read(run.name(file), run.reports)]
+    return [test for file in run.reported() for test in read_report(run.name(file), run.reports)]
 
 
 def work(run: Run) -> None:
@@ -213,59 +174,6 @@ def _enter_own_network() -> None:
 
 def _report(name: str, reports: Path) -> Path:
     return reports / f"{name}.xml"
-
-
-def _read(file: str, reports: Path) -> Iterator[Test]:
-    report = _report(file, reports)
-    if not report.is_file():
-        log = reports / f"{file}.log"
-        said = log.read_text(errors="replace")[-2000:] if log.is_file() else "did not start"
-        yield Test(file, "failed", f"Fatal Python error: the process died: {said}")
-        return
-    for case in ET.parse(report).getroot().iter("testcase"):
-        name = f"{file}::{case.get('name')}"
-        problem = next((e for e in case if e.tag in ("failure", "error")), None)
-        skipped = case.find("skipped")
-        if problem is not None:
-            yield Test(name, "failed", f"{problem.get('message')}\n{problem.text}")
-        elif skipped is not None:
-            yield Test(name, "skipped", skipped.get("message") or "")
-        else:
-            yield Test(name, "passed", "")
-
-
-def table(suite: Path, tests: list[Test], part: str) -> str:
-    """Counts, failures by cause, and every failed test with what it said."""
-    outcomes = Counter(test.outcome for test in tests)
-    ran = outcomes["passed"] + outcomes["failed"]
-    share = outcomes["passed"] / ran if ran else 0.0
-    failed = [test for test in tests if test.outcome == "failed"]
-    causes = Counter(test.cause for test in failed)
-    return "\n".join(
-        [
-            f"# {suite.name}: {share:.1%} of the tests that do not skip pass",
-            "",
-            f"Written by `python benchmarks/adapter_suite.py --suite .../{suite.name} --write`; {part} ran.",
-            "",
-            "| outcome | tests |",
-            "| --- | ---: |",
-            *(f"| {name} | {outcomes[name]} |" for name in ("passed", "failed", "skipped")),
-            "",
-            "| cause of failure | tests |",
-            "| --- | ---: |",
-            *(f"| {cause} | {count} |" for cause, count in causes.most_common()),
-            "",
-            "| failed test | cause | what it said |",
-            "| --- | --- | --- |",
-            *(f"| {test.name} | {test.cause} | {_line(test.message)} |" for test in failed),
-            "",
-        ]
-    )
-
-
-def _line(message: str) -> str:
-    first = " ".join(message.split())[:160]
-    return first.replace("|", "\\|").replace("<", "&lt;")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import atexit
 import ctypes
 import multiprocessing.context as contexts
 import os
+import signal
 import time
 from contextlib import suppress
 from multiprocessing import forkserver, resource_sharer, util
@@ -20,7 +21,10 @@ from typing import Any
 # seconds: the adapter's exit function takes communicators and the device down.
 END_S = 5.0
 ENDING = "ending"  # the name of such a process meanwhile
-PR_SET_NAME = 15  # linux/prctl.h
+
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 
 _begin = BaseProcess._bootstrap
 
@@ -83,12 +87,14 @@ def _start_server() -> None:
         listener, alive = descriptors
         pid = os.fork()
         if pid == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             try:
                 forkserver.main(listener, alive, preload=[])
             finally:
                 os._exit(0)
         return pid
 
+    forkserver.set_forkserver_preload([])  # Python's own choice settles the start method
     util.spawnv_passfds = fork
     try:
         forkserver.ensure_running()

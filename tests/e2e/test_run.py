@@ -84,6 +84,16 @@ def test_a_program_may_use_any_chip_without_choosing_it_first(tmp_path: Path) ->
     assert done.stdout.strip().endswith("npu:1 8.0 npu:0 0"), done.stderr
 
 
+def test_an_optimizer_may_have_no_parameters(tmp_path: Path) -> None:
+    file = program(
+        tmp_path,
+        "import torch; torch.ones(2, device='npu')\n"
+        "torch.optim.SGD([{'params': []}]).step(); print('stepped')",
+    )
+    done = run("--", "python", file)
+    assert done.stdout.strip().endswith("stepped"), done.stderr
+
+
 def test_more_chips_than_a_process_can_take_are_a_wrong_request() -> None:
     done = run("--chips", "64", "--", "true")
     assert done.returncode == 2

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from cordee.port.finding import Confidence, Edit, Finding, Meaning, Safety
+from cordee.port.places import heard
 from cordee.port.python.file import Span
 from cordee.port.rule import Document, Match, Part, Rule
 from cordee.port.rules import FAMILIES
@@ -34,7 +35,7 @@ def findings(document: Document, failed: Failed | None = None) -> list[Finding]:
     found = _closed(found, [match.opens for _, match in matches], document.source)
     for part in document.parts():
         found += [place.moved(finding, part) for finding in findings(part.document, failed)]
-    return sorted(_heard(found), key=lambda finding: (finding.start, finding.end, finding.rule))
+    return heard(found, RULES, document.source.text)
 
 
 def _matches(document: Document, failed: Failed | None) -> Iterator[tuple[Rule, Match]]:
@@ -89,15 +90,6 @@ def _breaks(finding: Finding, source: Source) -> bool:
         return False
     text = source.text[finding.start : finding.end]
     return finding.meaning is Meaning.MISSING or "cuda" in text
-
-
-def _heard(found: list[Finding]) -> list[Finding]:
-    """Without what is said in the last place about lines of which another rule speaks."""
-    spoken: set[int] = set()
-    for finding in found:
-        if not RULES[finding.rule].last:
-            spoken.update(range(finding.line, finding.end_line + 1))
-    return [f for f in found if not RULES[f.rule].last or f.line not in spoken]
 
 
 class _Place:

@@ -1,6 +1,7 @@
 """How long people work: an estimate in hours, always as a range."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from cordee.port.finding import Confidence, Effort, Finding
 
@@ -25,16 +26,30 @@ class Hours:
 
 # Our own estimates of what minutes, hours and days mean; nobody has measured them.
 HOURS = {Effort.S: Hours(5 / 60, 20 / 60), Effort.M: Hours(1, 4), Effort.L: Hours(8, 40)}
+REPEATED = Hours(1 / 60, 5 / 60)  # what takes minutes the first time, done again
 LOOK_H = 0.05  # to see that an unsure finding is none
-NEXT_SMALLER = {Effort.L: Effort.M, Effort.M: Effort.S, Effort.S: Effort.S}
+NEXT_SMALLER = {Effort.L: HOURS[Effort.M], Effort.M: HOURS[Effort.S], Effort.S: REPEATED}
 
 
-def hours(finding: Finding, again: bool = False) -> Hours:
-    """What one tie takes a person; `again` if the same was solved in the same file before."""
-    effort = NEXT_SMALLER[finding.effort] if again else finding.effort
-    usual = HOURS[effort]
+class Known(Enum):
+    """What people know of a tie when they come to it."""
+
+    NOTHING = auto()
+    KIND = auto()  # another of this kind was in the same file
+    WAY = auto()  # the way over was found before, anywhere in the repository
+
+
+def hours(finding: Finding, known: Known = Known.NOTHING) -> Hours:
+    """What one tie takes a person."""
+    match known:
+        case Known.NOTHING:
+            usual = HOURS[finding.effort]
+        case Known.KIND:
+            usual = NEXT_SMALLER[finding.effort]
+        case Known.WAY:
+            usual = REPEATED if finding.effort is Effort.S else HOURS[Effort.S]
     if finding.confidence is Confidence.UNSURE:
-        return Hours(LOOK_H, usual.high_h)
+        return Hours(min(LOOK_H, usual.low_h), usual.high_h)
     return usual
 
 

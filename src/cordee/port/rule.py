@@ -70,6 +70,8 @@ class Rule:
     source: str
     family: str
     last: bool = False  # only heard where no other rule speaks of the same line
+    shared: bool = False  # what it advises is the way over, and is found once for a repository
+    each: bool = False  # every place is work of its own, though the same is said of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Family:
     rules: list[Rule] = field(default_factory=list)
     skips: tuple[str, ...] = ()  # kinds of files in which it finds nothing
     last: bool = False  # its rules are only heard where no other speaks of the same line
+    shared: bool = False  # its rules advise the way over of a library or package
+    each: frozenset[int] = frozenset()  # its rules of which every place is work of its own
 
     def rule(
         self,
@@ -102,7 +106,18 @@ class Family:
             code = f"NV{number:03}"
             self.rules.append(
                 Rule(
-                    code, title, nodes, check, meaning, effort, advice, source, self.name, self.last
+                    code=code,
+                    title=title,
+                    nodes=nodes,
+                    check=check,
+                    meaning=meaning,
+                    effort=effort,
+                    advice=advice,
+                    source=source,
+                    family=self.name,
+                    last=self.last,
+                    shared=self.shared,
+                    each=number in self.each,
                 )
             )
             return check

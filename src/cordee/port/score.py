@@ -1,8 +1,9 @@
 """How ready a repository is.
 
 Every tie weighs the hours that a person would take for it: the middle of the range that its effort
-stands for. Who has solved something once in a file solves it there again with less, so each further
-tie of the same rule in one file counts one size smaller. Readiness is the weight of the ties that
+stands for. Who has solved something once solves it again with less: a further tie of the same rule in
+one file counts one size smaller, and one whose way over was found before, anywhere in the repository,
+minutes. Readiness is the weight of the ties that
 need nobody, because the port rewrites them with proof or because it is certain that they run as
 they are, over the weight of all. It says nothing of what no rule finds, or of how fast the result
 is, and it reaches 100 only when nothing is left.

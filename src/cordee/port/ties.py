@@ -17,6 +17,7 @@ from cordee.port.finding import (
 )
 from cordee.port.hours import Hours, hours
 from cordee.port.prove.proof import Proof
+from cordee.port.solved import Solved
 
 
 class State(StrEnum):
@@ -107,7 +108,10 @@ class File:
 def files(assessment: Assessment, result: PortResult | None) -> tuple[File, ...]:
     """Every file that was judged, in the assessment's order."""
     done = None if result is None else _Done(result)
-    return tuple(File(judged, tuple(_ties(judged, done))) for judged in assessment.files)
+    left, settled = Solved(), Solved()
+    return tuple(
+        File(judged, tuple(_ties(judged, done, left, settled))) for judged in assessment.files
+    )
 
 
 def total(ties: tuple[Tie, ...]) -> Hours:
@@ -134,18 +138,16 @@ def _key(finding: Finding) -> tuple[str, str, int, int, str]:
     return finding.path, finding.rule, finding.start, finding.end, finding.says
 
 
-def _ties(judged: Judged, done: _Done | None) -> Iterator[Tie]:
+def _ties(judged: Judged, done: _Done | None, left: Solved, settled: Solved) -> Iterator[Tie]:
     fixes = [f.fix for f in judged.findings if f.fix and f.fix.safety is Safety.SAFE]
     dropped = {id(fix) for fix in agreeing(fixes)[1]} if done is None else set()
-    seen: set[tuple[str, bool]] = set()
     for finding in judged.findings:
         if done is None:
             state, reason = _foreseen(finding, id(finding.fix) in dropped)
         else:
             state, reason = done.state(finding)
-        kind = (finding.rule, state is State.LEFT)
-        yield Tie(finding, state, reason, hours(finding, again=kind in seen))
-        seen.add(kind)
+        solved = left if state is State.LEFT else settled
+        yield Tie(finding, state, reason, hours(finding, solved.known(finding)))
 
 
 def _foreseen(finding: Finding, clashes: bool) -> tuple[State, str]:

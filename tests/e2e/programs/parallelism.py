@@ -158,6 +158,19 @@ def distributed_tensors() -> None:
 
 
 @check
+def products_on_shards() -> None:
+    mesh = init_device_mesh("npu", (RANKS,))
+    torch.manual_seed(3)
+    vector, matrix = torch.randn(4), torch.randn(4, 2 * RANKS)
+    shards = distribute_tensor(matrix.npu().requires_grad_(), mesh, [Shard(1)])
+    product = distribute_tensor(vector.npu(), mesh, [Replicate()]) @ shards
+    assert product.placements == (Shard(0),)
+    close(product.full_tensor(), vector @ matrix)
+    product.sum().backward()
+    close(shards.grad.full_tensor(), vector[:, None].expand_as(matrix))
+
+
+@check
 def operators_of_the_adapter_on_shards() -> None:
     mesh = init_device_mesh("npu", (RANKS,))
     torch.manual_seed(0)

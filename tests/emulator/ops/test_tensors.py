@@ -103,6 +103,7 @@ def test_casts_take_a_dtype_or_its_number() -> None:
     assert run("npu_dtype_cast", x, 6).data_ptr() != x.data_ptr()
     assert torch.equal(run("_npu_dtype_cast", x, torch.float64), x.double())
     assert torch.equal(run("npu_dtype_cast_backward", x.half(), torch.float32), x.half().float())
+    assert torch.equal(run("npu_dtype_cast_backward", x.half(), torch.float32, 5), x.half().float())
     target = torch.zeros(3, dtype=torch.float16)
     assert run("npu_dtype_cast_", target, x) is target
     assert torch.equal(target, x.half())

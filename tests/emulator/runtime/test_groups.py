@@ -1,4 +1,4 @@
-"""Communicators that one thread makes in a group of calls."""
+"""Communicators that one thread makes in a group of calls, and collectives of a group."""
 
 
 def test_a_thread_that_is_several_ranks_makes_them_in_a_group(run) -> None:
@@ -46,3 +46,25 @@ except Refused as refused:
     say(refused.code, "unconnected ranks: 1" in refused.why)
 """
     assert run(program, CORDEE_CHIPS="2", HCCL_CONNECT_TIMEOUT="1") == "1 True"
+
+
+def test_collectives_are_done_when_their_group_ends(run) -> None:
+    program = """
+import ctypes
+from communicators import *
+acl = on_device(0)
+hccl = Acl(os.environ["CORDEE_TEST_LIBRARIES"], "libhccl.so")
+root, comm = (c_char * ROOT_INFO_BYTES)(), c_void_p()
+hccl.HcclGetRootInfo(root)
+hccl.HcclCommInitRootInfo(1, root, 0, byref(comm))
+count = 1 << 22
+source, result, stream = acl.malloc(4 * count), acl.malloc(4 * count), acl.stream()
+acl.write(source, array("f", [2.5]).tobytes() * count)
+hccl.HcclGroupStart()
+hccl.HcclAllReduce(source, result, count, 4, SUM, comm, stream)
+hccl.HcclGroupEnd()
+status = ctypes.c_int(-1)
+acl.aclrtStreamQuery(stream, byref(status))
+say(status.value == 0, array("f", acl.read(result, 4))[0])
+"""
+    assert run(program) == "True 2.5"

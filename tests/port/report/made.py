@@ -27,6 +27,7 @@ def finding(
     effort: Effort = Effort.S,
     confidence: Confidence = Confidence.CERTAIN,
     says: str = "`.cuda()` moves to CUDA",
+    advice: str = "",
     source: str = "",
 ) -> Finding:
     """A finding of `tie` in the lines `code`, which stand in a file after the text `before`."""
@@ -48,7 +49,7 @@ def finding(
         code=code,
         says=says,
         meaning=meaning,
-        advice="",
+        advice=advice,
         effort=effort,
         confidence=confidence,
         source=source,

@@ -5,7 +5,7 @@ from tests.port.report.made import Left, Result, assessment, finding
 
 from cordee.port.assessment import Assessment, Judged
 from cordee.port.finding import Confidence, Effort, Finding, Meaning, Safety
-from cordee.port.hours import HOURS, Hours, work_text
+from cordee.port.hours import DAY_H, HOURS, REPEATED, Hours, work_text
 from cordee.port.report.blockers import blockers
 from cordee.port.report.next_step import next_step
 from cordee.port.score import Score, score
@@ -73,9 +73,42 @@ def test_a_hundred_is_said_only_when_nothing_is_left() -> None:
     assert scored().percent == 100
 
 
-def test_the_same_again_in_one_file_is_less_work() -> None:
-    once, again = (finding(before="\n" * n, effort=Effort.L) for n in range(2))
-    assert scored(once, again).work == HOURS[Effort.L] + HOURS[Effort.M]
+def test_another_of_its_kind_in_one_file_is_less_work() -> None:
+    once, other = (finding(before="\n" * n, effort=Effort.L, says=f"{n}") for n in range(2))
+    assert scored(once, other).work == HOURS[Effort.L] + HOURS[Effort.M]
+
+
+def test_the_way_over_for_a_library_is_found_once_for_a_repository() -> None:
+    imports = [
+        finding("import te", path=f"{n}.py", rule="NV501", effort=Effort.L, says="`te` is layers")
+        for n in range(69)
+    ]
+    further = HOURS[Effort.S]
+    work = scored(*imports).work
+    assert work.low_h == pytest.approx(HOURS[Effort.L].low_h + 68 * further.low_h)
+    assert work.high_h == pytest.approx(HOURS[Effort.L].high_h + 68 * further.high_h)
+    assert work.high_h < 10 * DAY_H
+
+
+def test_of_a_library_the_advice_tells_that_the_way_is_the_same() -> None:
+    found = [
+        finding(path=f"{n}.toml", rule="NV902", effort=Effort.M, says=f"te=={n}", advice="torch.nn")
+        for n in range(2)
+    ]
+    assert scored(*found).work == HOURS[Effort.M] + HOURS[Effort.S]
+
+
+def test_what_takes_minutes_takes_fewer_in_the_next_file() -> None:
+    found = [finding(path=f"{n}.yaml", rule="NV912", says="`backend: nccl`") for n in range(2)]
+    assert scored(*found).work == HOURS[Effort.S] + REPEATED
+
+
+def test_a_kernel_of_its_own_is_work_of_its_own() -> None:
+    found = [
+        finding(path=f"{n}.cu", rule="NV629", effort=Effort.L, says="3 pieces of PTX assembly")
+        for n in range(2)
+    ]
+    assert scored(*found).work == HOURS[Effort.L] + HOURS[Effort.L]
 
 
 def test_an_unsure_finding_may_be_none() -> None:

@@ -40,9 +40,10 @@ class Steps:
 
     def _chip(self, optimizer: Optimizer) -> int | None:
         """The chip that holds the parameters, or else the one in use."""
-        first = optimizer.param_groups[0]["params"][0].device
-        if first.type == "npu":
-            device = first.index
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        first = next(parameters, None)  # an optimizer of one shard may have none
+        if first is not None and first.device.type == "npu":
+            device = first.device.index
         elif torch.npu.is_initialized():  # type: ignore[attr-defined]
             device = torch.npu.current_device()  # type: ignore[attr-defined]
         else:

@@ -7,13 +7,12 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/zeros_like.h>
 #include <ATen/SDPBackend.h>
-#include <c10/core/impl/TorchDispatchModeTLS.h>
 
-#include <algorithm>
 #include <limits>
 #include <memory>
 
 #include "attention.h"
+#include "subclass.h"
 
 namespace cordee {
 namespace {
@@ -76,7 +75,6 @@ at::Tensor attention(
       query, key, value, dropout_p, is_causal, added_mask(mask, query.scalar_type()), scale));
 }
 
-// Tensors such as a DTensor say themselves what an operator does: they are to see the adapter's operators.
 class Attention final : public c10::OperatorKernel {
  public:
   explicit Attention(const c10::OperatorHandle& op)
@@ -84,14 +82,7 @@ class Attention final : public c10::OperatorKernel {
         ours_(c10::KernelFunction::makeFromUnboxedRuntimeFunction(&attention)) {}
 
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
-    const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
-    const bool for_others = std::any_of(arguments.begin(), arguments.end(), [](const c10::IValue& value) {
-      return value.isTensor() && value.toTensor().key_set().has(c10::DispatchKey::Python);
-    });
-    // What torch.compile traces stands for plain tensors, which are computed here.
-    const bool traced =
-        c10::impl::TorchDispatchModeTLS::get_mode(c10::impl::TorchDispatchModeKey::FAKE).has_value();
-    if (for_others && !traced) {
+    if (has_subclass(op, *stack)) {
       adapters_.callBoxed(op, keys, stack);
     } else {
       ours_.callBoxed(op, keys, stack);

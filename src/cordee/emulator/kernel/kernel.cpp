@@ -16,6 +16,7 @@
 #include "promotion.h"
 #include "random.h"
 #include "signature.h"
+#include "subclass.h"
 
 namespace cordee {
 namespace {
@@ -181,6 +182,24 @@ class Forward : public c10::OperatorKernel {
   c10::SafeKernelFunction kernel_;
 };
 
+// The same in place of the adapter's kernel at an autograd key, which subclasses of Tensor are to see.
+class ForwardOrAdapters final : public Forward {
+ public:
+  ForwardOrAdapters(const c10::OperatorHandle& op, c10::DispatchKey key)
+      : Forward(op, key), adapters_(op.getComputedKernelForDispatchKey(c10::DispatchKey::AutogradPrivateUse1)) {}
+
+  void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet keys, Stack* stack) {
+    if (has_subclass(op, *stack)) {
+      adapters_.callBoxed(op, keys, stack);
+    } else {
+      Forward::operator()(op, keys, stack);
+    }
+  }
+
+ private:
+  c10::SafeKernelFunction adapters_;
+};
+
 bool is_plain_copy(const at::Tensor& to, const at::Tensor& from) {
   return to.scalar_type() == from.scalar_type() && to.sizes() == from.sizes() && to.is_contiguous() &&
       from.is_contiguous() && has_plain_format(to) && has_plain_format(from) && !to.is_conj() && !from.is_conj() && !to.is_neg() && !from.is_neg();
@@ -327,7 +346,7 @@ torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rul
 }
 
 torch::CppFunction make_forward(const c10::OperatorHandle& op, c10::DispatchKey from) {
-  return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<Forward>(op, from));
+  return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<ForwardOrAdapters>(op, from));
 }
 
 } // namespace cordee

@@ -32,8 +32,7 @@ struct Rules {
 
 torch::CppFunction make_kernel(const c10::OperatorHandle& op, Way way, Rules rules);
 
-// Runs at a dispatch key above the device's what the CPU runs there, over device tensors.
+// Runs at the device's autograd key what the CPU runs at `from`, over device tensors.
 torch::CppFunction make_forward(const c10::OperatorHandle& op, c10::DispatchKey from);
-
 
 } // namespace cordee

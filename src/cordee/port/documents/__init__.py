@@ -1,7 +1,9 @@
 """Which parser a file needs: by its name, and its first line."""
 
 from cordee.port.documents import (
+    arguments,
     builds,
+    changes,
     cpp,
     data,
     dockerfile,
@@ -29,6 +31,8 @@ KINDS: tuple[Kind, ...] = (
     makefile.KIND,
     builds.KIND,
     shell.KIND,
+    arguments.KIND,
+    changes.KIND,
     plain.KIND,
 )
 

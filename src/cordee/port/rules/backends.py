@@ -29,7 +29,7 @@ WIDE = frozenset({
 })  # fmt: skip
 HINTS = (
     "cudnn", "backends.cuda", "backends import", "matmul_precision", "version.cuda", "has_cuda",
-    "version import", "_cuda", "_nccl", "cudagraph", "_inductor", "jit.script", "_sdp", "sdpbackend",
+    "version import", "_cuda", "_nccl", "cudagraph", "_inductor", "_sdp", "sdpbackend",
     "nn.dataparallel", "import dataparallel", "parallel.dataparallel", "data_parallel",
     "channels_last", "emit_nvtx", "devicetype.cuda", "has_triton", "cuda out of memory",
     "cuda error", "cublas", "torch.float64", "torch.double", "torch.complex", "cuda_home",
@@ -142,7 +142,8 @@ def wide(node: ast.Call, file: PythonFile) -> Iterator[Match]:
     if isinstance(device, ast.Constant) and (device.value is None or device.value == "cpu"):
         return
     says = f"`{dtype}` has few kernels on Ascend: its operators may run on the host"
-    yield Match(file.span(node), says, confidence=Confidence.LIKELY)
+    written = given.get("dtype") or node.args[-1]  # the device beside it is another tie
+    yield Match(file.span(written), says, confidence=Confidence.LIKELY)
 
 
 @family.rule(

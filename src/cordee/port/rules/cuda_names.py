@@ -9,7 +9,7 @@ from importlib.resources import files
 from cordee.core.facts import Fact, rows
 from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
 from cordee.port.names import covered, offered
-from cordee.port.python.file import PythonFile
+from cordee.port.python.file import PythonFile, Span
 from cordee.port.python.fixes import (
     joined,
     of_device_module,
@@ -19,7 +19,7 @@ from cordee.port.python.fixes import (
     where_available,
 )
 from cordee.port.python.guards import npu_has_its_own
-from cordee.port.python.openings import opened
+from cordee.port.python.openings import needs_cuda_itself, opened
 from cordee.port.rule import Family, Match
 
 CUDA = "torch.cuda."
@@ -74,7 +74,14 @@ def counterpart(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     else:
         call = file.parent(node)
         asks = row.name == "is_available" and isinstance(call, ast.Call) and call.func is node
-        opens = opened(file, call) if asks and isinstance(call, ast.Call) else ()
+        opens: tuple[Span, ...] = ()
+        if asks and isinstance(call, ast.Call):
+            opens = opened(file, call)
+            if needs_cuda_itself(file, call):
+                fix, advice = (
+                    unsafe(fix),
+                    "by its reason the test needs CUDA itself: does an NPU do?",
+                )
         yield Match(file.span(node), says, fix, advice=advice, opens=opens, source=row.source)
 
 

@@ -21,10 +21,10 @@ HINTS = (
 )  # fmt: skip
 MENTION = re.compile(r"cuda|nccl|nvidia|cudnn|cublas|nvrtc|tensorrt", re.IGNORECASE)
 TIE = re.compile(r"\bcuda\b|\bnccl\b|nvidia|libcud|libnccl|\.cubin|\.ptx|\bsm_\d\d", re.IGNORECASE)
-SHOWN = 6  # names that a finding lists
+SHOWN = 30  # names that a finding lists: more than a file usually has, so that each is told
 TABLE = "cuda_sources.toml"
 ASCEND_C = "https://www.hiascend.com/document/detail/en/canncommercial/850/opdevg/Ascendcopdevg/atlas_ascendc_10_0071.html"
-family = Family("cuda_sources", "C++ and CUDA sources", HINTS)
+family = Family("cuda_sources", "C++ and CUDA sources", HINTS, each=frozenset({622, 629}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

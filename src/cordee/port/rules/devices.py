@@ -18,6 +18,7 @@ from cordee.port.rule import Family, Match
 BOTH = ("cuda", "npu")
 CURRENT = "github.com/pytorch/pytorch torch/accelerator/__init__.py"
 DEFAULT_TYPE = "github.com/Ascend/pytorch docs/zh/api/native_api/pytorch_2-13-0/torch.md"
+SETTING = frozenset({"setattr", "delattr"})  # of Python, and of tests that replace something
 SET_DEFAULT = "torch.set_default_tensor_type"
 DTYPES = {
     "BFloat16Tensor": "bfloat16",
@@ -167,6 +168,8 @@ def choices(node: ast.List | ast.Tuple | ast.Set, file: PythonFile) -> Iterator[
     texts = [e.value for e in node.elts if isinstance(e, ast.Constant)]
     if "cuda" not in texts or "npu" in texts or isinstance(file.parent(node), ast.Compare):
         return
+    if any(isinstance(e, (ast.Call, ast.Attribute)) for e in node.elts):
+        return  # "cuda" is one of several things, not one of several devices
     parent = file.parent(node)
     offered = isinstance(parent, ast.keyword) and parent.arg == "choices"
     says = f"`{file.text(node)}` lists devices"
@@ -193,9 +196,18 @@ def mentioned(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[
         return
     if npu_has_its_own(file, node):
         return
-    yield Match(
-        file.span(node), f"{file.text(node)} may mean a device", confidence=Confidence.UNSURE
-    )
+    says = f"{file.text(node)} may mean a device"
+    if (
+        isinstance(parent, ast.Call)
+        and _last_name(parent.func) in SETTING
+        and parent.args[0] is not node
+    ):
+        says = f"{file.text(node)} is an attribute that is set: of torch.version, or a module?"
+    yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def _prefix(node: ast.Call, file: PythonFile) -> Iterator[Match]:

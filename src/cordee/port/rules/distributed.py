@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
 from cordee.port.names import offered
+from cordee.port.python import neighbours
 from cordee.port.python.backends import BACKEND_NAME, default_backend, named_backend, with_device
 from cordee.port.python.file import PythonFile, Span
 from cordee.port.python.fixes import joined, renamed, substituted, unsafe
@@ -149,12 +150,16 @@ def imported(node: ast.ImportFrom | ast.Import, file: PythonFile) -> Iterator[Ma
         dotted = f"{before}{alias.name}"
         if not WORD.search(dotted) or dotted.startswith("torch.cuda."):
             continue
-        harmless = dotted.endswith("is_nccl_available")
-        meaning = Meaning.RUNS if harmless else None
-        own = not dotted.startswith("torch.")
-        confidence = Confidence.UNSURE if own else Confidence.CERTAIN
+        relative = isinstance(node, ast.ImportFrom) and node.level > 0
+        theirs = relative or neighbours.own(file, dotted)
+        harmless = theirs or dotted.endswith("is_nccl_available")
+        of_torch = dotted.startswith("torch.") and not relative
         yield Match(
-            file.span(alias), f"`{dotted}` is imported", meaning=meaning, confidence=confidence
+            file.span(alias),
+            f"`{dotted}` is imported",
+            meaning=Meaning.RUNS if harmless else None,
+            effort=Effort.S if harmless else None,
+            confidence=Confidence.CERTAIN if of_torch else Confidence.UNSURE,
         )
 
 

@@ -76,6 +76,7 @@ family = Family(
     "kernels", "Kernels and extensions in Python",
     ("triton", "cupy", "numba", "cpp_extension", "cuda", "torch.ops", "__global__", "nvcc",
      "cudart", "nccl", "nvrtc", "blockidx", "cudnn", "cublas", "multiscaledeformableattention", "rotary_emb"),
+    each=frozenset({610}),
 )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def _hints() -> tuple[str, ...]:
     return (*hints, "_available")
 
 
-family = Family("libraries", "Libraries made for CUDA", _hints())
+family = Family("libraries", "Libraries made for CUDA", _hints(), shared=True)
 
 
 @family.rule(
@@ -165,6 +165,8 @@ def _imported(
         row = library(dotted)
         if row is None or row.module in seen or "nccl" in dotted.lower():
             continue  # what is NCCL's is another family's
+        if row.module == "nvidia" and dotted != row.module:
+            continue  # so are its other packages
         seen.add(row.module)
         if own(file, dotted) or is_shim(file):
             return

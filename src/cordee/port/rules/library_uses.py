@@ -70,6 +70,7 @@ family = Family(
      "executionprovider", "apex", "transformer_engine", "bitsandbytes", "xformers", "deepspeed",
      "faiss", "tensorflow", "paddle", "torchvision.ops", "torchvision", "bitsandbytesconfig",
      "gptqconfig", "awqconfig", "_32bit"),
+    shared=True,
 )  # fmt: skip
 
 

@@ -26,15 +26,19 @@ EVERYWHERE = frozenset({
 # What an event or a table of the profiler calls what happened on the chip.
 FIELD = re.compile(r"(?:self_)?cuda_(?:time|time_total|memory_usage)(?:_str)?")
 COMPILING = re.compile(
-    r"cudagraphs?|reduce-overhead|max-autotune|(?:torch_|fx2)?tensorrt|fx2trt|nvfuser|nvprims_nvfuser",
+    r"cudagraphs?|reduce-overhead|max-autotune|max-autotune-no-cudagraphs|(?:torch_|fx2)?tensorrt|fx2trt|"
+    r"nvfuser|nvprims_nvfuser",
     re.IGNORECASE,
 )
+CAPTURES = frozenset({"reduce-overhead", "max-autotune"})
+# Settings of Inductor, as torch._inductor.config.patch and torch.compile's options take them.
+INDUCTOR = re.compile(r"(?:triton|cuda)\.\w+|cudagraphs?\w*|\w+_cudagraphs?(?:_\w+)?")
 family = Family(
     "measuring",
     "Compilation and profiling",
     ("torch.compile", "th.compile", "import compile", "@compile", "profil", "cuda_time",
      "cuda_memory_usage", "cudagraph", "reduce-overhead", "max-autotune", "tensorrt", "fx2trt",
-     "nvfuser"),
+     "nvfuser", "_inductor"),
 )  # fmt: skip
 
 
@@ -62,7 +66,7 @@ def compiled(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match
     elif backend is not None and "tensorrt" in backend:
         says = "TensorRT is NVIDIA's"
         yield Match(file.span(node), says, meaning=Meaning.MISSING, effort=Effort.L)
-    elif mode in ("reduce-overhead", "max-autotune"):
+    elif mode in CAPTURES:
         yield Match(file.span(node), f"the mode {mode} captures CUDA graphs")
     elif backend is None and "backend" in given:
         says = "the backend is chosen at run time"
@@ -156,8 +160,36 @@ def spoken_of(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     call = file.parent(parent) if isinstance(parent, ast.keyword) else None
     if is_prose(file, node) or (call is not None and file.called(call) == "torch.compile"):
         return
-    says = f"{file.text(node)} is CUDA's when code is compiled"
-    yield Match(file.span(node), says, confidence=Confidence.LIKELY)
+    says, advice = f"{file.text(node)} is CUDA's when code is compiled", ""
+    if node.value.lower() == "max-autotune-no-cudagraphs":
+        says = f"{file.text(node)} has Inductor make Triton kernels for CUDA"
+        advice = "Inductor on Ascend takes triton-ascend; what is tried out there takes its time"
+    yield Match(file.span(node), says, advice=advice, confidence=Confidence.LIKELY)
+
+
+@family.rule(
+    346, "a text names a setting of Inductor that is CUDA's", ast.Constant, meaning=Meaning.RUNS,
+    source=OVERVIEW,
+    advice="Inductor on Ascend takes triton-ascend, and its graphs are not CUDA's: see whether the "
+    "setting is wanted there",
+)  # fmt: skip
+def set_by_text(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
+    """`torch._inductor.config.patch("triton.cudagraphs", True)`, `options={"triton.cudagraphs": True}`."""
+    if not isinstance(node.value, str) or not INDUCTOR.fullmatch(node.value):
+        return
+    if not is_prose(file, node) and _is_of_inductor(node, file):
+        says = f"{file.text(node)} is a setting of Inductor for CUDA"
+        yield Match(file.span(node), says, confidence=Confidence.LIKELY)
+
+
+def _is_of_inductor(node: ast.Constant, file: PythonFile) -> bool:
+    """Whether a text is an argument of what Inductor offers, or a key of what it is given."""
+    inside: ast.AST | None = file.parent(node)
+    while isinstance(inside, (ast.Dict, ast.keyword)):
+        inside = file.parent(inside)
+    name = file.called(inside) or ""
+    options = name == "torch.compile" and isinstance(file.parent(node), ast.Dict)
+    return options or name.startswith("torch._inductor.")
 
 
 def _text(node: ast.expr | None) -> str | None:

@@ -31,8 +31,8 @@ SYSTEM = re.compile(
 BUILD = re.compile(r"(\d[\w.]*)\+cu\d+")
 LISTED = ("install_requires", "extras_require", "setup_requires", "tests_require")
 
-family = Family("packages", "Packages", ("torch", *hints()), skips=("python",))
-setup = Family("setup", "Packages that setup.py asks for", LISTED)
+family = Family("packages", "Packages", ("torch", *hints()), skips=("python",), shared=True)
+setup = Family("setup", "Packages that setup.py asks for", LISTED, shared=True)
 
 
 @family.rule(
@@ -140,9 +140,12 @@ def required(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     asked = pip_requirement(node.value, file.span(node).start, "", file.source.text)
     row = package(asked.name, asked.extras) if asked else None
     if asked is not None and row is not None:
-        says = f"`{node.value}` is made for NVIDIA"
-        meaning, effort = Meaning(row.meaning), Effort(row.effort)
-        advice = f"{row.advice}; an extra of its own lets Ascend be installed without it"
+        runs = row.meaning == "runs as is"
+        says = f"`{node.value}` {'knows Ascend' if runs else 'is made for NVIDIA'}"
+        meaning, effort = Meaning(row.meaning), _effort(row)
+        advice = row.advice
+        if not runs:
+            advice += "; an extra of its own lets Ascend be installed without it"
         confidence = Confidence(row.confidence)
         yield Match(file.span(node), says, None, advice, meaning, effort, confidence, row.source)
 
@@ -199,10 +202,15 @@ def _told(asked: Requirement, row: Package, document: Document) -> Match:
         _swapped(asked, row, document),
         row.advice,
         Meaning(row.meaning),
-        Effort(row.effort),
+        _effort(row),
         Confidence(row.confidence),
         row.source,
     )
+
+
+def _effort(row: Package) -> Effort:
+    """Of the line that asks for it: what takes days are its uses, which are told where they are."""
+    return Effort.M if row.effort == "L" else Effort(row.effort)
 
 
 def _swapped(asked: Requirement, row: Package, document: Document) -> Fix | None:

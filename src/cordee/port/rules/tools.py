@@ -11,6 +11,7 @@ from cordee.core.facts import Fact, rows
 from cordee.port.finding import Confidence, Effort, Fix, Meaning
 from cordee.port.python.file import PythonFile
 from cordee.port.python.fixes import substituted, unsafe
+from cordee.port.python.neighbours import own
 from cordee.port.python.prose import is_prose
 from cordee.port.python.roles import last_name
 from cordee.port.rule import Family, Match
@@ -26,7 +27,7 @@ HINTS = (
     "nsys", "\"ncu", "'ncu", "ncu ", "nvprof", "nvtop", "cuda-", "compute-sanitizer", "cuobjdump", "trtexec", "dcgmi",
     "nvsmi", "gpu_tracker",
 )  # fmt: skip
-family = Family("tools", "Tools and libraries for GPUs", HINTS)
+family = Family("tools", "Tools and libraries for GPUs", HINTS, shared=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Tool(Fact):
 def imported(node: ast.Import | ast.ImportFrom | ast.Call, file: PythonFile) -> Iterator[Match]:
     for part, dotted in _modules(node, file):
         row = _library(dotted)
-        if row is None:
+        if row is None or own(file, dotted):
             continue
         tried, dubious = _is_tried(node, file), row.name in ("cuda", "nvidia")
         says = f"`{dotted}` is for NVIDIA's GPUs" + (
@@ -68,7 +69,7 @@ def used(node: ast.Attribute | ast.Name, file: PythonFile) -> Iterator[Match]:
         return
     name = file.name(node) or ""
     row = _library(name) if "." in name else None
-    if row is not None:
+    if row is not None and not own(file, name):
         says = f"`{name}` is of a library for NVIDIA's GPUs"
         yield Match(
             file.span(node),

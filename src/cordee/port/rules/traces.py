@@ -35,7 +35,8 @@ COUNT = re.compile(r"(?:min|max|num|n)_cuda_(?:gpus|devices)")  # what a test ne
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 family = Family(
-    "traces", "What looks like CUDA's", ("cuda", "nccl", "nvidia", "cudnn"), last=True
+    "traces", "What looks like CUDA's", ("cuda", "nccl", "nvidia", "cudnn"), last=True,
+    each=frozenset({114}),
 )  # fmt: skip
 
 
@@ -48,18 +49,21 @@ def alike(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     if isinstance(file.parent(node), ast.Attribute):
         return
     written = _dotted(node)
-    if written is None or "cuda" not in written[1:] or file.name(node) is not None:
+    known = file.name(node) is not None
+    if written is None or "cuda" not in written[1:] or (known and "torch" not in written[1:]):
         return
     if written[:2] == ["torch", "cuda"] and _is_given(node, file):
         return  # an argument that is called torch is anybody's
     behind = written[len(written) - written[::-1].index("cuda") :]
     owner = written[written.index("cuda", 1) - 1]
     mocked = bool(behind) and behind[0].startswith(("assert_", "return_value", "side_effect"))
-    if (behind and ".".join(behind) in names()) or owner.startswith("torch") or mocked:
-        yield Match(
-            file.span(node), f"`{'.'.join(written)}` looks like a name of CUDA's",
-            confidence=Confidence.UNSURE,
-        )  # fmt: skip
+    said = f"`{'.'.join(written)}`"
+    if owner == "torch" and known:
+        says = f"{said} is torch's module, reached through another"
+        yield Match(file.span(node), says, confidence=Confidence.LIKELY)
+    elif (behind and ".".join(behind) in names()) or owner.startswith("torch") or mocked:
+        says = f"{said} looks like a name of CUDA's"
+        yield Match(file.span(node), says, confidence=Confidence.UNSURE)
 
 
 @family.rule(
@@ -94,7 +98,11 @@ def named(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
         return
     if not is_prose(file, node):
         says = f"{file.text(node)} names something of CUDA's"
-        yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+        row = names().get(node.value.rpartition("torch.cuda.")[2])
+        advice = ""
+        if row is not None and row.neutral:
+            advice = f"a port calls `{row.neutral}` in its place: let a test replace that too"
+        yield Match(file.span(node), says, advice=advice, confidence=Confidence.UNSURE)
 
 
 @family.rule(

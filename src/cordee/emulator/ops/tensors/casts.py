@@ -41,8 +41,10 @@ def dtype_cast_backward(
     grad_dtype: int | None = None,
     input_dtype: int | None = None,
 ) -> Tensor:
-    """`grad` in the dtype of the forward's input."""
-    refuse("npu_dtype_cast_backward", grad_dtype=grad_dtype, input_dtype=input_dtype)
+    """`grad`, which is of `grad_dtype`, in the dtype of the forward's input."""
+    refuse("npu_dtype_cast_backward", input_dtype=input_dtype)
+    if grad_dtype is not None:
+        _dtype(grad_dtype)  # refuses those of which several lie in one item
     return grad.to(dtype, copy=True)
 
 

@@ -28,8 +28,6 @@ Communicator::~Communicator()
     room.leave();
     if (room_file >= 0)
         close(room_file);
-    if (claimed_bytes)
-        cordee_release(chip, claimed_bytes);
 }
 
 uint64_t Communicator::issue()

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "buffers.h"
 #include "failure.h"
 #include "line.h"
 #include "member.h"
@@ -69,7 +70,7 @@ class Communicator {
     uint32_t rank = 0;
     int32_t chip = -1;
     uint64_t execute_timeout_ns = 0;
-    uint64_t claimed_bytes = 0; // of the chip's memory, for buffers of links
+    std::shared_ptr<Buffers> buffers;
     std::vector<Member> members;
 
     std::vector<int> seat_of;     // in the room, by rank; -1: on another host

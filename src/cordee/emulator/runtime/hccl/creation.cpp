@@ -2,6 +2,7 @@
 #include "creation.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
@@ -13,8 +14,6 @@
 
 namespace hccl {
 namespace {
-
-constexpr uint64_t kMiB = 1u << 20;
 
 // Who can reach each other's memory: the same kernel, namespaces and user.
 void seat(Communicator &c)
@@ -87,18 +86,6 @@ HcclResult meet(Communicator &c, const Meeting &meeting, uint32_t ranks)
     return code == HCCL_SUCCESS ? connect(c, 0) : code;
 }
 
-// The two buffers through which links move bytes are memory of the chip that the program lacks.
-HcclResult claim_buffers(Communicator &c, const Wishes &wishes)
-{
-    const uint64_t bytes = 2 * wishes.buffer_mib * kMiB;
-
-    if (cordee_claim(c.chip, bytes) != ACL_SUCCESS)
-        return fail(HCCL_E_OOM, "chip %d has no %lu bytes left for the buffers of communicator %s "
-                                "(HCCL_BUFFSIZE)", c.chip, bytes, c.name.c_str());
-    c.claimed_bytes = bytes;
-    return HCCL_SUCCESS;
-}
-
 } // namespace
 
 Wishes wishes_of_environment()
@@ -106,7 +93,8 @@ Wishes wishes_of_environment()
     const char *size = getenv("HCCL_BUFFSIZE");
     const long mib = size ? atol(size) : 0;
 
-    return {"", execute_timeout_ns(), mib > 0 ? static_cast<uint32_t>(mib) : HCCL_COMM_DEFAULT_BUFFSIZE};
+    return {"", execute_timeout_ns(),
+            mib > 0 ? static_cast<uint32_t>(mib) : HCCL_COMM_DEFAULT_BUFFSIZE, ""};
 }
 
 HcclResult read_wishes(const HcclCommConfig *config, Wishes *wishes)
@@ -130,6 +118,9 @@ HcclResult read_wishes(const HcclCommConfig *config, Wishes *wishes)
         return fail(HCCL_E_PARA, "EI0003: hcclDeterministic is %u", config->hcclDeterministic);
     if (head.version >= 5 && config->hcclExecTimeOut != HCCL_COMM_EXECTIMEOUT_CONFIG_NOT_SET)
         wishes->execute_timeout_ns = static_cast<uint64_t>(config->hcclExecTimeOut) * 1000000000u;
+    if (head.size >= offsetof(HcclCommConfig, hcclBufferName) + BUFFER_NAME_MAX_LENGTH)
+        wishes->buffer_name.assign(config->hcclBufferName,
+                                   strnlen(config->hcclBufferName, BUFFER_NAME_MAX_LENGTH));
     wishes->name.assign(config->hcclCommName, strnlen(config->hcclCommName, COMM_NAME_MAX_LENGTH));
     return HCCL_SUCCESS;
 }
@@ -158,10 +149,12 @@ HcclResult create_now(const Meeting &meeting, uint32_t ranks, uint32_t rank, con
                                         std::to_string(c->members[0].chip) + "_" +
                                         std::to_string(c->identity.low)
                                   : wishes.name;
-    code = claim_buffers(*c, wishes);
-    if (code == HCCL_SUCCESS)
-        *made = handle_open(std::move(c));
-    return code;
+    c->buffers = Buffers::claim(c->chip, wishes.buffer_name, wishes.buffer_mib);
+    if (!c->buffers)
+        return fail(HCCL_E_OOM, "chip %d has no room left for the buffers of communicator %s, twice "
+                                "%u MiB (HCCL_BUFFSIZE)", c->chip, c->name.c_str(), wishes.buffer_mib);
+    *made = handle_open(std::move(c));
+    return HCCL_SUCCESS;
 }
 
 } // namespace

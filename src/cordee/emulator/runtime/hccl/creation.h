@@ -11,6 +11,7 @@ struct Wishes {
     std::string name;              // empty: one is made up
     uint64_t execute_timeout_ns;
     uint32_t buffer_mib;           // of each of the two buffers of its links
+    std::string buffer_name;       // of communicators that share them; empty: its own
 };
 
 Wishes wishes_of_environment();

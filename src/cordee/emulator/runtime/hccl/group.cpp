@@ -1,10 +1,11 @@
-// Groups of calls: messages become batches, communicators are made side by side.
+// Groups of calls: messages become batches, communicators are made side by side, collectives end.
 //
 // Follows: CANN "HCCL API", HcclGroupStart and HcclGroupEnd.
 #include "group.h"
 
 #include <acl/error_codes/rt_error_codes.h>
 
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -69,19 +70,27 @@ HcclResult create_all(const std::vector<Creation> &all)
     return HCCL_SUCCESS;
 }
 
+// Collectives are done when their group ends, messages are on their way: so HCCL's own
+// hccl_group.cc has it, and the adapter's events, which it records within the group, rely on it.
 HcclResult launch_all(std::vector<Grouped> &all)
 {
     std::vector<Grouped> together;
+    std::set<aclrtStream> collective;
     HcclResult first = HCCL_SUCCESS;
 
     for (Grouped &next : all)
         if (!absorbed(together, next))
             together.push_back(std::move(next));
     for (Grouped &next : together) {
+        if (!next.operation->as_messages())
+            collective.insert(next.stream);
         const HcclResult code = launch_now(std::move(next.operation), next.stream);
         if (first == HCCL_SUCCESS)
             first = code;
     }
+    for (aclrtStream stream : collective)
+        if (aclrtSynchronizeStream(stream) != ACL_SUCCESS && first == HCCL_SUCCESS)
+            first = HCCL_E_RUNTIME;
     return first;
 }
 

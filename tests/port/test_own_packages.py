@@ -1,0 +1,27 @@
+"""A package of the repository's own may be called like one of NVIDIA's."""
+
+from cordee.port.documents import document
+from cordee.port.engine import findings
+from cordee.port.finding import Effort, Meaning
+from cordee.port.setting import Project, Setting
+
+
+def _codes(text: str, *modules: str) -> list[str]:
+    setting = Setting(project=Project(modules=frozenset({"run.py", *modules})))
+    opened = document("run.py", text.encode(), setting)
+    assert opened is not None
+    return [finding.rule for finding in findings(opened)]
+
+
+def test_a_folder_called_nvidia_beside_a_program_is_its_own() -> None:
+    text = "from nvidia.modeling import Bert\nmodel = Bert()\n"
+    assert _codes(text, "nvidia/modeling.py") == []
+    assert _codes(text) == ["NV451", "NV452"]
+
+
+def test_what_a_repository_itself_says_of_nccl_takes_nobody_hours_to_import() -> None:
+    project = Project(modules=frozenset({"run.py", "pools.py"}))
+    opened = document("run.py", b"from pools import nccl_pool\n", Setting(project=project))
+    assert opened is not None
+    (found,) = findings(opened)
+    assert (found.rule, found.meaning, found.effort) == ("NV406", Meaning.RUNS, Effort.S)
