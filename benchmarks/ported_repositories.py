@@ -49,8 +49,7 @@ def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
         folder = program.get("folder", "")
-        with tarfile.open(fileobj=io.BytesIO(_git(repository, "archive", "HEAD"))) as archive:
-            archive.extractall(tree, filter="data")
+        _write_tree(repository, tree)
         _make(program["made"], tree / folder)
         command = [
             *(sys.executable, "-m", "cordee", "port", str(tree / folder)),
@@ -69,6 +68,23 @@ def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
     return kept | ported["proof"]
 
 
+def _write_tree(repository: Path, tree: Path) -> None:
+    """Write its tracked files; a clone that was fetched in part has not all of them."""
+    excluded = [f":(exclude,literal){path}" for path in _absent(repository)]
+    packed = _git(repository, "archive", "HEAD", "--", ".", *excluded)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(tree, filter="data")
+
+
+def _absent(repository: Path) -> list[str]:
+    """Tracked files whose content the clone does not hold."""
+    listed = _git(repository, "ls-tree", "-r", "-z", "HEAD").decode().split("\0")[:-1]
+    blobs = [(line.split()[2], line.partition("\t")[2]) for line in listed if " blob " in line]
+    asked = "".join(f"{blob}\n" for blob, _ in blobs).encode()
+    answers = _git(repository, "cat-file", "--batch-check", given=asked).decode().splitlines()
+    return [path for (_, path), said in zip(blobs, answers, strict=True) if "missing" in said]
+
+
 def _make(kinds: list[str], folder: Path) -> None:
     if kinds:
         without_chip = os.environ | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
@@ -76,10 +92,9 @@ def _make(kinds: list[str], folder: Path) -> None:
         subprocess.run(command, cwd=folder, env=without_chip, check=True)
 
 
-def _git(repository: Path, *words: str) -> bytes:
-    return subprocess.run(
-        ["git", "-C", str(repository), *words], check=True, capture_output=True
-    ).stdout
+def _git(repository: Path, *words: str, given: bytes = b"") -> bytes:
+    command = ["git", "-C", str(repository), *words]
+    return subprocess.run(command, check=True, capture_output=True, input=given).stdout
 
 
 def _name(program: dict[str, Any]) -> str:

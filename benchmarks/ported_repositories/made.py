@@ -5,6 +5,7 @@
 writes them into the folder that it runs in.
 """
 
+import itertools
 import json
 import random
 import sys
@@ -95,6 +96,24 @@ def tokenizer(path: Path, size: int) -> None:
     )
 
 
+def every_word(path: Path, size: int) -> None:
+    """A model of sentencepiece with a piece for each of `size` numbers: of made words."""
+    import sentencepiece
+
+    syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+    made = ("".join(each) for each in itertools.product(syllables, repeat=3))
+    said = ["Hello,", "my", "name", "is"] * 2  # what gpt-fast begins with, the commonest words
+    corpus = path.with_suffix(".txt")
+    corpus.write_text("\n".join([*said, *itertools.islice(made, size)]))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus),
+        model_prefix=str(path.with_suffix("")),
+        model_type="word",
+        vocab_size=size,
+        minloglevel=2,
+    )
+
+
 def stories() -> None:
     """Random weights of gpt-fast's smallest model."""
     sys.path.insert(0, ".")
@@ -104,7 +123,7 @@ def stories() -> None:
     folder.mkdir(parents=True)
     torch.manual_seed(1)
     torch.save(Transformer.from_name("stories15M").state_dict(), folder / "model.pth")
-    tokenizer(folder / "tokenizer.model", 300)
+    every_word(folder / "tokenizer.model", 32000)
 
 
 def sound() -> None:
