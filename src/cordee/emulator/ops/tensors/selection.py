@@ -138,7 +138,8 @@ def repeat_interleave_backward_int(
     """Gradient of `input`: the sum over each element's `repeats` copies."""
     require(repeats != 0, "repeats must be not zero")
     axis = (-1 if dim is None else dim) % grad.dim()
-    copies = grad.float().reshape(*grad.shape[:axis], -1, repeats, *grad.shape[axis + 1 :])
+    elements = grad.shape[axis] // repeats
+    copies = grad.float().unflatten(axis, (elements, repeats))  # a shard's may be empty
     return copies.sum(axis + 1).reshape(input.shape).to(grad.dtype)
 
 
