@@ -9,7 +9,7 @@ from cordee.port.finding import Edit, Fix
 from cordee.port.python.file import PythonFile
 from cordee.port.python.guards import guarded
 from cordee.port.python.kinds import Kind, kind
-from cordee.port.python.roles import function, parameter
+from cordee.port.python.roles import function, parameter, unpacked_to
 from cordee.port.python.spelling import spell
 
 CURRENT = "torch.accelerator.current_accelerator"
@@ -79,6 +79,8 @@ def use(file: PythonFile, node: ast.expr) -> Use:
             return _if_named(*map(_last_name, targets))
         case ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
             return _if_named(_last_name(target))
+        case ast.Tuple():
+            return _if_named(*map(_last_name, unpacked_to(file, parent, child)))
         case ast.arguments():
             return _if_named(parameter(parent, child))
         case ast.Return():

@@ -30,6 +30,8 @@ def role(file: PythonFile, node: ast.expr) -> Role:
             return Role(tuple(map(last_name, targets)))
         case ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
             return Role((last_name(target),))
+        case ast.Tuple():
+            return Role(tuple(map(last_name, unpacked_to(file, parent, child))))
         case ast.arguments():
             return Role((parameter(parent, child),))
         case ast.Return():
@@ -69,6 +71,21 @@ def last_name(node: ast.expr) -> str:
         case ast.Call(func=func):
             return last_name(func)
     return ""
+
+
+def unpacked_to(file: PythonFile, values: ast.Tuple, value: ast.AST) -> list[ast.expr]:
+    """What takes `value`, one of `values`, in `a, b = one, other`."""
+    place = next((i for i, each in enumerate(values.elts) if each is value), None)
+    statement = file.parent(values)
+    if place is None or not isinstance(statement, ast.Assign) or statement.value is not values:
+        return []
+    return [
+        target.elts[place]
+        for target in statement.targets
+        if isinstance(target, (ast.Tuple, ast.List))
+        and len(target.elts) == len(values.elts)
+        and not any(isinstance(each, ast.Starred) for each in (*target.elts, *values.elts))
+    ]
 
 
 def _is_text(node: ast.expr | None) -> bool:

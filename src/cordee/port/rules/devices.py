@@ -168,14 +168,19 @@ def choices(node: ast.List | ast.Tuple | ast.Set, file: PythonFile) -> Iterator[
     texts = [e.value for e in node.elts if isinstance(e, ast.Constant)]
     if "cuda" not in texts or "npu" in texts or isinstance(file.parent(node), ast.Compare):
         return
-    if any(isinstance(e, (ast.Call, ast.Attribute)) for e in node.elts):
-        return  # "cuda" is one of several things, not one of several devices
+    if _is_mixed(node):
+        return
     parent = file.parent(node)
     offered = isinstance(parent, ast.keyword) and parent.arg == "choices"
     says = f"`{file.text(node)}` lists devices"
     fix = _listed(node, file) if offered else None
     confidence = Confidence.CERTAIN if offered else Confidence.LIKELY
     yield Match(file.span(node), says, fix, "" if offered else 'add "npu"', confidence=confidence)
+
+
+def _is_mixed(node: ast.List | ast.Tuple | ast.Set) -> bool:
+    """Whether "cuda" is one of several things there, not one of several devices."""
+    return any(isinstance(e, (ast.Call, ast.Attribute)) for e in node.elts)
 
 
 @family.rule(
@@ -187,8 +192,10 @@ def mentioned(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[
         return
     where = use(file, node)
     parent = file.parent(node)
-    listed = isinstance(parent, (ast.List, ast.Tuple, ast.Set)) and any(
-        isinstance(e, ast.Constant) and e.value == "cuda" for e in parent.elts
+    listed = (
+        isinstance(parent, (ast.List, ast.Tuple, ast.Set))
+        and any(isinstance(e, ast.Constant) and e.value == "cuda" for e in parent.elts)
+        and not _is_mixed(parent)
     )
     if where in (Use.DEVICE, Use.OBJECT) or listed or _has_neighbour(node, file):
         return
