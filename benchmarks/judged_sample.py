@@ -11,7 +11,7 @@ from ported_repository import Outcome
 from cordee.port.finding import Finding, apply
 
 TABLE = Path(__file__).parent / "real_repositories" / "sample.toml"
-SEED, SIZE = 20261124, 100
+SEED, SIZE = 20261126, 100
 AROUND = 6  # lines shown before and after
 RIGHT, WRONG, UNJUDGED = "right", "wrong", "not judged"
 

@@ -26,20 +26,25 @@ from typing import Any
 RESULT = Path(__file__).with_suffix(".md")
 PARTS = RESULT.with_suffix("")
 PROOFS = PARTS / "proofs"
-LIMIT_S = 900
+LIMIT_S = 600
 HEAD = """# Public programs, ported
 
 Written by `python benchmarks/ported_repositories.py --checkouts FOLDER --write`. Each repository was
 ported by `cordee port` and changed in no other way, and its own program run in the port on one virtual
 chip and on the CPU. Models are small, weights random, data made on the spot; torch {torch}.
 
-"left" is what the port reports for a person to see to; "difference" is the largest of any step of any
-loss, over its value; "lines" are the printed ones that are the same on both, numbers aside. A program
-that draws random numbers on the chip has other losses there, for the CPU draws others.
+"left" is what the port reports for a person to see to; "chip" and "CPU" are how the program ended, 0 where
+it ended well; losses are the first and the last of each that it printed; "difference" is the largest of any
+step of any loss, over its value; "lines" are the printed ones that are the same on both, numbers aside. A
+program that draws random numbers on the chip has other losses there, for the CPU draws others.
 
-| program | ties rewritten, left | chip | CPU | loss on the chip, first and last | on the CPU | difference | lines | operators on the chip |
+| program | ties rewritten, left | chip | CPU | losses on the chip | on the CPU | difference | lines | operators on the chip |
 | --- | --- | --- | --- | --- | --- | ---: | ---: | ---: |
 """
+
+
+class PortFailed(Exception):
+    """`cordee port` did not answer."""
 
 
 def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
@@ -57,7 +62,10 @@ def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
             *("--prove", program["command"], "--json", *program.get("options", [])),
         ]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    ported = json.loads(done.stdout)
+    try:
+        ported = json.loads(done.stdout)
+    except ValueError:
+        raise PortFailed(f"{_name(program)}: the port ended with {done.returncode}") from None
     left = sum(1 for finding in ported["left"] if finding["state"] == "left")
     kept = {
         "name": _name(program),
@@ -65,7 +73,18 @@ def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
         "rewritten": len(ported["made"]),
         "left": left,
     }
-    return kept | ported["proof"]
+    return kept | ported["proof"] | {"printed": _printed(ported["proof"])}
+
+
+def _printed(proof: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """The first and the last of each loss that a run printed."""
+    from cordee.port.prove.losses import losses
+
+    return {
+        run: {name: [of[0], of[-1]] for name, of in losses(proof[run]["output"]).items()}
+        for run in ("chip", "cpu")
+        if proof[run] is not None
+    }
 
 
 def _write_tree(repository: Path, tree: Path) -> None:
@@ -123,7 +142,6 @@ def _file(program: dict[str, Any]) -> Path:
 def _row(program: dict[str, Any], proof: dict[str, Any]) -> str:
     losses = proof["losses"]
     worst = max((_number(loss["difference"]) for loss in losses), default=None)
-    first = losses[0] if losses else None
     lines = proof["lines"]
     cells = (
         f"[{_name(program)}](https://github.com/{program['repository']}/tree/{proof['commit']}) "
@@ -131,8 +149,8 @@ def _row(program: dict[str, Any], proof: dict[str, Any]) -> str:
         f"{proof['rewritten']}, {proof['left']}",
         _ended(proof["chip"]),
         _ended(proof["cpu"]),
-        _ends(first and first["chip"]),
-        _ends(first and first["cpu"]),
+        _ends(proof, "chip"),
+        _ends(proof, "cpu"),
         "" if worst is None else "none" if worst == 0 else f"{worst:.1e}",
         f"{lines['same']} of {lines['lines']}" if lines else "",
         f"{proof['operators']:,}",
@@ -147,8 +165,9 @@ def _ended(run: dict[str, Any] | None) -> str:
     return "ran past its limit" if code is None else "0" if code == 0 else f"{code}"
 
 
-def _ends(series: list[float] | None) -> str:
-    return f"{series[0]}, {series[-1]}" if series else ""
+def _ends(proof: dict[str, Any], run: str) -> str:
+    printed = proof["printed"].get(run, {}).items()
+    return "; ".join(f"{name} {first:.5g} to {last:.5g}" for name, (first, last) in printed)
 
 
 def _number(value: float | str) -> float:
@@ -185,10 +204,14 @@ def main() -> None:
     for program in programs:
         if arguments.only and not any(only in _name(program) for only in arguments.only):
             continue
-        proof = prove(program, arguments.checkouts.resolve())
+        try:
+            proof = prove(program, arguments.checkouts.resolve())
+        except PortFailed as failed:
+            print(failed, file=sys.stderr)
+            continue
         if arguments.write:
             PROOFS.mkdir(exist_ok=True)
-            for run in (proof["chip"], proof["cpu"]):
+            for run in filter(None, (proof["chip"], proof["cpu"])):
                 run["output"] = "\n".join(run["output"].splitlines()[-20:])
             _file(program).write_text(json.dumps(proof, indent=1) + "\n")
             RESULT.write_text(page(programs))
