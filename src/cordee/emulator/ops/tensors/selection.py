@@ -139,7 +139,7 @@ def repeat_interleave_backward_int(
     require(repeats != 0, "repeats must be not zero")
     axis = (-1 if dim is None else dim) % grad.dim()
     elements = grad.shape[axis] // repeats
-    copies = grad.float().unflatten(axis, (elements, repeats))  # a shard's may be empty
+    copies: Tensor = grad.float().unflatten(axis, (elements, repeats))  # a shard's may be empty
     return copies.sum(axis + 1).reshape(input.shape).to(grad.dtype)
 
 
