@@ -101,7 +101,7 @@ def rule_page(page: str) -> str:
     title, _, words = explanation.introduction(page).partition("\n")
     sections = [explanation.explanation(rule) for rule in explanation.pages()[page]]
     title = title.removeprefix("# ") or f"Rules {page}"
-    return _page(title, *filter(None, [words.strip(), *sections]))
+    return _page(title, *filter(None, [words.strip(), *sections, *explanation.shared(page)]))
 
 
 WRITTEN: dict[str, Callable[[], str]] = {

@@ -4,7 +4,9 @@ A block such as ```py holds source, with `# NV101` behind each line on which a f
 other languages `// NV101` or `<!-- NV101 -->`; `~` between two: `# NV101 NV203`). Blocks with a
 second word say what it becomes: `portable`, `native`, or `unsafe` (portable, with unsafe fixes
 too); where there is none, it stays as it is. `file=NAME` names the file, where its name decides
-what it is. A block of which nothing is to be tested is written ```text.
+what it is. In blocks `shadowed` or `runtime` the rules that a name of the program's own, or one
+chosen at run time, keeps silent stand behind the line: `# not NV101`. A block of which nothing is
+to be tested is written ```text.
 """
 
 import re
@@ -13,7 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FENCE = re.compile(r"^(`{3,})(\w+)([^\n`]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
-MARK = re.compile(r" *(?:#|//|<!--|--) (NV\d{3}(?: NV\d{3})*)(?: -->)?$", re.MULTILINE)
+CODES = r"NV\d{3}(?: NV\d{3})*"
+MARK = re.compile(
+    rf" *(?:#|//|<!--|--) (?=NV|not NV)(?P<fires>{CODES})?(?: ?not (?P<silent>{CODES}))?(?: -->)?$",
+    re.MULTILINE,
+)
 NAMES = {
     "py": "case.py",
     "sh": "case.sh",
@@ -30,6 +36,7 @@ NAMES = {
     "ipynb": "case.ipynb",
 }
 RESULTS = ("portable", "native", "unsafe")
+KINDS = ("shadowed", "runtime")
 
 
 @dataclass
@@ -38,6 +45,8 @@ class Case:
     name: str  # of the file
     source: str
     expected: list[tuple[int, str]]  # line, code
+    silent: list[tuple[int, str]]  # what would be found, were the name another
+    kind: str = ""  # of KINDS
     results: dict[str, str] = field(default_factory=dict)
 
     def result(self, style: str) -> str:
@@ -61,13 +70,20 @@ def read(path: Path) -> Iterator[Case]:
             yield case
         named = next((w.removeprefix("file=") for w in words if w.startswith("file=")), None)
         line = text.count("\n", 0, block.start()) + 1
-        expected = [
-            (number, code)
-            for number, marked in enumerate(body.splitlines(), start=1)
-            if (mark := MARK.search(marked))
-            for code in mark[1].split()
-        ]
-        source = MARK.sub("", body)
-        case = Case(f"{path.stem}:{line}", named or NAMES[language], source, expected)
+        case = Case(
+            f"{path.stem}:{line}",
+            named or NAMES[language],
+            MARK.sub("", body),
+            list(_marked(body, "fires")),
+            list(_marked(body, "silent")),
+            next((word for word in words if word in KINDS), ""),
+        )
     if case is not None:
         yield case
+
+
+def _marked(body: str, group: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(body.splitlines(), start=1):
+        mark = MARK.search(line)
+        for code in ((mark and mark[group]) or "").split():
+            yield number, code

@@ -10,9 +10,9 @@ from cordee.port.rule import Rule
 from cordee.port.summary import TIME
 from cordee.port.unreadable import RULE
 
-HEADING = re.compile(r"^## (NV\d{3})\b.*$", re.MULTILINE)
-# Of a case's blocks some say what a port makes of the one before, or where the code stands.
-MADE = re.compile(r"^```(\w+) (native|portable|unsafe|file=(\S+))$", re.MULTILINE)
+SECTION = re.compile(r"^## (?=.)", re.MULTILINE)
+# Of a case's blocks some say what a port makes of the one before, what they show, or where they stand.
+MADE = re.compile(r"^```(\w+) (\w+)?(?: ?file=(\S+))?$", re.MULTILINE)
 CAPTIONS = {
     "portable": "Ported, to run on every chip:",
     "native": "Ported, for Ascend only (`--style native`):",
@@ -44,14 +44,19 @@ def pages() -> dict[str, list[Rule]]:
 
 
 def explanation(each: Rule) -> str:
-    """All there is to say about a rule, as Markdown."""
+    """All there is to say about a rule alone, as Markdown."""
     return "\n\n".join([f"## {each.code} · {each.title}", *_facts(each), *_cases(each.code)])
 
 
 def introduction(page: str) -> str:
     """What is said about all rules of a page before the first; empty where there is nothing."""
-    text = _page(page)
-    return HEADING.split(text, maxsplit=1)[0].strip() if text else ""
+    return SECTION.split(_page(page), maxsplit=1)[0].strip()
+
+
+def shared(page: str) -> list[str]:
+    """The sections about several rules of a page, as Markdown."""
+    sections = SECTION.split(_page(page))[1:]
+    return [f"## {MADE.sub(_captioned, text.strip())}" for text in sections if not _code(text)]
 
 
 def _facts(each: Rule) -> Iterator[str]:
@@ -67,17 +72,19 @@ def _facts(each: Rule) -> Iterator[str]:
 
 
 def _cases(code: str) -> Iterator[str]:
-    text = _page(code[:3])
-    sections = list(HEADING.finditer(text))
-    for number, heading in enumerate(sections):
-        if heading[1] == code:
-            end = sections[number + 1].start() if number + 1 < len(sections) else len(text)
-            yield MADE.sub(_captioned, text[heading.end() : end].strip())
+    for text in SECTION.split(_page(code[:3]))[1:]:
+        if _code(text) == code:
+            yield MADE.sub(_captioned, text.partition("\n")[2].strip())
+
+
+def _code(section: str) -> str:
+    found = re.match(r"NV\d{3}\b", section)
+    return found[0] if found else ""
 
 
 def _captioned(block: re.Match[str]) -> str:
-    caption = CAPTIONS.get(block[2]) or f"In a file `{block[3]}`:"
-    return f"{caption}\n\n```{block[1]}"
+    captions = [CAPTIONS.get(block[2], ""), f"In a file `{block[3]}`:" if block[3] else ""]
+    return "\n\n".join([*filter(None, captions), f"```{block[1]}"])
 
 
 def _page(name: str) -> str:
