@@ -188,6 +188,10 @@ def _is_mixed(node: ast.List | ast.Tuple | ast.Set) -> bool:
     advice="if it chooses or finds a device, let it do so for an NPU too",
 )  # fmt: skip
 def mentioned(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[Match]:
+    if isinstance(node, ast.Constant) and node.value == b"cuda":
+        says = f"{file.text(node)} is looked for in bytes"
+        yield Match(file.span(node), says, confidence=Confidence.UNSURE)
+        return
     if not names_device(node) or isinstance(file.parent(node), ast.JoinedStr):
         return
     where = use(file, node)

@@ -69,8 +69,13 @@ SHORTEST = 20  # characters of a text that can be source
 FLAG = re.compile(
     r"-gencode.*|.*arch=compute_\w+.*|--?use_fast_math|-Xcompiler.*|--expt-\w.*|"
     r".*\.cuh?|-?-?arch=sm_\d+.*|--ptxas-options.*|-U__CUDA_NO_\w+|-lineinfo|"
-    r"(?:-l)?(?:cudart|cublas\w*|cudnn|nccl|nvrtc|nvToolsExt|curand|cusparse|cusolver|cufft)",
+    r"(?:-l)?(?:cudart|cublas\w*|cudnn|nccl|nvrtc|nvToolsExt|curand|cusparse|cusolver|cufft)|"
+    r"(?:-[DU])?(?:WITH|USE|HAVE)_CUDA\w*",
     re.DOTALL,
+)
+# What says so wherever it stands: macros and libraries of CUDA, and files in it.
+UNMISTAKABLE = re.compile(
+    r"-[DU]\w*CUDA\w*(?:=.*)?|-l(?:cudart|cublas\w*|cudnn|nvrtc|nvToolsExt|curand)|[\w./-]*\w\.cuh?"
 )
 family = Family(
     "kernels", "Kernels and extensions in Python",
@@ -365,7 +370,9 @@ def flag(node: ast.Constant, file: PythonFile) -> Iterator[Match]:
     if not isinstance(node.value, str) or isinstance(file.parent(node), ast.Expr):
         return
     builds = "torch.utils.cpp_extension" in file.imports or "setuptools" in file.imports
-    if builds and len(node.value) < 200 and FLAG.fullmatch(node.value):
+    if len(node.value) >= 200:
+        return
+    if UNMISTAKABLE.fullmatch(node.value) or (builds and FLAG.fullmatch(node.value)):
         yield Match(
             file.span(node), f"{file.text(node)} is for CUDA's compiler",
             confidence=Confidence.LIKELY,

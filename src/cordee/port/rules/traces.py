@@ -5,6 +5,7 @@ These rules speak last: only of lines of which no other rule has said anything.
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 
 from cordee.port.finding import Confidence, Effort, Meaning
@@ -19,6 +20,8 @@ from cordee.port.rules.environment import translation
 
 WORDS = re.compile(r"cuda|nccl|nvidia|cudnn", re.IGNORECASE)
 FUNCTION = re.compile(r"_?_?(?:cuda|nccl|cudnn|nvml)[A-Z]\w+|_checkCuda\w*|__cuda_\w+__")
+OPERATOR = re.compile(r"(?:aten::)?_?cudnn_\w+|aten::\w*(?:cuda|cudnn)\w*")
+MOVING = frozenset({"torch.Tensor.cuda", "torch.nn.Module.cuda"})  # not called, but passed on
 # Of classes of torch that programs derive from.
 INHERITED = frozenset({"_cuda_graph_capture_health_check"})
 MODULE_TEXT = re.compile(r"(?:[A-Za-z_][\w.]*\.)?torch\.cuda(?:\.\w+)*")
@@ -47,6 +50,10 @@ family = Family(
 )  # fmt: skip
 def alike(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
     if isinstance(file.parent(node), ast.Attribute):
+        return
+    if file.name(node) in MOVING:
+        says = f"`{file.name(node)}` is what moves to CUDA"
+        yield Match(file.span(node), says, advice="on Ascend it is `npu`, and everywhere `to`")
         return
     written = _dotted(node)
     known = file.name(node) is not None
@@ -77,7 +84,7 @@ def function(node: ast.Attribute | ast.Name | ast.Constant, file: PythonFile) ->
         case ast.Attribute(attr=name, ctx=ast.Load()) | ast.Name(id=name, ctx=ast.Load()):
             named = FUNCTION.fullmatch(name) is not None or name in INHERITED
         case ast.Constant(value=str(name)):
-            named = name in INHERITED
+            named = name in INHERITED or OPERATOR.fullmatch(name) is not None
         case _:
             return
     if named:
@@ -115,9 +122,8 @@ def code(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[Match
         return
     if isinstance(node, ast.Constant) and not isinstance(node.value, str):
         return
-    text = file.text(node)
-    if "\n" in text and CODE_TEXT.search(text):
-        says = "a text of several lines holds code that names CUDA"
+    if CODE_TEXT.search(file.text(node)) and _is_code(node, file):
+        says = "a text holds code that names CUDA"
         yield Match(file.span(node), says, confidence=Confidence.UNSURE)
 
 
@@ -234,6 +240,16 @@ def _dotted(node: ast.expr) -> list[str] | None:
             case _:
                 return None
         node = value
+
+
+def _is_code(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> bool:
+    if isinstance(node, ast.JoinedStr) or "\n" in file.text(node):
+        return "\n" in file.text(node)
+    try:
+        ast.parse(textwrap.dedent(str(node.value)))
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _imported(node: ast.expr, file: PythonFile) -> str | None:
