@@ -20,7 +20,10 @@ from cordee.port.rules.environment import translation
 
 WORDS = re.compile(r"cuda|nccl|nvidia|cudnn", re.IGNORECASE)
 FUNCTION = re.compile(r"_?_?(?:cuda|nccl|cudnn|nvml)[A-Z]\w+|_checkCuda\w*|__cuda_\w+__")
-OPERATOR = re.compile(r"(?:aten::)?_?cudnn_\w+|aten::\w*(?:cuda|cudnn)\w*")
+OPERATOR = re.compile(
+    r"aten::\w*(?:cuda|cudnn)\w*|_?cudnn_(?:rnn|convolution|batch_norm|grid_sampler|affine_grid|ctc_loss"
+    r"|init_dropout|attention|is_acceptable|enabled)\w*"
+)
 MOVING = frozenset({"torch.Tensor.cuda", "torch.nn.Module.cuda"})  # not called, but passed on
 # Of classes of torch that programs derive from.
 INHERITED = frozenset({"_cuda_graph_capture_health_check"})
