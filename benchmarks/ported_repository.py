@@ -91,26 +91,20 @@ class Said:
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._lines: set[tuple[str, int]] = set()
-        self._words: dict[str, set[str]] = {}
+        self._files: set[str] = set()
         for finding in findings:
-            lines = range(finding.line, finding.end_line + 1)
+            lines = [*range(finding.line, finding.end_line + 1), *finding.also]
             self._lines.update((finding.path, line) for line in lines)
-            self._words.setdefault(finding.path, set()).update(PART.findall(finding.says))
+            self._files.add(finding.path)
 
     def of(self, named: Named) -> bool:
         """Whether one is about this line.
 
-        In C and C++ one finding speaks of a name wherever it stands in the file, and in CUDA C++ of
-        the file.
+        In CUDA C++ one finding speaks of the file.
         """
-        if (named.path, named.line) in self._lines:
-            return True
-        words = self._words.get(named.path, set())
         if named.kind == "cuda":
-            return bool(words)
-        return named.kind == "cpp" and any(
-            part in words for word in named.words for part in PART.findall(word)
-        )
+            return named.path in self._files
+        return (named.path, named.line) in self._lines
 
 
 def _altered(root: Path, out: Path, changed: set[str]) -> Iterator[str]:

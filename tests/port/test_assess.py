@@ -110,6 +110,24 @@ def test_since_a_revision_only_added_lines_count(tmp_path) -> None:
     assert places(root, since="HEAD") == []
 
 
+def test_a_further_use_of_a_name_in_cpp_is_of_the_change_that_adds_it(tmp_path) -> None:
+    call = "cudaDeviceSynchronize();\n"
+    root = committed(tree(tmp_path / "r", {"a.cpp": call}))
+    (root / "a.cpp").write_text(f"{call}int n;\n{call}{call}")
+    (found,) = assess(root, Options(since="HEAD")).findings
+    assert (found.line, found.also) == (1, (3, 4))
+
+
+def test_further_lines_are_told_in_every_report(tmp_path) -> None:
+    root = tree(tmp_path / "r", {"a.cpp": "cudaDeviceSynchronize();\n" * 8})
+    assert b"also on line 2, 3, 4, 5, 6 and 2 more" in cordee("assess", str(root)).stdout
+    (found,) = json.loads(cordee("assess", str(root), "--json").stdout)["findings"]
+    assert found["also"] == [2, 3, 4, 5, 6, 7, 8]
+    sarif = json.loads(cordee("assess", str(root), "--format", "sarif").stdout)
+    related = sarif["runs"][0]["results"][0]["relatedLocations"]
+    assert [each["physicalLocation"]["region"]["startLine"] for each in related] == found["also"]
+
+
 def test_since_works_in_a_folder_of_a_repository(tmp_path) -> None:
     root = committed(tree(tmp_path / "r", {"pkg/a.py": PLAIN, "b.py": PLAIN}))
     tree(root, {"pkg/a.py": PLAIN + CUDA, "b.py": CUDA})

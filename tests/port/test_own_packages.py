@@ -19,6 +19,13 @@ def test_a_folder_called_nvidia_beside_a_program_is_its_own() -> None:
     assert _codes(text) == ["NV451", "NV452"]
 
 
+def test_a_folder_deep_in_a_package_is_not_a_library_of_the_same_name() -> None:
+    text = "from triton.testing import do_bench_cudagraph\n"
+    inside = ("pack/__init__.py", "pack/ops/triton/__init__.py")
+    assert _codes(text, *inside) == _codes(text) != []
+    assert _codes(text, "vendored/triton/__init__.py") == []
+
+
 def test_what_a_repository_itself_says_of_nccl_takes_nobody_hours_to_import() -> None:
     project = Project(modules=frozenset({"run.py", "pools.py"}))
     opened = document("run.py", b"from pools import nccl_pool\n", Setting(project=project))

@@ -110,11 +110,12 @@ class _Place:
             confidence=match.confidence,
             source=match.source or rule.source,
             fix=match.fix,
+            also=self._others([span.start for span in match.also], match.span.start),
         )
 
     def moved(self, finding: Finding, part: Part) -> Finding:
         """A finding inside of `part` as one of the file that holds it."""
-        at = part.offsets
+        at, starts = part.offsets, part.document.source.line_starts
         fix = finding.fix and replace(
             finding.fix,
             edits=tuple(
@@ -132,7 +133,13 @@ class _Place:
             confidence=finding.confidence,
             source=finding.source,
             fix=fix,
+            also=self._others([at[starts[line - 1]] for line in finding.also], at[finding.start]),
         )
+
+    def _others(self, offsets: list[int], first: int) -> tuple[int, ...]:
+        """The lines of offsets without that of the first."""
+        lines = {self.source.position(offset)[0] for offset in offsets}
+        return tuple(sorted(lines - {self.source.position(first)[0]}))
 
     def _placed(self, span: Span, **words: object) -> Finding:
         line, column = self.source.position(span.start)

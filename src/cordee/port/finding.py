@@ -73,7 +73,7 @@ class Finding:
     """One tie to NVIDIA, where it is, what it means on Ascend and what to do about it.
 
     Lines and columns count from 1, columns in characters. `start` and `end` are offsets into the
-    file's text.
+    file's text. What is said of all uses of a name is said once: `also` are the other lines.
     """
 
     rule: str
@@ -93,6 +93,7 @@ class Finding:
     confidence: Confidence
     source: str
     fix: Fix | None = None
+    also: tuple[int, ...] = ()
 
 
 def agreeing(fixes: Iterable[Fix]) -> tuple[list[Fix], list[Fix]]:

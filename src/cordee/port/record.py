@@ -39,6 +39,7 @@ def _unpacked_finding(
     path: str, kind: str, words: list[Any], enums: list[str], fix: list[Any] | None
 ) -> Finding:
     values = dict(zip(WORDS, words, strict=True))
+    values["also"] = tuple(values["also"])
     values |= {name: ENUMS[name](value) for name, value in zip(ENUMS, enums, strict=True)}
     return Finding(path=path, kind=kind, fix=_unpacked_fix(fix), **values)
 

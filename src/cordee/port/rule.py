@@ -53,6 +53,7 @@ class Match:
     effort: Effort | None = None
     confidence: Confidence = Confidence.CERTAIN
     source: str = ""
+    also: tuple[Span, ...] = ()  # where else the same is said of
     opens: tuple[Span, ...] = ()  # code that runs on an NPU only once the fix is made
 
 

@@ -204,7 +204,11 @@ def _chosen(
 
 
 def _touches(finding: Finding, lines: list[range]) -> bool:
-    return any(r.start <= finding.end_line and finding.line < r.stop for r in lines)
+    return any(
+        (r.start <= finding.end_line and finding.line < r.stop)
+        or any(line in r for line in finding.also)
+        for r in lines
+    )
 
 
 def _version(text: str) -> str:

@@ -64,6 +64,7 @@ def finding(found: Finding) -> dict[str, Any]:
         "column": found.column,
         "end_line": found.end_line,
         "end_column": found.end_column,
+        "also": list(found.also),
         "start": found.start,
         "end": found.end,
         "code": found.code,

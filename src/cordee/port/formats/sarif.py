@@ -85,9 +85,16 @@ def _result(finding: Finding) -> dict[str, Any]:
             "source": finding.source,
         },
     }
+    if finding.also:
+        result["relatedLocations"] = [_also(finding, line) for line in finding.also]
     if finding.fix is not None and finding.fix.edits and not finding.fix.files:
         result["fixes"] = [_fix(finding, finding.fix)]
     return result
+
+
+def _also(finding: Finding, line: int) -> dict[str, Any]:
+    place = {"artifactLocation": _artifact(finding.path), "region": {"startLine": line}}
+    return {"physicalLocation": place}
 
 
 def _fix(finding: Finding, fix: Fix) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cordee.port.assessment import Assessment
 from cordee.port.finding import Confidence, Finding
 
 WIDTH = 100  # in a file
+ALSO = 5  # further lines of a finding that are listed
 MOST = 200  # findings that are listed on a terminal, where more would only scroll by
 
 
@@ -75,7 +76,15 @@ def line(finding: Finding) -> Text:
     place = f"{finding.path}:{finding.line}:{finding.column}: "
     unsure = " (unsure)" if finding.confidence is Confidence.UNSURE else ""
     says = overview.brief(finding.says)
-    return Text.assemble(clean(place), (finding.rule, "bold"), f" {says}{unsure}")
+    return Text.assemble(clean(place), (finding.rule, "bold"), f" {says}{unsure}{_also(finding)}")
+
+
+def _also(finding: Finding) -> str:
+    if not finding.also:
+        return ""
+    shown = ", ".join(str(line) for line in finding.also[:ALSO])
+    more = f" and {len(finding.also) - ALSO} more" if len(finding.also) > ALSO else ""
+    return f"; also on line {shown}{more}"
 
 
 def clean(text: str) -> str:

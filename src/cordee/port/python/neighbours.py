@@ -65,11 +65,15 @@ def own(file: PythonFile, dotted: str) -> bool:
 
 
 def _packages(modules: frozenset[str]) -> frozenset[str]:
-    """Packages that are in no package: what the repository itself offers, or a copy in it."""
+    """Packages below no other: what the repository itself offers, or a copy in it."""
     if modules not in _HELD:
         _HELD.clear()
         folders = [PurePosixPath(p).parent for p in modules if p.endswith("/__init__.py")]
-        top = (f.name for f in folders if str(f.parent / "__init__.py") not in modules)
+        top = (
+            folder.name
+            for folder in folders
+            if all(str(above / "__init__.py") not in modules for above in folder.parents)
+        )
         _HELD[modules] = frozenset(top) - {"tests", "test", "examples"}
     return _HELD[modules]
 

@@ -70,6 +70,7 @@ function details(tie) {
   }
   const list = element("dl");
   const row = (name, value) => value && list.append(element("dt", null, name), element("dd", null, ...(typeof value === "string" ? prose(value) : [value])));
+  row("also on", tie.also && `line ${tie.also.join(", ")}`);
   row("on Ascend", word(tie.meaning));
   row("to do", word(tie.advice));
   row("state", word(tie.state));

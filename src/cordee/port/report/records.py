@@ -64,6 +64,8 @@ def _tie(tie: Tie, texts: _Texts) -> dict[str, object]:
         "confidence": texts.number(finding.confidence),
         "state": texts.number(tie.state),
     }
+    if finding.also:
+        record["also"] = finding.also
     if tie.is_left:
         record["left"] = 1
     if tie.is_blocker:

@@ -1,7 +1,7 @@
 """NV62: C++ and CUDA sources. Kernels are listed one by one, names by what they belong to."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +21,7 @@ HINTS = (
 )  # fmt: skip
 MENTION = re.compile(r"cuda|nccl|nvidia|cudnn|cublas|nvrtc|tensorrt", re.IGNORECASE)
 TIE = re.compile(r"\bcuda\b|\bnccl\b|nvidia|libcud|libnccl|\.cubin|\.ptx|\bsm_\d\d", re.IGNORECASE)
-SHOWN = 30  # names that a finding lists: more than a file usually has, so that each is told
+SHOWN = 30  # names that a finding lists
 TABLE = "cuda_sources.toml"
 ASCEND_C = "https://www.hiascend.com/document/detail/en/canncommercial/850/opdevg/Ascendcopdevg/atlas_ascendc_10_0071.html"
 family = Family("cuda_sources", "C++ and CUDA sources", HINTS, each=frozenset({622, 629}))
@@ -93,7 +93,8 @@ def kernel(node: Kernel, file: CppFile) -> Iterator[Match]:
 )  # fmt: skip
 def launches(node: Launches, file: CppFile) -> Iterator[Match]:
     if node.spans:
-        yield Match(node.spans[0], f"{_times(len(node.spans), 'kernel launch', 'es')} <<<...>>>")
+        says = f"{_times(len(node.spans), 'kernel launch', 'es')} <<<...>>>"
+        yield Match(node.spans[0], says, also=tuple(node.spans[1:]))
 
 
 @family.rule(623, "a header of CUDA is included", Include, effort=Effort.M)
@@ -144,10 +145,11 @@ def language(node: Words, file: CppFile) -> Iterator[Match]:
     advice="PTX means nothing on Ascend: write what it does in Ascend C", source=ASCEND_C,
 )  # fmt: skip
 def assembly(node: Words, file: CppFile) -> Iterator[Match]:
-    places = sorted((s.start, s) for word in ASSEMBLY for s in node.places.get(word, ()))
+    places = _ordered(s for word in ASSEMBLY for s in node.places.get(word, ()))
     of_cuda = file.kind == "cuda" or "__device__" in node.places
     if places and of_cuda:
-        yield Match(places[0][1], f"{_times(len(places), 'piece')} of PTX assembly")
+        says = f"{_times(len(places), 'piece')} of PTX assembly"
+        yield Match(places[0], says, also=tuple(places[1:]))
 
 
 @family.rule(
@@ -164,7 +166,10 @@ def condition(node: Words, file: CppFile) -> Iterator[Match]:
 def text(node: Texts, file: CppFile) -> Iterator[Match]:
     for said, places in node.places.items():
         if TIE.search(said) and " " not in said.strip():
-            yield Match(places[0], f'"{said}" may mean a device', confidence=Confidence.UNSURE)
+            yield Match(
+                places[0], f'"{said}" may mean a device', confidence=Confidence.UNSURE,
+                also=tuple(places[1:]),
+            )  # fmt: skip
 
 
 @family.rule(
@@ -175,9 +180,9 @@ def mention(node: Words, file: CppFile) -> Iterator[Match]:
     known = {use.name for use in _uses(node)}
     own = {n: spans for n, spans in node.places.items() if n not in known and MENTION.search(n)}
     if own:
-        first = min((s for spans in own.values() for s in spans), key=lambda s: s.start)
+        first, *others = _ordered(span for spans in own.values() for span in spans)
         says = f"{_listed({n: len(spans) for n, spans in own.items()})} name NVIDIA"
-        yield Match(first, says, confidence=Confidence.UNSURE)
+        yield Match(first, says, confidence=Confidence.UNSURE, also=tuple(others))
 
 
 def known_kernel(name: str) -> Known | None:
@@ -190,7 +195,7 @@ def _group(node: Words, group: str, says: str) -> Iterator[Match]:
     uses = [use for use in _uses(node) if use.row.group == group]
     if not uses:
         return
-    first = min((place for use in uses for place in use.places), key=lambda span: span.start)
+    first, *others = _ordered(place for use in uses for place in use.places)
     counts = {use.name: len(use.places) for use in uses}
     pairs = [f"{use.name} is {use.row.ascend}" for use in uses if use.row.ascend]
     if len({use.row.ascend for use in uses}) == 1 and uses[0].row.ascend:
@@ -204,7 +209,14 @@ def _group(node: Words, group: str, says: str) -> Iterator[Match]:
         meaning = None
     total = sum(counts.values())
     words = f"{_listed(counts)}: {_times(total, 'use')} of names {says}"
-    yield Match(first, words, advice=advice, meaning=meaning, source=uses[0].row.source)
+    yield Match(
+        first, words, advice=advice, meaning=meaning, source=uses[0].row.source,
+        also=tuple(others),
+    )  # fmt: skip
+
+
+def _ordered(spans: Iterable[Span]) -> list[Span]:
+    return sorted(spans, key=lambda span: span.start)
 
 
 _LAST: dict[int, tuple[Words, list[Use]]] = {}  # of the file that was asked about last

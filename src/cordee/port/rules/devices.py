@@ -1,6 +1,7 @@
 """NV2: devices: their texts, comparisons with them, and `.cuda()`."""
 
 import ast
+import re
 from collections.abc import Iterator
 
 from cordee.port.finding import Confidence, Edit, Effort, Fix, Meaning
@@ -26,6 +27,7 @@ DTYPES = {
     "FloatTensor": "float32",
     "HalfTensor": "float16",
 }
+STRATEGY = re.compile(r"cuda(?::\d+)? (?:fp|bf|int)\d+")
 family = Family("devices", "Devices and their names", ("cuda",))
 
 
@@ -188,8 +190,8 @@ def _is_mixed(node: ast.List | ast.Tuple | ast.Set) -> bool:
     advice="if it chooses or finds a device, let it do so for an NPU too",
 )  # fmt: skip
 def mentioned(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[Match]:
-    if isinstance(node, ast.Constant) and node.value == b"cuda":
-        says = f"{file.text(node)} is looked for in bytes"
+    if isinstance(node, ast.Constant) and (node.value == b"cuda" or _is_strategy(node.value)):
+        says = f"{file.text(node)} may mean a device"
         yield Match(file.span(node), says, confidence=Confidence.UNSURE)
         return
     if not names_device(node) or isinstance(file.parent(node), ast.JoinedStr):
@@ -219,6 +221,11 @@ def mentioned(node: ast.Constant | ast.JoinedStr, file: PythonFile) -> Iterator[
 
 def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _is_strategy(value: object) -> bool:
+    """A device and a dtype, as programs of RWKV name them: cuda fp16."""
+    return isinstance(value, str) and STRATEGY.match(value) is not None
 
 
 def _prefix(node: ast.Call, file: PythonFile) -> Iterator[Match]:

@@ -64,13 +64,14 @@ OPS = frozenset({
 })  # fmt: skip
 SOURCE_TEXT = re.compile(
     r"\b__global__\b|\b__device__\b|\bblockIdx\.|\bthreadIdx\.|cuda_runtime\.h"
+    r"|\b(?:at|c10)::cuda::"
 )
 SHORTEST = 20  # characters of a text that can be source
 FLAG = re.compile(
     r"-gencode.*|.*arch=compute_\w+.*|--?use_fast_math|-Xcompiler.*|--expt-\w.*|"
     r".*\.cuh?|-?-?arch=sm_\d+.*|--ptxas-options.*|-U__CUDA_NO_\w+|-lineinfo|"
     r"(?:-l)?(?:cudart|cublas\w*|cudnn|nccl|nvrtc|nvToolsExt|curand|cusparse|cusolver|cufft)|"
-    r"(?:-[DU])?(?:WITH|USE|HAVE)_CUDA\w*",
+    r"(?:-[DU])?\w*(?:WITH|USE|HAVE)_CUDA\w*|[\w./-]*/cuda(?:/[\w./*-]*)?",
     re.DOTALL,
 )
 # What says so wherever it stands: macros and libraries of CUDA, and files in it.
