@@ -58,7 +58,8 @@ def own(file: PythonFile, dotted: str) -> bool:
     if dotted.partition(".")[0] in _packages(modules):
         return True
     folder = PurePosixPath(file.source.path).parent
-    roots = (folder, *folder.parents, *map(PurePosixPath, ("src", "python", "lib")))
+    above = (f for f in folder.parents if str(f / "__init__.py") not in modules)
+    roots = (folder, *above, *map(PurePosixPath, ("src", "python", "lib")))
     parts = dotted.split(".")
     names = [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
     return any(_is_at(root, name, modules) for root in dict.fromkeys(roots) for name in names)
