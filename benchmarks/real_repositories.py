@@ -31,6 +31,13 @@ from ported_repository import Outcome, outcome
 
 RESULT = Path(__file__).with_suffix(".md")
 REPOSITORIES = Path(__file__).with_suffix("") / "repositories.toml"
+UNSEEN = (
+    "How much more: ten repositories were read that no rule had been mended for, every line that names "
+    "NVIDIA and stood in no finding. Of ColossalAI, detectron2, stylegan3, segment-anything and "
+    "denoising-diffusion-pytorch 61 of 3,027 lines that are ties were missed (2.0%); when that was "
+    "mended, of fairseq, mamba, FastChat, RWKV-LM and mmcv 28 of 2,928 (1.0%), beside one file of C++ "
+    "of which a single finding listed 30 of 300 names. That is mended too; about 0.2% of both remain."
+)
 PEER_TABLES = Path(__file__).with_suffix("") / "peers.md"
 MISSED_AT_MOST, WRONG_AT_MOST = 0.01, 0
 
@@ -237,6 +244,7 @@ def report(
         "Written by `python benchmarks/real_repositories.py --checkouts FOLDER --write`; what every "
         "column means is said in the scripts beside it. Rules were mended after what was missed and "
         "wrong in these same repositories: on others more is to be expected.",
+        UNSEEN,
     ]
     parts += [f"## {title}\n\n{section.strip()}" for title, section in sections.items()]
     return "\n\n".join(parts) + "\n"

@@ -40,7 +40,8 @@ def _case(judged: Judged) -> ET.Element:
         shown.text = _clean(lines)
     elif judged.findings:
         rules = ", ".join(sorted({finding.rule for finding in judged.findings}))
-        count = f"{len(judged.findings)} ties to NVIDIA"
+        found = len(judged.findings)
+        count = f"{found} tie{'' if found == 1 else 's'} to NVIDIA"
         ET.SubElement(case, "failure", type=rules, message=count).text = _clean(lines)
     return case
 
