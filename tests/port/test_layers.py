@@ -20,6 +20,13 @@ def beside_each_other(shims):
     """They import each other."""
 
 
+@pytest.fixture(autouse=True)
+def where_layers_are_made():
+    """The chip if another test of this process has begun one, else the CPU."""
+    with torch.device(torch.accelerator.current_accelerator(check_available=True) or "cpu"):
+        yield
+
+
 def test_gated_activations() -> None:
     x, y = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
     out = shim("ascend_layers").swiglu(x, y)

@@ -230,7 +230,9 @@ def test_forked_children_share_the_machine_of_their_parent(run) -> None:
 
 
 def test_a_program_that_is_interrupted_ends(start) -> None:
-    child = start("on_device().malloc(8)\nstay()")
+    # A shell's background job ignores SIGINT, and so would what it starts.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    child = start(heard + "on_device().malloc(8)\nstay()")
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGINT)
     child.wait(timeout=60)
