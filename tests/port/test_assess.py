@@ -188,10 +188,14 @@ def test_the_configuration_of_a_repository_holds_in_its_folders(tmp_path) -> Non
 
 
 def test_what_is_remembered_is_what_would_be_said(tmp_path, own_cache) -> None:
+    kernel = "void f() { cudaMalloc(0, 0); }\n"
+    other = CUDA.replace("sync", "no_such_")
     root = tree(
-        tmp_path / "r", {"a.py": CUDA, "b.py": CUDA.replace("sync", "no_such_"), "c.py": PLAIN}
+        tmp_path / "r",
+        {"a.py": CUDA, "b.py": other, "c.py": PLAIN, "d.cu": kernel, "e.cpp": kernel},
     )
     first = assess(root)
+    assert {f.kind for f in first.findings} == {"python", "cuda", "c++"}
     assert (own_cache / "cordee" / "assessed.sqlite").exists()
     assert assess(root) == first == assess(root, Options(cache=False))
     (root / "a.py").write_text(PLAIN)

@@ -7,7 +7,7 @@ from cordee.port.assessment import Judged
 from cordee.port.finding import Confidence, Edit, Effort, Finding, Fix, Meaning, NewFile, Safety
 
 ENUMS = {"meaning": Meaning, "effort": Effort, "confidence": Confidence}
-WORDS = tuple(f.name for f in fields(Finding) if f.name not in ("path", "kind", "fix", *ENUMS))
+WORDS = tuple(f.name for f in fields(Finding) if f.name not in ("path", "fix", *ENUMS))
 
 
 def packed(judged: Judged) -> list[Any]:
@@ -19,7 +19,7 @@ def packed(judged: Judged) -> list[Any]:
 def unpacked(path: str, data: list[Any]) -> Judged:
     """What `packed` made, as the file at `path`."""
     kind, lines, suppressed, problem, findings = data
-    found = tuple(_unpacked_finding(path, kind, *finding) for finding in findings)
+    found = tuple(_unpacked_finding(path, *finding) for finding in findings)
     return Judged(path, kind, lines, found, problem, suppressed)
 
 
@@ -36,12 +36,12 @@ def _fix(fix: Fix | None) -> list[Any] | None:
 
 
 def _unpacked_finding(
-    path: str, kind: str, words: list[Any], enums: list[str], fix: list[Any] | None
+    path: str, words: list[Any], enums: list[str], fix: list[Any] | None
 ) -> Finding:
     values = dict(zip(WORDS, words, strict=True))
     values["also"] = tuple(values["also"])
     values |= {name: ENUMS[name](value) for name, value in zip(ENUMS, enums, strict=True)}
-    return Finding(path=path, kind=kind, fix=_unpacked_fix(fix), **values)
+    return Finding(path=path, fix=_unpacked_fix(fix), **values)
 
 
 def _unpacked_fix(fix: list[Any] | None) -> Fix | None:
