@@ -200,7 +200,7 @@ def _experts(config: dict[str, object]) -> Experts:
     dense = config.get("mlp_only_layers") or []
     assert isinstance(dense, list)
     return Experts(
-        count=number("num_experts"),
+        count=number("num_local_experts" if "num_local_experts" in config else "num_experts"),
         chosen=number("num_experts_per_tok"),
         width=number("moe_intermediate_size"),
         normalised=bool(config.get("norm_topk_prob", False)),

@@ -49,8 +49,8 @@ INLINE void block_scores(int heads, const float *q, int64_t width, const float *
 #pragma GCC unroll 4
         for (int h = 0; h < heads; h++) {
             v8 query = splat(q[h * width + d]);
-            low[h] += query * first;
-            high[h] += query * second;
+            low[h] = fused(query, first, low[h]);
+            high[h] = fused(query, second, high[h]);
         }
     }
 #pragma GCC unroll 4
@@ -65,10 +65,10 @@ static float softmax(float *scores, int64_t first, int64_t count, int64_t padded
 {
     for (int64_t t = count; t < padded; t++)
         scores[t] = -INFINITY;
-    for (int64_t t = first / LANES * LANES; t < first; t++)
+    int64_t from = first / BLOCK * BLOCK;
+    for (int64_t t = from; t < first; t++)
         scores[t] = -INFINITY;
     v8 most = splat(-INFINITY);
-    int64_t from = first / LANES * LANES;
     for (int64_t t = from; t < padded; t += LANES)
         most = larger(most, load(scores + t));
     float largest = most[0];
@@ -101,7 +101,7 @@ INLINE void block_values(int heads, int vectors, const float *weights, int64_t w
             v8 weight = splat(weights[h * weights_stride + t]);
 #pragma GCC unroll 4
             for (int i = 0; i < vectors; i++)
-                acc[h][i] += weight * value[i];
+                acc[h][i] = fused(weight, value[i], acc[h][i]);
         }
     }
 }

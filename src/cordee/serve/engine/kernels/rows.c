@@ -23,7 +23,7 @@ INLINE void rms_norm_row(const float *x, const float *weight, float eps, int64_t
     v8 squares = splat(0);
     for (int64_t k = 0; k < width; k += LANES) {
         v8 value = load(x + k);
-        squares += value * value;
+        squares = fused(value, value, squares);
     }
     v8 scale = splat(1.0f / sqrtf(sum(squares) / (float)width + eps));
     for (int64_t k = 0; k < width; k += LANES)
@@ -48,7 +48,7 @@ void cordee_layer_norm(const float *x, const float *weight, const float *bias, f
         v8 mean = splat(sum(total) / (float)width);
         for (int64_t k = 0; k < width; k += LANES) {
             v8 away = load(from + k) - mean;
-            squares += away * away;
+            squares = fused(away, away, squares);
         }
         v8 scale = splat(1.0f / sqrtf(sum(squares) / (float)width + eps));
         for (int64_t k = 0; k < width; k += LANES)

@@ -9,11 +9,16 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #define LANES 8
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float v8 __attribute__((vector_size(32)));
+typedef float v4 __attribute__((vector_size(16)));
+typedef int32_t s32x4 __attribute__((vector_size(16)));
 typedef int32_t i8x32 __attribute__((vector_size(32)));
 typedef uint32_t u8x32 __attribute__((vector_size(32)));
 typedef uint16_t u8x16 __attribute__((vector_size(16)));
@@ -25,6 +30,13 @@ INLINE v8 load(const float *from)
     memcpy(&value, from, sizeof value);
     return value;
 }
+
+/* A value that is used several times is to be loaded once: GCC would rather read it each time. */
+#ifdef __AVX__
+#define IN_REGISTER(value) __asm__("" : "+x"(value))
+#else
+#define IN_REGISTER(value) (void)0
+#endif
 
 INLINE void store(float *to, v8 value)
 {
@@ -39,22 +51,50 @@ INLINE v8 splat(float x)
 /* bfloat16 is the upper half of a float. */
 INLINE v8 load_bfloat16(const uint16_t *from)
 {
+#ifdef __AVX2__ /* GCC 12 makes four instructions of the conversion below, where one does it */
+    return (v8)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
+#else
     u8x16 half;
     memcpy(&half, from, sizeof half);
     u8x32 whole = __builtin_convertvector(half, u8x32) << 16;
     return (v8)whole;
+#endif
 }
 
 INLINE v8 load_int8(const int8_t *from)
 {
+#ifdef __AVX2__ /* GCC 12 would convert one by one */
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)from)));
+#else
     s8x8 bytes;
     memcpy(&bytes, from, sizeof bytes);
     return __builtin_convertvector(bytes, v8);
+#endif
 }
 
+/* a b + c, rounded once. The compiler is told (-ffp-contract=off) never to choose between this and two
+ * roundings itself: it would choose differently in tiles of different sizes. */
+INLINE v8 fused(v8 a, v8 b, v8 c)
+{
+#ifdef __FMA__
+    return _mm256_fmadd_ps(a, b, c);
+#else
+    v8 y;
+    for (int lane = 0; lane < LANES; lane++)
+        y[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+    return y;
+#endif
+}
+
+/* Always (0+4 + 2+6) + (1+5 + 3+7). */
 INLINE float sum(v8 x)
 {
-    return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+    v4 low, high;
+    memcpy(&low, &x, sizeof low);
+    memcpy(&high, (const char *)&x + sizeof low, sizeof high);
+    v4 four = low + high;
+    v4 two = four + __builtin_shuffle(four, (s32x4){2, 3, 0, 1});
+    return two[0] + two[1];
 }
 
 INLINE v8 larger(v8 a, v8 b)
@@ -78,15 +118,15 @@ INLINE v8 exponential(v8 x)
     v8 half = (v8)(((i8x32)scaled & INT32_MIN) | (i8x32)splat(0.5f));
     i8x32 n = __builtin_convertvector(scaled + half, i8x32);
     v8 whole = __builtin_convertvector(n, v8);
-    v8 r = x - whole * splat(0.693359375f);
-    r = r - whole * splat(-2.12194440e-4f);
+    v8 r = fused(whole, splat(-0.693359375f), x);
+    r = fused(whole, splat(2.12194440e-4f), r);
     v8 p = splat(1.9875691500e-4f);
-    p = p * r + splat(1.3981999507e-3f);
-    p = p * r + splat(8.3334519073e-3f);
-    p = p * r + splat(4.1665795894e-2f);
-    p = p * r + splat(1.6666665459e-1f);
-    p = p * r + splat(5.0000001201e-1f);
-    v8 y = (p * (r * r) + r) + splat(1.0f);
+    p = fused(p, r, splat(1.3981999507e-3f));
+    p = fused(p, r, splat(8.3334519073e-3f));
+    p = fused(p, r, splat(4.1665795894e-2f));
+    p = fused(p, r, splat(1.6666665459e-1f));
+    p = fused(p, r, splat(5.0000001201e-1f));
+    v8 y = fused(p, r * r, r) + splat(1.0f);
     return (v8)((i8x32)y + (n << 23));
 }
 
