@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.serve.engine.reference_models import FAMILIES, PROMPTS
 from tests.serve.engine.steps import decoder, logits_of, rows_of
 
