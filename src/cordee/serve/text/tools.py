@@ -77,11 +77,8 @@ class Splitter:
         self._blank = True
         self._after_thought = False
         self.calls = 0
-
-    @property
-    def plain(self) -> bool:
+        self.plain = not (thinks or forced or dialect)
         """Whether all text is content."""
-        return not (self._thinks or self._forced or self._dialect)
 
     def feed(self, text: str, *, last: bool = False) -> Split:
         """The parts that are certain by now; with `last`, all that is left."""
