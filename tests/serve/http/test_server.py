@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+import uvloop
 
 from cordee.serve.http.client import Client, Stream, Unreachable
 from cordee.serve.http.exchange import Exchange
@@ -23,7 +24,7 @@ class Service:
     def __init__(self) -> None:
         self.gone = threading.Event()
         self.port = 0
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

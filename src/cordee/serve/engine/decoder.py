@@ -100,8 +100,10 @@ class Decoder(Generic[A, W, C]):
 
     def logits(self, rows: Rows, cache: C) -> NDArray[np.float32]:
         """[L, vocabulary] logits of the wanted rows, valid until the next step."""
-        ops = self.operators
-        hidden = ops.take(self._hidden(rows, cache), rows.wanted)
+        ops, hidden = self.operators, self._hidden(rows, cache)
+        if not len(rows.wanted):
+            return np.empty((0, self.shape.vocabulary), np.float32)
+        hidden = ops.take(hidden, rows.wanted)
         scores = ops.linear(self._normalised(hidden, self.final_norm), self.head)
         return ops.host(self.part.gather(ops, scores))[:, : self.shape.vocabulary]
 

@@ -26,6 +26,8 @@ class Piece:
     calls: tuple[Call, ...] = ()
     finish: str | None = None
     stop: int | str | None = None
+    offset: int = 0
+    """How many letters of content the choice had before."""
 
 
 class Answer:
@@ -38,6 +40,7 @@ class Answer:
         self.wish = wish
         self.ids: list[int] = []
         self.finished: str | None = None
+        self.letters = 0
         self._vocabulary, self._matcher = vocabulary, matcher
         self._logits = logits
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -107,15 +110,24 @@ class Answer:
         return whole[: len(whole) - keep], None
 
     def _piece(self, number: int, token: Token, text: str, stop: int | str | None) -> Piece | None:
+        offset = self.letters
         if self._splitter.plain:
-            piece = Piece(number, token, text, finish=self.finished, stop=stop)
+            piece = Piece(number, token, text, finish=self.finished, stop=stop, offset=offset)
         else:
             split = self._splitter.feed(text, last=self.finished is not None)
             if self.finished == "stop" and self._splitter.calls:
                 self.finished = "tool_calls"
             piece = Piece(
-                number, token, split.content, split.reasoning, split.calls, self.finished, stop
+                number,
+                token,
+                split.content,
+                split.reasoning,
+                split.calls,
+                self.finished,
+                stop,
+                offset,
             )
+        self.letters += len(piece.content)
         return piece if number > self.wish.said else None
 
 

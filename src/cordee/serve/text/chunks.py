@@ -47,7 +47,8 @@ class Chunks:
             "model": wish.model,
         }
         self._head = b"data: " + _encode(head)[:-1] + b',"choices":['
-        self._offset = 0
+        self._before = 0
+        """How many letters of the prompt come before the answer."""
         self._begun = wish.said > 0
         self.usage: Usage | None = None
 
@@ -59,7 +60,6 @@ class Chunks:
         else:
             inner = b'"text":' + _encode(piece.content)
         logprobs = self._logprobs(piece) if wish.sampling.logprobs is not None else b"null"
-        self._offset += len(piece.content)
         silent = not (piece.content or piece.reasoning or piece.calls or piece.finish)
         if silent and self._begun and not wish.return_ids and logprobs == b"null":
             return b""
@@ -76,17 +76,20 @@ class Chunks:
             body += b',"token_ids":[%d]' % piece.token.id
         return self._event(body + b"}")
 
-    def replayed(self, piece: Piece) -> None:
-        """A piece that the client has been told already."""
-        self._begun = True
-        self._offset += len(piece.content)
+    def finish(self, reason: str) -> bytes:
+        """The event of an answer without a token."""
+        inner = b'"delta":{}' if self._wish.kind == "chat" else b'"text":""'
+        return self._event(
+            b'{"index":%d,%s,"logprobs":null,"finish_reason":"%s"}'
+            % (self._wish.index, inner, reason.encode())
+        )
 
     def echo(self, text: str, tokens: Sequence[Token]) -> bytes:
         """The prompt itself, where a request for completions asks for it."""
         logprobs = b"null"
         if tokens:
-            logprobs = self._completion_logprobs(tokens, [self._name(t.id) for t in tokens])
-        self._offset += len(text)
+            logprobs = self._completion_logprobs(tokens, 0)
+        self._before = len(text)
         return self._event(
             b'{"index":%d,"text":%s,"logprobs":%s,"finish_reason":null}'
             % (self._wish.index, _encode(text), logprobs)
@@ -127,7 +130,7 @@ class Chunks:
 
     def _logprobs(self, piece: Piece) -> bytes:
         if self._wish.kind == "completion":
-            return self._completion_logprobs([piece.token], [self._name(piece.token.id)])
+            return self._completion_logprobs([piece.token], self._before + piece.offset)
         entry = self._entry(piece.token.id, piece.token.logprob)
         entry["top_logprobs"] = [self._entry(i, value) for i, value in piece.token.top]
         return _encode({"content": [entry], "refusal": None})
@@ -136,8 +139,8 @@ class Chunks:
         raw = self._vocabulary.token_bytes(token, special=True)
         return {"token": self._name(token), "logprob": _finite(logprob), "bytes": list(raw)}
 
-    def _completion_logprobs(self, tokens: Sequence[Token], names: list[str]) -> bytes:
-        offsets, at = [], self._offset
+    def _completion_logprobs(self, tokens: Sequence[Token], at: int) -> bytes:
+        names, offsets = [self._name(token.id) for token in tokens], []
         for name in names:
             offsets.append(at)
             at += len(name)

@@ -1,0 +1,92 @@
+"""One replica: `python -m cordee.serve.engine --model FOLDER`."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from cordee.core.errors import CordeeError
+from cordee.serve.engine.build import Engine, Options, build
+from cordee.serve.engine.service import Service
+from cordee.serve.http.loop import run
+from cordee.serve.http.server import Limits, listen
+
+FAILED = 70
+"""The exit code of an engine whose chip failed (EX_SOFTWARE): start it again, elsewhere."""
+DRAIN_S = 600.0
+
+
+@click.command()
+@click.option("--model", "folder", required=True, type=click.Path(path_type=Path))
+@click.option("--name", default="", help="What clients call the model; else its folder's name.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=0, show_default=True, help="0: any that is free.")
+@click.option("--device", type=click.Choice(["cpu", "cuda", "ascend"]), default="cpu")
+@click.option("--threads", default=0, help="Of the CPU; 0: all it has.")
+@click.option(
+    "--weights",
+    type=click.Choice(["", "float32", "float16", "bfloat16", "int8"]),
+    default="",
+    help="As in the file, or made narrower.",
+)
+@click.option("--max-model-len", default=0, help="The longest context; 0: the model's.")
+@click.option("--kv-tokens", default=0, help="Tokens that the cache holds; 0: as memory allows.")
+@click.option("--step-rows", default=0, help="The most tokens of one step.")
+@click.option("--most-running", default=0, help="The most choices at a time.")
+@click.option("--most-waiting", default=1024, show_default=True)
+@click.option("--drafts/--no-drafts", default=True, help="Guess ahead from what was said.")
+@click.option("--canary/--no-canary", default=None, help="A known row in every step.")
+@click.option("--max-body-bytes", default=16_000_000, show_default=True)
+def main(
+    host: str, port: int, name: str, folder: Path, max_body_bytes: int, **given: object
+) -> None:
+    """Serve one model on one chip, or on the CPU."""
+    try:
+        options = Options(folder=folder, name=name or folder.resolve().name, **given)  # type: ignore[arg-type]
+        engine = build(options)
+        code = run(_serve(engine, host, port, Limits(body_bytes=max_body_bytes)))
+    except CordeeError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 2
+    sys.stdout.flush()
+    os._exit(code)  # at once: a chip that hangs would hold the interpreter's own end
+
+
+async def _serve(engine: Engine, host: str, port: int, limits: Limits) -> int:
+    loop = asyncio.get_running_loop()
+    service = Service(engine.worker, engine.model, engine.identity)
+    listener = await listen(service.handle, host, port, limits=limits)
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def broken(_: str) -> None:
+        # A moment later, so that clients are told before.
+        loop.call_soon_threadsafe(loop.call_later, 0.2, _end, FAILED)
+
+    def _end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    def drain() -> None:
+        if service.draining:
+            _end(0)
+            return
+        service.draining = True
+        task = loop.create_task(listener.drain(DRAIN_S))
+        task.add_done_callback(lambda _: _end(0))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, drain)
+    engine.worker.on_broken = broken
+    engine.worker.start(partial(service.deliver, loop))
+    sys.stdout.write(json.dumps({"ready": {"port": listener.port}}) + "\n")
+    sys.stdout.flush()
+    return await ended
+
+
+if __name__ == "__main__":
+    main()
