@@ -44,6 +44,8 @@ class Choice:
             all_rows=wish.prompt_logprobs is not None,
             draft_most=self._drafts(),
         )
+        self.reused = 0
+        """How many tokens of it were in the cache already."""
         self._prompt: list[Token] = []
 
     def _replay(self) -> list[Piece]:

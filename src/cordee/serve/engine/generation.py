@@ -97,7 +97,7 @@ class Generation:
             return
         part.over = True
         self.usage.completion += len(part.choice.answer.ids)
-        self.usage.cached += part.choice.sequence.reused
+        self.usage.cached += part.choice.reused
         if not all(other.over for other in self._parts):
             return
         wish = part.choice.wish

@@ -188,6 +188,7 @@ class Worker(Generic[A, W, C]):
         sequence = part.sequence
         choice = self._choices[sequence]
         if part.first == sequence.reused:
+            choice.reused = sequence.reused
             self.counts.reused_tokens += sequence.reused
         if sequence.all_rows:
             prompt = choice.see_prompt(part.first, logits)

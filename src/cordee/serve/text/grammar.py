@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -10,6 +11,16 @@ from numpy.typing import NDArray
 
 from cordee.core.errors import UsageError
 from cordee.serve.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+# As json.dumps writes it. With free spacing a model may go on with blanks for ever.
+SPACING: "JsonCompileOptions" = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
 
 
 class GrammarError(UsageError):
@@ -20,7 +31,7 @@ def from_schema(schema: Mapping[str, object] | str) -> str:
     """A grammar of JSON texts of this schema."""
     try:
         return LLMatcher.grammar_from_json_schema(
-            schema if isinstance(schema, str) else json.dumps(schema)
+            schema if isinstance(schema, str) else json.dumps(schema), overrides=SPACING
         )
     except ValueError as error:
         raise GrammarError(f"the JSON schema cannot be used: {error}") from error
