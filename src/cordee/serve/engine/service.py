@@ -198,6 +198,7 @@ class Service(Generic[A, W, C]):
             "block_tokens": BLOCK_TOKENS,
             "kv_blocks": worker.blocks.count,
             "kv_blocks_free": worker.blocks.free,
+            "steps": worker.counts.steps,
             "running": worker.running,
             "waiting": worker.waiting,
             "draining": self.draining,

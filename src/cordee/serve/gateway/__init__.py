@@ -1,0 +1,1 @@
+"""The gateway: streams that outlive the replicas that make them."""

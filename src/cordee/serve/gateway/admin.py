@@ -1,0 +1,109 @@
+"""The gateway's own endpoints under /cordee: its state, its events, and what may be done to replicas."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import msgspec
+
+from cordee.core.errors import UsageError
+from cordee.serve.api.errors import ApiError
+from cordee.serve.gateway.dispatcher import Dispatcher
+from cordee.serve.gateway.events import Event, Events
+from cordee.serve.gateway.fleet import ACTIONS, Fleet, Pool, Replica, Role
+from cordee.serve.gateway.status import Status
+from cordee.serve.http.exchange import Exchange
+
+EVERY_S = 0.5
+ROLES: tuple[Role, ...] = ("primary", "canary", "shadow", "standby")
+
+
+class Admin:
+    """Answers requests about the service itself."""
+
+    def __init__(
+        self, fleet: Fleet, dispatcher: Dispatcher, status: Status, events: Events
+    ) -> None:
+        self._fleet, self._dispatcher = fleet, dispatcher
+        self._status, self._events = status, events
+
+    def handle(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Answer one request. Raises `ApiError`."""
+        parts = exchange.path.strip("/").split("/")[1:]
+        if exchange.method == "GET" and parts == ["status"]:
+            exchange.send(200, msgspec.json.encode(self._status.read()))
+            return None
+        if exchange.method == "GET" and parts == ["events"]:
+            return self._watch(exchange)
+        if exchange.method == "POST" and len(parts) == 3 and parts[0] == "replicas":
+            return self._act(exchange, parts[1], parts[2])
+        if exchange.method == "POST" and len(parts) == 2 and parts[0] == "pools":
+            self._pool(exchange, parts[1])
+            return None
+        raise ApiError(404, f"there is no {exchange.path}", code="not_found")
+
+    async def _watch(self, exchange: Exchange) -> None:
+        """The state every half second, and each event at once."""
+        news: asyncio.Queue[Event] = asyncio.Queue()
+        self._events.listeners.add(news.put_nowait)
+        try:
+            exchange.start(200)
+            while not exchange.gone:
+                state = msgspec.json.encode(self._status.read())
+                exchange.write(b"event: status\ndata: " + state + b"\n\n")
+                await exchange.writable()
+                try:
+                    async with asyncio.timeout(EVERY_S):
+                        event = await news.get()
+                    exchange.write(b"event: event\ndata: " + msgspec.json.encode(event) + b"\n\n")
+                except TimeoutError:
+                    pass
+        finally:
+            self._events.listeners.discard(news.put_nowait)
+
+    async def _act(self, exchange: Exchange, name: str, action: str) -> None:
+        replica = self._replica(name)
+        known = next((a for a in ACTIONS if a == action), None)
+        error: ApiError | None = None
+        if replica is None:
+            error = ApiError(404, f"there is no replica {name}", code="not_found")
+        elif known is None:
+            error = ApiError(400, f"{action} is none of {', '.join(ACTIONS)}")
+        else:
+            try:
+                await self._fleet.act(replica, known)
+            except UsageError as refusal:
+                error = ApiError(400, str(refusal))
+        if error is not None:
+            exchange.send(error.status, error.body())
+            return
+        self._events.add(action, name, "asked for")
+        exchange.send(200, b"{}")
+
+    def _pool(self, exchange: Exchange, name: str) -> None:
+        pool = next((pool for pool in self._fleet.pools() if pool.name == name), None)
+        if pool is None:
+            raise ApiError(404, f"there is no pool {name}", code="not_found")
+        given = _wish(exchange.body)
+        role, share = given.get("role", pool.role), given.get("share", pool.share)
+        chosen = next((r for r in ROLES if r == role), None)
+        if chosen is None:
+            raise ApiError(400, f"role: is none of {', '.join(ROLES)}", param="role")
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ApiError(400, "share: must be from 0 to 1", param="share")
+        _set(pool, chosen, float(share))
+        self._events.add("pool", name, f"{role}, share {share:g}")
+        exchange.send(200, b"{}")
+
+    def _replica(self, name: str) -> Replica | None:
+        return next((r for r in self._fleet.replicas() if r.name == name), None)
+
+
+def _set(pool: Pool, role: Role, share: float) -> None:
+    pool.role, pool.share = role, share
+
+
+def _wish(body: bytes) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(body or b"{}", type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise ApiError(400, f"the body is no JSON object: {error}") from error

@@ -1,0 +1,26 @@
+"""How a gateway is set up."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """The table [gateway] of a fleet file."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    keys: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    max_body_bytes: int = 16_000_000
+    max_queue: int = 256
+    replica_requests: int = 64
+    """How many requests a replica gets at a time; more wait here, where they can go anywhere."""
+    request_timeout_s: float = 600.0
+    patience_s: float = 60.0
+    """How long a request waits for a replica when none is ready."""
+    hedge: bool = False
+    """Ask a second replica where a first token is late."""
+    trace_url: str | None = None
+    """Where OpenTelemetry's collector takes traces over HTTP."""

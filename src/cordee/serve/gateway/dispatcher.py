@@ -1,0 +1,348 @@
+"""Places relays on replicas, moves them when replicas fail, and answers their clients."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from cordee.serve.api.errors import ApiError
+from cordee.serve.gateway.config import GatewayConfig
+from cordee.serve.gateway.events import Events
+from cordee.serve.gateway.fleet import Answered, Fleet, Mirror, Pool, Replica
+from cordee.serve.gateway.record import Record, seed_of
+from cordee.serve.gateway.relay import FAILURES_MOST, Gap, Relay, gone_error
+from cordee.serve.gateway.wire import DONE, usage_event
+from cordee.serve.http.client import Client, Stream, Unreachable
+from cordee.serve.policy.admission import Queue, retry_after_s
+from cordee.serve.policy.failover import after_failure
+from cordee.serve.policy.routing import Candidate, pick, pieces, split
+
+MOVED_PRIORITY = 10_000
+"""Those whose replica failed go before those who have not begun."""
+RATE_S = 10.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What became of requests."""
+
+    ok: int = 0
+    failed: int = 0
+    rejected: int = 0
+    failovers: int = 0
+    hedged: int = 0
+
+
+class Dispatcher:
+    """All requests under way."""
+
+    def __init__(
+        self, config: GatewayConfig, fleet: Fleet, events: Events, mirror: Mirror | None
+    ) -> None:
+        self.config, self.fleet, self.events, self.mirror = config, fleet, events, mirror
+        self.client = Client(connect_s=2.0)
+        self.finished: Callable[[Record], None] = lambda record: None
+        self.totals = Totals()
+        self.on_replica: dict[Replica, set[Relay]] = {}
+        self.active: dict[Record, list[Relay]] = {}
+        self._waiting: Queue[Relay] = Queue(10**9)  # bounded by `admit`
+        self._ends_s: list[float] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def queued(self) -> int:
+        return len(self._waiting)
+
+    def admit(self, record: Record) -> None:
+        """Begin with a request. Raises `ApiError` 503 where too many wait."""
+        if len(self._waiting) >= self.config.max_queue and not self._free(record):
+            self.totals.rejected += 1
+            rate = len(self._ends_s) / RATE_S
+            raise ApiError(
+                503,
+                "too many requests wait",
+                code="overloaded",
+                retry_after_s=retry_after_s(len(self._waiting), rate),
+            )
+        self._choose_pool(record)
+        relays = [Relay(self, record, line) for line in record.lines if not line.finished]
+        self.active[record] = relays
+        record.exchange.when_gone(lambda: self.abandon(record))
+        if self.mirror is not None:
+            record.mirrored = self.mirror.copy(record.path, record.lines[0].body, record.pool)
+        for relay in relays:
+            self.place(relay)
+
+    def abandon(self, record: Record) -> None:
+        """The client went away; it may come back for the rest."""
+        for relay in self.active.pop(record, []):
+            self._waiting.remove(relay)
+            relay.stop()
+        record.over = True
+
+    # What relays call.
+
+    def place(self, relay: Relay) -> None:
+        replica = self._replica_for(relay)
+        if replica is None:
+            if relay.waiting_since_s is None:
+                relay.waiting_since_s = time.monotonic()
+            moved = MOVED_PRIORITY if relay.line.said else 0
+            self._waiting.put(relay, relay.record.priority + moved)
+            return
+        replica.running += 1
+        replica.breaker.begin(time.monotonic())
+        replica.memory.see(pieces(relay.record.prompt))
+        self.on_replica.setdefault(replica, set()).add(relay)
+        relay.start(replica)
+
+    def begin(self, relay: Relay, replica: Replica, stream: Stream, body: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(self._begin(relay, replica, stream, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, relay: Relay, replica: Replica, stream: Stream, body: bytes) -> None:
+        try:
+            await self.client.begin(stream, replica.url + relay.record.path, body=body)
+        except Unreachable as error:
+            if not stream.ended:
+                relay.unreached(error)
+
+    def say(self, relay: Relay, event: bytes) -> None:
+        record = relay.record
+        if record.first_s is None:
+            record.first_s = time.monotonic() - record.began_s
+        if record.whole is not None:
+            record.whole.add_event(event[len(b"data: ") :])
+            return
+        exchange = record.exchange
+        if not exchange.started:
+            exchange.start(200, headers={"X-Request-Id": record.id})
+        head = b"id: " + record.position.encode() + b"\n"
+        if record.traces and relay.replica is not None and record.spoke != relay.replica.name:
+            record.spoke = relay.replica.name
+            head = b": replica " + record.spoke.encode() + b"\n" + head
+        exchange.write(head + event)
+
+    def resumed(self, relay: Relay, gap: Gap, replica: Replica, gap_s: float) -> None:
+        self.totals.failovers += 1
+        self.events.moved(
+            gap.replica,
+            {
+                "id": relay.record.id,
+                "ids_said": gap.ids,
+                "to": replica.name,
+                "gap_s": round(gap_s, 3),
+                "exact": replica.pool.kind == "cordee",
+            },
+        )
+
+    def ended(self, relay: Relay) -> None:
+        record = relay.record
+        relays = self.active.get(record, [])
+        if not relays or not all(line.finished for line in record.lines):
+            return
+        del self.active[record]
+        self._finish(record)
+
+    def refused(self, relay: Relay, status: int, body: bytes) -> None:
+        record = relay.record
+        self._drop(record)
+        record.error = f"refused with {status}"
+        self.totals.ok += 1  # it was answered: what the client asked for was wrong
+        if record.exchange.started:
+            record.exchange.write(b"data: " + body + b"\n\n")
+            record.exchange.finish()
+        else:
+            record.exchange.send(status, body)
+
+    def failed(self, relay: Relay, replica: Replica, reason: str) -> None:
+        replica.breaker.failed(time.monotonic())
+        self.events.failed(replica, reason)
+        others = [r for r in self._candidates(relay.record) if r is not replica]
+        what = after_failure(
+            others=len(others),
+            waited_s=0.0,
+            patience_s=self.config.patience_s,
+            failures=relay.failures,
+            most_failures=FAILURES_MOST,
+        )
+        if what.kind == "give-up":
+            self.give_up(relay.record, gone_error(f"{what.reason}; the last: {reason}"))
+        else:
+            self.place(relay)
+
+    def leave(self, relay: Relay, replica: Replica) -> None:
+        replica.running -= 1
+        self.on_replica.get(replica, set()).discard(relay)
+        if len(self._waiting):
+            self.pump()
+
+    # What time brings.
+
+    def pump(self) -> None:
+        """Place those who wait, as far as there is room."""
+        left = []
+        for _ in range(len(self._waiting)):
+            relay = self._waiting.pop()
+            if relay is None:
+                break
+            if relay.over:
+                continue
+            if self._replica_for(relay) is None:
+                left.append(relay)
+                break
+            self.place(relay)
+        for relay in left:
+            moved = MOVED_PRIORITY if relay.line.said else 0
+            self._waiting.put(relay, relay.record.priority + moved)
+
+    def tick(self, now_s: float) -> None:
+        """Deadlines, patience, and whoever waits."""
+        self._ends_s = [end for end in self._ends_s if end > now_s - RATE_S]
+        self.pump()
+        for relay in list(self._waiting):
+            record, since = relay.record, relay.waiting_since_s
+            if record.deadline_s is not None and now_s > record.deadline_s:
+                self.give_up(record, ApiError(504, "the deadline passed while the request waited"))
+            elif since is not None and not self._ready() and now_s - since > self.config.patience_s:
+                patience = self.config.patience_s
+                self.give_up(record, gone_error(f"none was ready for {patience:.0f} s"))
+        for record in list(self.active):
+            if record.deadline_s is not None and now_s > record.deadline_s + 1.0:
+                self.give_up(record, ApiError(504, "the answer was not whole in time"))
+
+    def gone(self, replica: Replica, reason: str) -> None:
+        """A replica is dead or hangs: all its requests go on elsewhere."""
+        replica.memory.forget()
+        self.events.failed(replica, reason)
+        for relay in list(self.on_replica.get(replica, ())):
+            relay.move(reason)
+
+    def give_up(self, record: Record, error: ApiError) -> None:
+        """Tell the client that it goes no further."""
+        if record.over:
+            return
+        self._drop(record)
+        record.error = error.message
+        self.totals.failed += 1
+        exchange = record.exchange
+        if exchange.started:
+            exchange.write(error.event())
+            exchange.finish()
+        else:
+            exchange.send(error.status, error.body(), headers=error.headers)
+        self._mirrored(record)
+
+    def _drop(self, record: Record) -> None:
+        record.over = True
+        for relay in self.active.pop(record, []):
+            self._waiting.remove(relay)
+            relay.stop()
+
+    def _finish(self, record: Record) -> None:
+        record.over = True
+        now = time.monotonic()
+        self.totals.ok += 1
+        self._ends_s.append(now)
+        prompts = {str(line.body.get("prompt")): line.prompt_tokens for line in record.lines}
+        prompt = sum(prompts.values())
+        completion = sum(line.said for line in record.lines)
+        cached = sum(line.cached_tokens for line in record.lines)
+        usage = usage_event(record, prompt, completion, cached)
+        exchange = record.exchange
+        if record.whole is not None:
+            record.whole.add_event(usage[len(b"data: ") :])
+            body = msgspec.json.encode(record.whole.response(with_ids=record.wants_ids))
+            exchange.send(200, body, headers={"X-Request-Id": record.id})
+        else:
+            if not exchange.started:
+                exchange.start(200, headers={"X-Request-Id": record.id})
+            exchange.write((usage if record.wants_usage else b"") + DONE)
+            exchange.finish()
+        self._mirrored(record)
+        self.finished(record)
+
+    def _mirrored(self, record: Record) -> None:
+        if self.mirror is not None and record.mirrored is not None:
+            whole_s = time.monotonic() - record.began_s
+            ids = tuple(record.lines[0].ids)
+            first_s = record.first_s if record.first_s is not None else whole_s
+            self.mirror.answered(
+                record.mirrored, Answered(record.pool, ids, first_s, whole_s, record.error)
+            )
+
+    def _ready(self) -> bool:
+        return any(replica.state == "ready" for replica in self.fleet.replicas())
+
+    def _choose_pool(self, record: Record) -> None:
+        """By the shares of the pools; a request keeps its pool, whoever asks again."""
+        model = record.lines[0].body.get("model") or ""
+        pools = [
+            pool
+            for pool in self.fleet.pools()
+            if pool.role in ("primary", "canary") and model in ("", pool.model)
+        ]
+        if not pools:
+            known = sorted({pool.model for pool in self.fleet.pools()})
+            raise ApiError(
+                404,
+                f"there is no model {model}; this service has {', '.join(known)}",
+                param="model",
+                code="model_not_found",
+            )
+        number = (seed_of(record.id) % 2**20) / 2**20
+        record.pool = split([(pool.name, pool.share) for pool in pools], number) or pools[0].name
+        chosen = next(pool for pool in pools if pool.name == record.pool)
+        for line in record.lines:
+            line.body["model"] = chosen.model
+
+    def _candidates(self, record: Record) -> list[Replica]:
+        """Replicas that could take it: of its pool, else of any other that serves the model."""
+        now = time.monotonic()
+        model = record.lines[0].body.get("model") or ""
+        ready = [
+            replica
+            for replica in self.fleet.replicas()
+            if replica.takes(now)
+            and replica.pool.role != "shadow"
+            and model in ("", replica.pool.model)
+        ]
+        own = [replica for replica in ready if replica.pool.name == record.pool]
+        return own or [replica for replica in ready if _same_answers(replica.pool, record)]
+
+    def _replica_for(self, relay: Relay) -> Replica | None:
+        """The replica to begin on; of a request under way one that gives the same bits if it can be."""
+        most = self.config.replica_requests
+        ready = [r for r in self._candidates(relay.record) if r.running < most]
+        others = [replica for replica in ready if replica is not relay.avoid]
+        if relay.line.said and relay.avoid is not None:
+            same = [replica for replica in others if replica.numerics == relay.avoid.numerics]
+            others = same or others
+        return self._picked(others or ready, relay.record)
+
+    def _picked(self, replicas: Sequence[Replica], record: Record) -> Replica | None:
+        names = pieces(record.prompt)
+        by_name = {replica.name: replica for replica in replicas}
+        chosen = pick(
+            [
+                Candidate(
+                    replica.name,
+                    max(replica.running, replica.told_running + replica.told_waiting),
+                    replica.memory.known(names),
+                )
+                for replica in replicas
+            ]
+        )
+        return None if chosen is None else by_name[chosen]
+
+    def _free(self, record: Record) -> bool:
+        most = self.config.replica_requests
+        return any(r.running < most and r.takes(time.monotonic()) for r in self.fleet.replicas())
+
+
+def _same_answers(pool: Pool, record: Record) -> bool:
+    """Whether a pool may stand in for another: not one that is only being tried."""
+    return pool.role in ("primary", "standby") and bool(record.id)

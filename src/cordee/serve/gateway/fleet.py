@@ -1,0 +1,129 @@
+"""What a gateway knows of its replicas, and what it may ask of whoever runs them."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from cordee.core.errors import UsageError
+from cordee.serve.policy.breaker import Breaker
+from cordee.serve.policy.routing import Memory
+
+Kind = Literal["cordee", "vllm", "openai"]
+Role = Literal["primary", "canary", "shadow", "standby"]
+State = Literal["starting", "ready", "draining", "suspect", "dead", "stopped"]
+Action = Literal["drain", "restart", "kill", "hang", "resume", "corrupt"]
+ACTIONS: tuple[Action, ...] = ("drain", "restart", "kill", "hang", "resume", "corrupt")
+RECENT = 512
+
+
+@dataclass(slots=True)
+class Pool:
+    """Replicas of one kind, and how much of the traffic they get."""
+
+    name: str
+    model: str
+    kind: Kind = "cordee"
+    role: Role = "primary"
+    share: float = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One engine: what its keeper says of it, and what the gateway has seen."""
+
+    name: str
+    url: str
+    pool: Pool
+    state: State = "ready"
+    chip: str | None = None
+    pid: int | None = None
+    restarts: int = 0
+    since_s: float = field(default_factory=time.time)
+
+    numerics: str = ""
+    generation: str = ""
+    running: int = 0
+    """Requests of this gateway that it works on."""
+    told_running: int = 0
+    told_waiting: int = 0
+    cache_used: float = 0.0
+    tokens: int = 0
+    breaker: Breaker = field(default_factory=Breaker)
+    memory: Memory = field(default_factory=Memory)
+    first_tokens_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    answered_s: float = field(default_factory=time.monotonic)
+    stepped_s: float = field(default_factory=time.monotonic)
+    steps: int = -1
+    longest_step_s: float = 0.0
+
+    def takes(self, now_s: float) -> bool:
+        """Whether a request may go to it now."""
+        return self.state == "ready" and self.breaker.allows(now_s)
+
+
+class Fleet(Protocol):
+    """Whoever runs the replicas."""
+
+    def replicas(self) -> Sequence[Replica]: ...
+
+    def pools(self) -> Sequence[Pool]: ...
+
+    async def act(self, replica: Replica, action: Action) -> None:
+        """Do something to a replica. Raises `UsageError` where that cannot be done."""
+
+    def failed(self, replica: Replica, reason: str) -> None:
+        """The gateway takes a replica to be gone: it hangs, broke off or reckons wrongly."""
+
+
+class Mirror(Protocol):
+    """Gets a copy of some of the traffic, to compare answers."""
+
+    def copy(self, path: str, body: dict[str, object], pool: str) -> str | None:
+        """A request begins; gives a name where its answer is wanted, None where it is not."""
+
+    def answered(self, name: str, answer: "Answered") -> None:
+        """The answer that the client got."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a request."""
+
+    pool: str
+    ids: tuple[int, ...]
+    first_s: float
+    whole_s: float
+    error: str | None
+
+
+class FixedFleet:
+    """Replicas that somebody else runs, known by their addresses."""
+
+    def __init__(self, pools: Sequence[tuple[Pool, Sequence[str]]]) -> None:
+        self._pools = [pool for pool, _ in pools]
+        self._replicas = [
+            Replica(f"{pool.name}-{number}", url.rstrip("/"), pool)
+            for pool, urls in pools
+            for number, url in enumerate(urls)
+        ]
+
+    def replicas(self) -> Sequence[Replica]:
+        return self._replicas
+
+    def pools(self) -> Sequence[Pool]:
+        return self._pools
+
+    async def act(self, replica: Replica, action: Action) -> None:
+        if action == "drain":
+            replica.state = "draining"
+        elif action == "resume":
+            replica.state = "ready"
+        else:
+            raise UsageError(f"{replica.name} is run elsewhere: it can be drained and resumed only")
+
+    def failed(self, replica: Replica, reason: str) -> None:
+        replica.state = "suspect"

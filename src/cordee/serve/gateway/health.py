@@ -1,0 +1,124 @@
+"""Asks replicas how they are, and says which of them are gone."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from cordee.serve.gateway.dispatcher import Dispatcher
+from cordee.serve.gateway.fleet import Fleet, Replica
+from cordee.serve.http.client import Client, Unreachable
+from cordee.serve.policy.failover import PROBE_S, SILENT_S, Signs, hangs
+
+TICK_S = 0.05
+UNREACHED = 3
+"""Probes in a row that reach nobody, after which a replica is dead."""
+
+
+class Health:
+    """Watches all replicas of a fleet."""
+
+    def __init__(self, fleet: Fleet, dispatcher: Dispatcher) -> None:
+        self._fleet, self._dispatcher = fleet, dispatcher
+        self._client = Client(connect_s=SILENT_S)
+        self._probes: dict[Replica, asyncio.Task[None]] = {}
+        self._probed_s: dict[Replica, float] = {}
+        self._unreached: dict[Replica, int] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            now = time.monotonic()
+            replicas = self._fleet.replicas()
+            for replica in replicas:
+                self._watch(replica, now)
+            self._forget(replicas)
+            self._dispatcher.tick(now)
+            await asyncio.sleep(TICK_S)
+
+    def _watch(self, replica: Replica, now: float) -> None:
+        if replica.state in ("starting", "stopped", "dead"):
+            self._renew(replica, now)
+            if replica.state == "dead" and self._dispatcher.on_replica.get(replica):
+                self._dispatcher.gone(replica, "ended")
+            return
+        if now - self._probed_s.get(replica, 0.0) >= PROBE_S and replica not in self._probes:
+            self._probed_s[replica] = now
+            task = asyncio.get_running_loop().create_task(self._probe(replica))
+            self._probes[replica] = task
+            task.add_done_callback(lambda _: self._probes.pop(replica, None))
+        if replica.state not in ("ready", "draining"):
+            return
+        busy = bool(replica.running) and replica.steps >= 0
+        signs = Signs(
+            now - replica.answered_s, now - replica.stepped_s, replica.longest_step_s, busy
+        )
+        reason = hangs(signs)
+        if reason is not None:
+            self._lost(replica, reason)
+
+    def _renew(self, replica: Replica, now: float) -> None:
+        """It starts anew: its silence until now says nothing."""
+        replica.answered_s = replica.stepped_s = now
+        replica.steps, replica.longest_step_s = -1, 0.0
+
+    def _lost(self, replica: Replica, reason: str) -> None:
+        replica.state = "suspect"
+        replica.since_s = time.time()
+        self._fleet.failed(replica, reason)
+        self._dispatcher.gone(replica, reason)
+
+    async def _probe(self, replica: Replica) -> None:
+        own = replica.pool.kind == "cordee"
+        url = replica.url + ("/cordee/engine" if own else "/health")
+        try:
+            reply = await self._client.request(url, timeout_s=5 * SILENT_S)
+        except Unreachable as error:
+            self._unreached[replica] = self._unreached.get(replica, 0) + 1
+            if self._unreached[replica] >= UNREACHED and replica.state in ("ready", "draining"):
+                self._lost(replica, str(error))
+            return
+        self._unreached[replica] = 0
+        now = time.monotonic()
+        replica.answered_s = now
+        if own and reply.status == 200:
+            self._read(replica, msgspec.json.decode(reply.body), now)
+        if replica.state == "suspect" and reply.status in (200, 404) and not _broken(replica):
+            replica.state = "ready"
+            self._renew(replica, now)
+            self._dispatcher.events.add("replica-ready", replica.name, "answers again")
+            self._dispatcher.pump()
+
+    def _read(self, replica: Replica, state: dict[str, object], now: float) -> None:
+        if replica.generation and replica.generation != state.get("generation"):
+            replica.memory.forget()
+        replica.generation = str(state.get("generation", ""))
+        replica.numerics = str(state.get("numerics", ""))
+        replica.chip = replica.chip or (str(state["chip"]) if state.get("chip") else None)
+        replica.told_running = _number(state, "running")
+        replica.told_waiting = _number(state, "waiting")
+        blocks = max(1, _number(state, "kv_blocks"))
+        replica.cache_used = 1 - _number(state, "kv_blocks_free") / blocks
+        steps = _number(state, "steps")
+        if steps != replica.steps or not replica.told_running:
+            if replica.steps >= 0 and replica.told_running:
+                # Steps of late count more: what was slow once is forgotten.
+                taken = (now - replica.stepped_s) / max(1, steps - replica.steps)
+                replica.longest_step_s = max(taken, 0.98 * replica.longest_step_s)
+            replica.steps, replica.stepped_s = steps, now
+
+    def _forget(self, replicas: Sequence[Replica]) -> None:
+        known = set(replicas)
+        for gone in [replica for replica in self._probed_s if replica not in known]:
+            del self._probed_s[gone]
+            self._unreached.pop(gone, None)
+
+
+def _number(state: dict[str, object], name: str) -> int:
+    value = state.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _broken(replica: Replica) -> bool:
+    return replica.breaker.state(time.monotonic()) == "open"

@@ -1,0 +1,212 @@
+"""One choice of a request, kept going on one replica after another until it is whole."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from cordee.serve.api.errors import ApiError
+from cordee.serve.gateway.fleet import Replica
+from cordee.serve.gateway.record import Line, Record
+from cordee.serve.gateway.wire import (
+    DONE,
+    has_usage,
+    ids_in,
+    is_error,
+    request_body,
+    usage_in,
+)
+from cordee.serve.http.client import Stream, Unreachable
+
+ELSEWHERE = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers of a replica after which another one is asked."""
+FAILURES_MOST = 6
+"""A request during which so many replicas fail without a token between is given up."""
+
+
+class Keeper(Protocol):
+    """Finds replicas for relays and brings what they say to clients."""
+
+    def place(self, relay: "Relay") -> None:
+        """Start the relay on a replica, now or when there is one."""
+
+    def begin(self, relay: "Relay", replica: Replica, stream: Stream, body: bytes) -> None:
+        """Send the request."""
+
+    def say(self, relay: "Relay", event: bytes) -> None:
+        """An event for the client."""
+
+    def resumed(self, relay: "Relay", gap: "Gap", replica: Replica, gap_s: float) -> None:
+        """The choice goes on after its replica failed."""
+
+    def ended(self, relay: "Relay") -> None:
+        """The choice is whole."""
+
+    def refused(self, relay: "Relay", status: int, body: bytes) -> None:
+        """The replica says that the request is wrong."""
+
+    def failed(self, relay: "Relay", replica: Replica, reason: str) -> None:
+        """The replica broke off."""
+
+    def leave(self, relay: "Relay", replica: Replica) -> None:
+        """The relay is on the replica no more."""
+
+
+@dataclass(slots=True)
+class Gap:
+    """What a client went through while its request moved."""
+
+    replica: str
+    reason: str
+    began_s: float
+    ids: int
+
+
+@dataclass(slots=True, eq=False)
+class Relay:
+    """A choice under way."""
+
+    keeper: Keeper
+    record: Record
+    line: Line
+    replica: Replica | None = None
+    failures: int = 0
+    avoid: Replica | None = None
+    gap: Gap | None = None
+    waiting_since_s: float | None = None
+    stream: Stream | None = None
+    over: bool = False
+    _status: int = 0
+    _rest: bytes = b""
+    _began_s: float = 0.0
+    _last_s: float = field(default_factory=time.monotonic)
+    _first: bool = True
+
+    def start(self, replica: Replica) -> None:
+        """Ask a replica for the choice, from where it is."""
+        now = time.monotonic()
+        self.replica, self.waiting_since_s = replica, None
+        self._status, self._rest, self._began_s, self._first = 0, b"", now, True
+        left = None if self.record.deadline_s is None else self.record.deadline_s - now
+        stream = Stream(self._on_status, self._on_data, self._on_end)
+        self.stream = stream
+        body = request_body(self.record, self.line, left)
+        self.keeper.begin(self, replica, stream, body)
+
+    def stop(self) -> None:
+        """Nobody wants the choice any more."""
+        self.over = True
+        self._leave()
+
+    def unreached(self, error: Unreachable) -> None:
+        """Nobody listens there: the request had no part in that."""
+        if not self.over and self.replica is not None:
+            self.failures -= 1
+            self._failed(str(error))
+
+    def move(self, reason: str) -> None:
+        """The replica is gone: go on elsewhere."""
+        if not self.over and self.replica is not None:
+            self._failed(reason)
+
+    def _on_status(self, status: int, _: Mapping[str, str]) -> None:
+        self._status = status
+
+    def _on_data(self, data: bytes) -> None:
+        replica = self.replica
+        assert replica is not None
+        self._rest = data = self._rest + data if self._rest else data
+        if self._status != 200:
+            return
+        now = time.monotonic()
+        replica.answered_s = replica.stepped_s = now
+        start = 0
+        while (end := data.find(b"\n\n", start) + 2) > 1:
+            event, start = data[start:end], end
+            if event.startswith(b"data: "):
+                self._event(event, replica, now)
+                if self.replica is not replica:  # it said that it failed
+                    return
+        self._rest = data[start:]
+
+    def _event(self, event: bytes, replica: Replica, now: float) -> None:
+        ids = ids_in(event)
+        if ids is not None:
+            if self._first:
+                self._first = False
+                replica.breaker.succeeded()
+                replica.first_tokens_s.append(now - self._began_s)
+                self.failures = 0
+            else:
+                replica.gaps_s.append(now - self._last_s)
+            if self.gap is not None:
+                self.keeper.resumed(self, self.gap, replica, now - self.gap.began_s)
+                self.gap = None
+            self._last_s = now
+            self.line.ids.extend(ids)
+            replica.tokens += len(ids)
+            self.keeper.say(self, event)
+        elif event == DONE:
+            self.line.finished = self.over = True
+            self._leave()
+            self.keeper.ended(self)
+        elif is_error(event):
+            self._told_error(event)
+        elif has_usage(event):
+            usage = usage_in(event)
+            self.line.prompt_tokens, self.line.cached_tokens = usage["prompt"], usage["cached"]
+        else:
+            self.keeper.say(self, event)
+
+    def _told_error(self, event: bytes) -> None:
+        error = msgspec.json.decode(event[len(b"data: ") :])["error"]
+        if error.get("type") == "server_error":
+            self._failed(str(error.get("message", "an error of the server")))
+            return
+        self.over = True
+        self._leave()
+        self.keeper.refused(self, 400, event[len(b"data: ") :].strip())
+
+    def _on_end(self, error: Unreachable | None) -> None:
+        if error is not None:
+            self._failed(str(error))
+        elif self._status in ELSEWHERE:
+            self._failed(f"answered {self._status}: {_message(self._rest)}")
+        elif self._status != 200:
+            self.over = True
+            self._leave()
+            self.keeper.refused(self, self._status, self._rest)
+        elif not self.over:
+            self._failed("ended the stream in the middle of an answer")
+
+    def _failed(self, reason: str) -> None:
+        replica = self.replica
+        assert replica is not None
+        self._leave()
+        self.avoid = replica
+        self.failures += 1
+        if self.gap is None:
+            self.gap = Gap(replica.name, reason, self._last_s, self.line.said)
+        self.keeper.failed(self, replica, reason)
+
+    def _leave(self) -> None:
+        replica, self.replica = self.replica, None
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.abort() if not stream.ended else None
+        if replica is not None:
+            self.keeper.leave(self, replica)
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body)["error"]["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace")
+
+
+def gone_error(reason: str) -> ApiError:
+    """What a client is told whose request no replica can go on with."""
+    return ApiError(503, f"no replica could answer: {reason}", retry_after_s=1)

@@ -1,0 +1,84 @@
+"""What goes to a replica and what comes back, as bytes: found by search, without reading the JSON."""
+
+from array import array
+
+import msgspec
+
+from cordee.serve.gateway.record import CHAT, COMPLETIONS, Line, Record
+
+_IDS = b',"token_ids":['
+_USAGE = b'"usage":{'
+_ERROR = b'data: {"error":'
+DONE = b"data: [DONE]\n\n"
+
+
+def ids_in(event: bytes) -> "array[int] | None":
+    """The ids of a chunk; None where it has none. In a text these bytes would be escaped."""
+    at = event.rfind(_IDS)
+    if at < 0:
+        return None
+    start = at + len(_IDS)
+    end = event.find(b"]", start)
+    found = event[start:end]
+    return array("i", map(int, found.split(b","))) if found else array("i")
+
+
+def is_error(event: bytes) -> bool:
+    """Whether the event is an error in the middle of a stream."""
+    return event.startswith(_ERROR)
+
+
+def has_usage(event: bytes) -> bool:
+    """Whether the event tells the usage."""
+    return _USAGE in event
+
+
+def usage_in(event: bytes) -> dict[str, int]:
+    """The usage of a chunk."""
+    chunk = msgspec.json.decode(event[len(b"data: ") :])
+    usage = chunk.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return {
+        "prompt": usage.get("prompt_tokens", 0),
+        "completion": usage.get("completion_tokens", 0),
+        "cached": details.get("cached_tokens") or 0,
+    }
+
+
+def usage_event(record: Record, prompt: int, completion: int, cached: int) -> bytes:
+    """The last chunk of a stream whose client wants the usage."""
+    kind = "chat.completion.chunk" if record.path == CHAT else "text_completion"
+    chunk = {
+        "id": record.id,
+        "object": kind,
+        "created": record.created,
+        "model": record.lines[0].body.get("model", ""),
+        "choices": [],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        },
+    }
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def request_body(record: Record, line: Line, deadline_s: float | None) -> bytes:
+    """The request for one choice, from where its client is."""
+    given = {
+        "request_id": record.id,
+        "created": record.created,
+        "index": line.index,
+        "continue_from": [] if line.base else line.ids.tolist(),
+        "said": line.said,
+        "priority": record.priority,
+    }
+    if deadline_s is not None:
+        given["deadline_s"] = deadline_s
+    return msgspec.json.encode(line.body | {"cordee": given})
+
+
+def is_generation(path: str) -> bool:
+    """Whether a request to this path is answered with a stream of tokens."""
+    return path in (CHAT, COMPLETIONS)

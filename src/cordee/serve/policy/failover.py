@@ -1,0 +1,58 @@
+"""Whether a replica is gone, and what becomes of a request that was there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PROBE_S = 0.2
+"""How often a replica is asked how it is."""
+SILENT_S = 0.7
+"""A replica that answers neither probes nor sends tokens for so long hangs."""
+STUCK_S = 1.5
+"""One that answers probes, has work and makes no step for so long hangs too..."""
+STUCK_STEPS = 6.0
+"""...unless its steps take long: so many of the longest of late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """The signs of life of a replica, in seconds since each."""
+
+    answered_s: float
+    """Since a probe was answered or a byte came."""
+    stepped_s: float
+    """Since it is known to have made a step, or had nothing to do."""
+    longest_step_s: float
+    busy: bool
+
+
+def hangs(signs: Signs) -> str | None:
+    """Why a replica must be taken to hang; None while it may be well."""
+    if signs.answered_s > SILENT_S:
+        return f"silent for {signs.answered_s:.1f} s"
+    if signs.busy and signs.stepped_s > max(STUCK_S, STUCK_STEPS * signs.longest_step_s):
+        return f"no step for {signs.stepped_s:.1f} s"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What becomes of a request whose replica failed."""
+
+    kind: Literal["elsewhere", "wait", "give-up"]
+    reason: str = ""
+
+
+def after_failure(
+    *, others: int, waited_s: float, patience_s: float, failures: int, most_failures: int
+) -> Next:
+    """Go on elsewhere where there is anywhere; wait for a replica for a while; else give up.
+
+    A request that fails wherever it goes is likely to be the reason itself, so failures are counted.
+    """
+    if failures >= most_failures:
+        return Next("give-up", f"{failures} replicas failed while they answered it")
+    if others:
+        return Next("elsewhere")
+    if waited_s < patience_s:
+        return Next("wait")
+    return Next("give-up", f"no replica was ready for {waited_s:.0f} s")
