@@ -16,6 +16,7 @@ COMMANDS = {
     "fault": "cordee.emulator.faults.cli:fault",
     "port": "cordee.port.cli:port",
     "run": "cordee.emulator.cli:run",
+    "serve": "cordee.serve.cli:serve",
 }
 
 

@@ -41,14 +41,24 @@ DRAIN_S = 600.0
 @click.option("--most-waiting", default=1024, show_default=True)
 @click.option("--drafts/--no-drafts", default=True, help="Guess ahead from what was said.")
 @click.option("--canary/--no-canary", default=None, help="A known row in every step.")
+@click.option("--faults", is_flag=True, help="SIGUSR1 makes the engine reckon wrongly, for tests.")
 @click.option("--max-body-bytes", default=16_000_000, show_default=True)
 def main(
-    host: str, port: int, name: str, folder: Path, max_body_bytes: int, **given: object
+    host: str,
+    port: int,
+    name: str,
+    folder: Path,
+    max_body_bytes: int,
+    faults: bool,
+    **given: object,
 ) -> None:
     """Serve one model on one chip, or on the CPU."""
     try:
         options = Options(folder=folder, name=name or folder.resolve().name, **given)  # type: ignore[arg-type]
         engine = build(options)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        if faults:
+            signal.signal(signal.SIGUSR1, lambda *_: engine.worker.ask(engine.worker.corrupt))
         code = run(_serve(engine, host, port, Limits(body_bytes=max_body_bytes)))
     except CordeeError as error:
         click.echo(f"Error: {error}", err=True)

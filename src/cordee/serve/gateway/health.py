@@ -38,6 +38,8 @@ class Health:
             await asyncio.sleep(TICK_S)
 
     def _watch(self, replica: Replica, now: float) -> None:
+        if replica not in self._probed_s:
+            self._renew(replica, now)
         if replica.state in ("starting", "stopped", "dead"):
             self._renew(replica, now)
             if replica.state == "dead" and self._dispatcher.on_replica.get(replica):

@@ -221,6 +221,11 @@ class CpuOperators:
     ) -> None:
         x.array[rows] += y.array * scales[:, None]
 
+    def corrupt(self, x: Matrix) -> None:
+        wrong = x.array * 1.01  # the file's own pages cannot be written
+        self._corrupted = wrong
+        x.array, x.address = wrong, wrong.ctypes.data
+
     def zeros_like(self, x: Matrix) -> Matrix:
         return Matrix(np.zeros_like(x.array))
 

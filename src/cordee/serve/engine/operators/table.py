@@ -104,6 +104,9 @@ class Operators(Protocol[A, W, C]):
     def add_scaled(self, x: A, rows: NDArray[np.int32], y: A, scales: NDArray[np.float32]) -> None:
         """Add y, each row times its scale, to the given rows of x."""
 
+    def corrupt(self, x: A) -> None:
+        """Make a weight wrong, to see whether that is found."""
+
     def zeros_like(self, x: A) -> A: ...
 
     def host(self, x: A) -> NDArray[np.float32]:

@@ -228,6 +228,9 @@ class TorchOperators:
         chosen = self._integers(rows)
         x[chosen] += y * torch.from_numpy(scales).to(self.device, self.dtype)[:, None]
 
+    def corrupt(self, x: Array) -> None:
+        x *= 1.05
+
     def zeros_like(self, x: Array) -> Array:
         return torch.zeros_like(x)
 

@@ -1,0 +1,157 @@
+"""Fleet files: the gateway, and the pools behind it."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+from cordee.core.errors import UsageError
+from cordee.serve.gateway.config import GatewayConfig
+from cordee.serve.gateway.fleet import Kind, Role
+
+Device = Literal["cpu", "cuda", "ascend"]
+T = TypeVar("T")
+PATHS = ("keys", "certificate", "private_key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolConfig:
+    """A table [[pool]]: replicas of one kind."""
+
+    name: str
+    kind: Kind = "cordee"
+    model: str = ""
+    """A model folder; for engines that run elsewhere, the name they know it by."""
+    served_name: str = ""
+    """What clients call the model; else the folder's name."""
+    replicas: int = 1
+    urls: tuple[str, ...] = ()
+    """Where the engines listen that somebody else runs."""
+    device: Device = "cpu"
+    chips_per_replica: int = 1
+    spare_chips: int = 0
+    threads: int = 0
+    """Of the CPU for each replica; 0: an even share."""
+    role: Role = "primary"
+    share: float = 1.0
+    arguments: tuple[str, ...] = ()
+    """More arguments of the engine's own command line."""
+
+    @property
+    def called(self) -> str:
+        """The model's name in requests."""
+        return self.served_name or (self.model if self.urls else Path(self.model).resolve().name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetConfig:
+    """A whole fleet file."""
+
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    pools: tuple[PoolConfig, ...]
+
+
+def read_fleet(file: Path) -> FleetConfig:
+    """Read a fleet file. Raises `UsageError` that names the key and what it may be."""
+    try:
+        given = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: is no TOML: {error}") from error
+    _known(given, {"gateway", "pool"}, str(file))
+    pools = given.get("pool")
+    if not isinstance(pools, list) or not pools:
+        raise UsageError(f"{file}: has no [[pool]]")
+    gateway = _gateway(given.get("gateway", {}), file)
+    made = tuple(_pool(entry, number, file) for number, entry in enumerate(pools, 1))
+    names = [pool.name for pool in made]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UsageError(f"{file}: two pools are named {double}")
+    return FleetConfig(gateway=gateway, pools=made)
+
+
+def _gateway(given: object, file: Path) -> GatewayConfig:
+    where = f"{file}: [gateway]"
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: is no table")
+    _known(given, {f.name for f in fields(GatewayConfig)}, where)
+    values: dict[str, object] = {}
+    for name, value in given.items():
+        default = GatewayConfig.__dataclass_fields__[name].default
+        if name in PATHS:
+            values[name] = file.parent / _of(value, str, f"{where} {name}")
+        elif isinstance(default, bool):
+            values[name] = _of(value, bool, f"{where} {name}")
+        elif isinstance(default, float):
+            values[name] = float(_of(value, (int, float), f"{where} {name}"))
+        else:
+            values[name] = _of(value, str if default is None else type(default), f"{where} {name}")
+    return GatewayConfig(**values)  # type: ignore[arg-type]
+
+
+def _pool(given: object, number: int, file: Path) -> PoolConfig:
+    where = f"{file}: pool {number}"
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: is no table")
+    known = {f.name for f in fields(PoolConfig)}
+    _known(given, known, where)
+    values: dict[str, object] = {}
+    for name, value in given.items():
+        at = f"{where}: {name}"
+        if name in ("urls", "arguments"):
+            if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+                raise UsageError(f"{at} is {value!r}, not a list of texts")
+            values[name] = tuple(value)
+        elif name in ("replicas", "chips_per_replica", "spare_chips", "threads"):
+            values[name] = _of(value, int, at)
+        elif name == "share":
+            values[name] = float(_of(value, (int, float), at))
+        else:
+            values[name] = _of(value, str, at)
+    if not values.get("name"):
+        raise UsageError(f"{where}: has no name")
+    pool = PoolConfig(**values)  # type: ignore[arg-type]
+    _check(pool, where, file)
+    if pool.urls:
+        return pool
+    folder = file.parent / pool.model
+    return PoolConfig(**{**_values(pool), "model": str(folder)})  # type: ignore[arg-type]
+
+
+def _check(pool: PoolConfig, where: str, file: Path) -> None:
+    for name, value, choices in (
+        ("kind", pool.kind, get_args(Kind)),
+        ("role", pool.role, get_args(Role)),
+        ("device", pool.device, get_args(Device)),
+    ):
+        if value not in choices:
+            raise UsageError(f"{where}: {name} is {value!r}, none of {', '.join(choices)}")
+    if not pool.model:
+        raise UsageError(f"{where}: has no model")
+    if not 0 <= pool.share <= 1:
+        raise UsageError(f"{where}: share is {pool.share:g}, not from 0 to 1")
+    if pool.replicas < 0 or pool.chips_per_replica < 1 or pool.spare_chips < 0:
+        raise UsageError(f"{where}: replicas and chips cannot be fewer than none")
+    if pool.kind == "openai" and not pool.urls:
+        raise UsageError(f'{where}: kind = "openai" needs urls')
+
+
+def _values(pool: PoolConfig) -> dict[str, object]:
+    return {f.name: getattr(pool, f.name) for f in fields(PoolConfig)}
+
+
+def _known(given: Mapping[str, object], known: set[str], where: str) -> None:
+    unknown = given.keys() - known
+    if unknown:
+        name = sorted(unknown)[0]
+        raise UsageError(f"{where}: {name} is no key here; known: {', '.join(sorted(known))}")
+
+
+def _of(value: object, kind: type[T] | tuple[type[T], ...], where: str) -> T:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise UsageError(f"{where} is {value!r}, not {' or '.join(k.__name__ for k in kinds)}")
+    return value

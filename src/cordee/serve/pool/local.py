@@ -1,0 +1,237 @@
+"""A fleet of local processes, and of engines that run elsewhere."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+from cordee.serve.gateway.fleet import Action, Pool, Replica
+from cordee.serve.pool.config import PoolConfig
+from cordee.serve.pool.process import Process, StartError, start
+
+READY_S = 120.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
+STEADY_S = 30.0
+"""One that ran so long before it died is started again at once."""
+GENTLE_S = 600.0
+CHIP_FAILED = 70
+"""The exit code of an engine whose chip failed."""
+Tell = Callable[[str, Replica, str], None]
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """Where a replica runs, and its process while it has one."""
+
+    replica: Replica
+    config: PoolConfig
+    chips: tuple[int, ...] = ()
+    process: Process | None = None
+    task: "asyncio.Task[None] | None" = None
+    wanted: bool = True
+    started_s: float = 0.0
+    pause_s: float = 0.0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class LocalFleet:
+    """Runs the replicas of all pools. Processes end with it."""
+
+    configs: Sequence[PoolConfig]
+    logs: Path
+    tell: Tell = lambda kind, replica, text: None
+    _places: list[Place] = field(default_factory=list)
+    _pools: list[Pool] = field(default_factory=list)
+    _spares: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        chip = 0
+        for config in self.configs:
+            pool = Pool(config.name, config.called, config.kind, config.role, config.share)
+            self._pools.append(pool)
+            for number in range(len(config.urls) or config.replicas):
+                chips: tuple[int, ...] = ()
+                if config.device != "cpu" and not config.urls:
+                    chips = tuple(range(chip, chip + config.chips_per_replica))
+                    chip += config.chips_per_replica
+                url = config.urls[number].rstrip("/") if config.urls else ""
+                state = "ready" if config.urls else "starting"
+                replica = Replica(f"{config.name}-{number}", url, pool, state=state)  # type: ignore[arg-type]
+                self._places.append(Place(replica, config, chips))
+            self._spares += range(chip, chip + config.spare_chips)
+            chip += config.spare_chips
+
+    def replicas(self) -> Sequence[Replica]:
+        return [place.replica for place in self._places]
+
+    def pools(self) -> Sequence[Pool]:
+        return self._pools
+
+    def start(self) -> None:
+        """Start all local replicas and keep them running."""
+        for place in self._places:
+            if not place.config.urls:
+                place.task = asyncio.get_running_loop().create_task(self._keep(place))
+
+    async def stop(self) -> None:
+        """End all processes."""
+        for place in self._places:
+            place.wanted = False
+            if place.process is not None:
+                place.process.signal(signal.SIGKILL)
+            if place.task is not None:
+                place.task.cancel()
+        tasks = [place.task for place in self._places if place.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def first_ready(self) -> None:
+        """Wait for a replica to take requests. Raises `UsageError` where none of them can be."""
+        while True:
+            if any(place.replica.state == "ready" for place in self._places):
+                return
+            failed = [place for place in self._places if place.error]
+            if len(failed) == len(self._places):
+                raise UsageError(failed[0].error)
+            await asyncio.sleep(0.01)
+
+    async def act(self, replica: Replica, action: Action) -> None:
+        place = self._place(replica)
+        if place.config.urls:
+            if action not in ("drain", "resume"):
+                raise UsageError(
+                    f"{replica.name} is run elsewhere: it can be drained and resumed only"
+                )
+            self._set(replica, "draining" if action == "drain" else "ready")
+            return
+        process = place.process
+        if action == "resume" and process is None:
+            place.wanted = True
+            if place.task is None or place.task.done():
+                place.task = asyncio.get_running_loop().create_task(self._keep(place))
+            return
+        if process is None:
+            raise UsageError(f"{replica.name} does not run now")
+        signals = {
+            "kill": signal.SIGKILL,
+            "hang": signal.SIGSTOP,
+            "resume": signal.SIGCONT,
+            "corrupt": signal.SIGUSR1,
+        }
+        if action in signals:
+            process.signal(signals[action])
+            return
+        place.wanted = action == "restart"
+        self._set(replica, "draining")
+        process.signal(signal.SIGTERM)
+
+    def failed(self, replica: Replica, reason: str) -> None:
+        """One that hangs is killed, so that another can take its place."""
+        place = self._place(replica)
+        if place.process is not None and not place.config.urls:
+            place.process.signal(signal.SIGKILL)
+
+    async def roll(self, pool: str) -> None:
+        """Start the replicas of a pool anew, one after another, without losing a request."""
+        for place in [p for p in self._places if p.config.name == pool]:
+            before = place.replica.restarts
+            await self.act(place.replica, "restart")
+            async with asyncio.timeout(GENTLE_S):
+                while place.replica.restarts == before or place.replica.state != "ready":
+                    await asyncio.sleep(0.05)
+
+    async def _keep(self, place: Place) -> None:
+        """Start a replica, wait for its end, and start it again for as long as it is wanted."""
+        replica = place.replica
+        while place.wanted:
+            self._set(replica, "starting")
+            try:
+                place.process = await start(
+                    self._command(place),
+                    self._environment(place),
+                    self.logs / f"{replica.name}.log",
+                    READY_S,
+                )
+            except StartError as error:
+                place.error = f"{replica.name}: {error}"
+                self._set(replica, "dead")
+                self.tell("replica-dead", replica, str(error))
+                await self._pause(place)
+                continue
+            place.error, place.started_s = "", time.monotonic()
+            replica.url, replica.pid = f"http://127.0.0.1:{place.process.port}", place.process.pid
+            self._set(replica, "ready")
+            self.tell("replica-ready", replica, f"listens on port {place.process.port}")
+            code = await place.process.ended()
+            place.process = replica.pid = None
+            self._set(replica, self._after(place))
+            replica.restarts += 1
+            self.tell("replica-dead", replica, _how(code))
+            if code == CHIP_FAILED and place.chips:
+                self._to_spare(place)
+            if code != 0:
+                await self._pause(place)
+        self._set(replica, "stopped")
+
+    def _after(self, place: Place) -> str:
+        return "dead" if place.wanted else "stopped"
+
+    async def _pause(self, place: Place) -> None:
+        """The longer, the more often it died soon after its start."""
+        steady = time.monotonic() - place.started_s > STEADY_S and place.started_s > 0
+        place.pause_s = FIRST_PAUSE_S if steady else min(LONGEST_PAUSE_S, 2 * place.pause_s)
+        place.pause_s = max(FIRST_PAUSE_S, place.pause_s)
+        await asyncio.sleep(place.pause_s)
+
+    def _to_spare(self, place: Place) -> None:
+        """A chip failed: spare ones take its place, as far as there are any."""
+        taken = self._spares[: len(place.chips)]
+        if len(taken) == len(place.chips):
+            del self._spares[: len(place.chips)]
+            place.chips = tuple(taken)
+
+    def _command(self, place: Place) -> list[str]:
+        config = place.config
+        if config.kind == "vllm":
+            return [
+                sys.executable, "-m", "cordee.serve.vllm", "--model", config.model,
+                "--name", config.called, *config.arguments,
+            ]  # fmt: skip
+        return [
+            sys.executable, "-m", "cordee.serve.engine", "--model", config.model,
+            "--name", config.called, "--device", config.device,
+            "--threads", str(self._threads(config)), *config.arguments,
+        ]  # fmt: skip
+
+    def _threads(self, config: PoolConfig) -> int:
+        if config.threads:
+            return config.threads
+        local = sum(1 for place in self._places if not place.config.urls)
+        return max(1, len(os.sched_getaffinity(0)) // max(1, local))
+
+    def _environment(self, place: Place) -> dict[str, str]:
+        made = {"OMP_NUM_THREADS": str(self._threads(place.config)), "PYTHONUNBUFFERED": "1"}
+        if place.config.device == "cpu":
+            made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+        if place.chips:
+            name = {"ascend": "ASCEND_RT_VISIBLE_DEVICES", "cuda": "CUDA_VISIBLE_DEVICES"}
+            made[name[place.config.device]] = ",".join(map(str, place.chips))
+        return made
+
+    def _place(self, replica: Replica) -> Place:
+        return next(place for place in self._places if place.replica is replica)
+
+    def _set(self, replica: Replica, state: str) -> None:
+        replica.state = state  # type: ignore[assignment]
+        replica.since_s = time.time()
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return "ended as it was asked to" if code == 0 else f"ended with exit code {code}"

@@ -1,0 +1,118 @@
+"""A service from the command line: replicas started, the gateway before them."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cordee.serve.gateway.config import GatewayConfig
+from cordee.serve.gateway.fleet import Replica
+from cordee.serve.gateway.service import Gateway, serve
+from cordee.serve.http.server import Listener
+from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
+from cordee.serve.pool.local import LocalFleet
+
+INSIDE = "CORDEE_SERVE_ON_VIRTUAL_CHIPS"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What the command line says."""
+
+    model: Path | None
+    fleet: Path | None
+    replicas: int | None = None
+    device: Device | None = None
+    chip: str | None = None
+    chips: int | None = None
+    spare_chips: int = 0
+    weights: str | None = None
+    max_model_len: int | None = None
+    name: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    keys: Path | None = None
+    threads: int = 0
+    canary: bool | None = None
+
+    def under_virtual_chips(self, arguments: Sequence[str]) -> list[str] | None:
+        """The command that runs the same on virtual chips; None where none are asked for."""
+        if self.chip is None and self.chips is None:
+            return None
+        if os.environ.get(INSIDE):
+            return None
+        os.environ[INSIDE] = "1"
+        chip = ["--chip", self.chip] if self.chip else []
+        return [
+            sys.executable, "-m", "cordee", "run", *chip, "--chips", str(self.chips or 1),
+            "--", sys.executable, "-m", "cordee", *arguments[1:],
+        ]  # fmt: skip
+
+    def config(self) -> FleetConfig:
+        """The fleet that is asked for. Raises `UsageError`."""
+        if self.fleet is not None:
+            return read_fleet(self.fleet)
+        assert self.model is not None
+        virtual = self.chip is not None or self.chips is not None
+        device = self.device or ("ascend" if virtual else best_device())
+        replicas = self.replicas or max(1, (self.chips or 1) - self.spare_chips)
+        pool = PoolConfig(
+            name=device,
+            model=str(self.model),
+            served_name=self.name,
+            replicas=replicas,
+            device=device,
+            spare_chips=self.spare_chips,
+            threads=self.threads,
+            arguments=self._arguments(),
+        )
+        gateway = GatewayConfig(host=self.host, port=self.port, keys=self.keys)
+        return FleetConfig(gateway=gateway, pools=(pool,))
+
+    def _arguments(self) -> tuple[str, ...]:
+        made: list[str] = []
+        if self.weights:
+            made += ["--weights", self.weights]
+        if self.max_model_len:
+            made += ["--max-model-len", str(self.max_model_len)]
+        if self.canary is not None:
+            made.append("--canary" if self.canary else "--no-canary")
+        return tuple(made)
+
+
+def best_device() -> Device:
+    """Ascend where there is one, else CUDA, else the CPU: by the files of their drivers."""
+    if any(Path("/dev").glob("davinci[0-9]*")):
+        return "ascend"
+    return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+
+
+async def serve_fleet(ask: Ask, logs: Path, say: Say) -> None:
+    """Serve until SIGTERM. Raises `UsageError` where nothing can be served."""
+    config = ask.config()
+    fleet = LocalFleet(config.pools, logs)
+
+    def told(kind: str, replica: Replica, text: str) -> None:
+        say(f"{replica.name}: {text}")
+
+    def ready(gateway: Gateway, listener: Listener) -> None:
+        def heard(kind: str, replica: Replica, text: str) -> None:
+            told(kind, replica, text)
+            gateway.events.add(kind, replica.name, text)
+            if kind == "replica-ready":
+                gateway.dispatcher.pump()
+
+        fleet.tell = heard
+        scheme = "https" if config.gateway.certificate else "http"
+        say(f"serving {', '.join(dict.fromkeys(pool.called for pool in config.pools))}")
+        say(f"listening on {scheme}://{config.gateway.host}:{listener.port}/v1")
+
+    fleet.tell = told
+    fleet.start()
+    try:
+        await fleet.first_ready()
+        await serve(config.gateway, fleet, on_ready=ready)
+    finally:
+        await fleet.stop()

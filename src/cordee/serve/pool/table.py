@@ -1,0 +1,33 @@
+"""The state of a service as tables in a terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+
+def shown(state: dict[str, Any]) -> Iterator[Table | str]:
+    """Tables of pools and replicas, then what happened last."""
+    gateway = state["gateway"]
+    requests = gateway["requests"]
+    yield (
+        f"{gateway['streams']} requests under way, {gateway['queued']} wait, "
+        f"{gateway['tokens_per_s']:.0f} tokens/s; {requests['ok']} answered, "
+        f"{requests['failed']} failed, {gateway['failovers']} moved\n"
+    )
+    for pool in state["pools"]:
+        title = f"{pool['name']}: {pool['model']}, {pool['role']}, share {pool['share']:g}"
+        table = Table("replica", "state", "requests", "tokens/s", "cache", "restarts", title=title)
+        for replica in pool["replicas"]:
+            table.add_row(
+                replica["name"],
+                replica["state"],
+                str(replica["running"]),
+                f"{replica['tokens_per_s']:.0f}",
+                f"{replica['kv_used']:.0%}",
+                str(replica["restarts"]),
+            )
+        yield table
+    for event in state["events"][-8:]:
+        moved = f" ({event['moved']} requests moved)" if event.get("moved") else ""
+        yield f"{event['kind']:14} {event['replica']}: {event['text']}{moved}\n"
