@@ -41,7 +41,11 @@ DRAIN_S = 600.0
 @click.option("--most-waiting", default=1024, show_default=True)
 @click.option("--drafts/--no-drafts", default=True, help="Guess ahead from what was said.")
 @click.option("--canary/--no-canary", default=None, help="A known row in every step.")
-@click.option("--faults", is_flag=True, help="SIGUSR1 makes the engine reckon wrongly, for tests.")
+@click.option(
+    "--faults",
+    is_flag=True,
+    help="For tests: SIGUSR1 makes wrong results, SIGUSR2 resets connections.",
+)
 @click.option("--max-body-bytes", default=16_000_000, show_default=True)
 def main(
     host: str,
@@ -56,10 +60,8 @@ def main(
     try:
         options = Options(folder=folder, name=name or folder.resolve().name, **given)  # type: ignore[arg-type]
         engine = build(options)
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        if faults:
-            signal.signal(signal.SIGUSR1, lambda *_: engine.worker.ask(engine.worker.corrupt))
-        code = run(_serve(engine, host, port, Limits(body_bytes=max_body_bytes)))
+        limits = Limits(body_bytes=max_body_bytes)
+        code = run(_serve(engine, host, port, limits, faults=faults))
     except CordeeError as error:
         click.echo(f"Error: {error}", err=True)
         code = 2
@@ -67,7 +69,7 @@ def main(
     os._exit(code)  # at once: a chip that hangs would hold the interpreter's own end
 
 
-async def _serve(engine: Engine, host: str, port: int, limits: Limits) -> int:
+async def _serve(engine: Engine, host: str, port: int, limits: Limits, *, faults: bool) -> int:
     loop = asyncio.get_running_loop()
     service = Service(engine.worker, engine.model, engine.identity)
     listener = await listen(service.handle, host, port, limits=limits)
@@ -91,6 +93,9 @@ async def _serve(engine: Engine, host: str, port: int, limits: Limits) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
+    if faults:
+        loop.add_signal_handler(signal.SIGUSR1, engine.worker.ask, engine.worker.corrupt)
+        loop.add_signal_handler(signal.SIGUSR2, listener.reset)
     engine.worker.on_broken = broken
     engine.worker.start(partial(service.deliver, loop))
     sys.stdout.write(json.dumps({"ready": {"port": listener.port}}) + "\n")

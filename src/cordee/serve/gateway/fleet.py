@@ -13,8 +13,8 @@ from cordee.serve.policy.routing import Memory
 Kind = Literal["cordee", "vllm", "openai"]
 Role = Literal["primary", "canary", "shadow", "standby"]
 State = Literal["starting", "ready", "draining", "suspect", "dead", "stopped"]
-Action = Literal["drain", "restart", "kill", "hang", "resume", "corrupt"]
-ACTIONS: tuple[Action, ...] = ("drain", "restart", "kill", "hang", "resume", "corrupt")
+Action = Literal["drain", "restart", "kill", "hang", "resume", "corrupt", "reset"]
+ACTIONS: tuple[Action, ...] = ("drain", "restart", "kill", "hang", "resume", "corrupt", "reset")
 RECENT = 512
 
 

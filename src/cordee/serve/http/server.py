@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import logging
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -71,6 +73,11 @@ class Listener:
             self._sweeper.cancel()
         for task in list(self._tasks):
             task.cancel()
+
+    def reset(self) -> None:
+        """Break off all connections with a TCP reset, as a network does that forgets them."""
+        for connection in list(self.connections):
+            connection.reset()
 
     async def drain(self, most_s: float) -> None:
         """Take no more connections, and wait for the answers that are under way."""
@@ -259,6 +266,14 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def reset(self) -> None:
+        transport = self._transport
+        if transport is not None:
+            plain = transport.get_extra_info("socket")
+            at_once = struct.pack("ii", 1, 0)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            transport.abort()
 
     def check(self, now: float) -> None:
         """Close a connection that takes too long."""

@@ -38,7 +38,9 @@ class Breaker:
             self.failures, self.pause_s, self.trying = 0, 0.0, False
 
     def failed(self, now_s: float) -> None:
-        """It broke off, or gave nothing."""
+        """It broke off, or gave nothing. All that it had breaks off at once: that counts as one."""
+        if self.state(now_s) == "open":
+            return
         self.failures += 1
         self.trying = False
         if self.failures >= FAILURES:

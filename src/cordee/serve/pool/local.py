@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cordee.core.errors import UsageError
 from cordee.serve.gateway.fleet import Action, Pool, Replica
+from cordee.serve.policy.breaker import Breaker
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.process import Process, StartError, start
 
@@ -122,7 +123,10 @@ class LocalFleet:
             "hang": signal.SIGSTOP,
             "resume": signal.SIGCONT,
             "corrupt": signal.SIGUSR1,
+            "reset": signal.SIGUSR2,
         }
+        if action in ("corrupt", "reset") and "--faults" not in place.config.arguments:
+            raise UsageError(f'{replica.name}: start it with arguments = ["--faults"] for that')
         if action in signals:
             process.signal(signals[action])
             return
@@ -164,6 +168,7 @@ class LocalFleet:
                 await self._pause(place)
                 continue
             place.error, place.started_s = "", time.monotonic()
+            replica.breaker = Breaker()
             replica.url, replica.pid = f"http://127.0.0.1:{place.process.port}", place.process.pid
             self._set(replica, "ready")
             self.tell("replica-ready", replica, f"listens on port {place.process.port}")

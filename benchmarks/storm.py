@@ -1,0 +1,232 @@
+"""Do streams survive replicas that are killed, hang, break off and reckon wrongly, one every two seconds?
+
+python benchmarks/storm.py MODEL_DIR [--streams 200] [--seconds 120] [--replicas 4] [--chip Ascend910B3]
+
+Every answer is compared with that of an undisturbed run: greedy ones and sampled ones. Writes what it saw
+to storm.toml beside this file.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from cordee.serve.http.client import Client, Stream
+from cordee.serve.http.loop import run
+
+FAULTS = ("kill", "hang", "reset", "corrupt")
+WORDS = ["def", "class", "import", "return", "self", "raise", "for", "in", "while", "if", "else", "with", "open", "as", "try", "except"]
+
+
+@dataclass
+class Answer:
+    """What a client saw of one request."""
+
+    number: int
+    text: list[str] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    finish: str | None = None
+    usage: dict[str, int] | None = None
+    error: str | None = None
+    moves: int = 0
+    gaps_s: list[float] = field(default_factory=list)
+    last_s: float = 0.0
+
+    @property
+    def said(self) -> tuple[str, tuple[int, ...], str | None, int | None]:
+        counted = self.usage["completion_tokens"] if self.usage else None
+        return "".join(self.text), tuple(self.ids), self.finish, counted
+
+
+def body_of(number: int, tokens: int) -> dict[str, object]:
+    """Request `number`: every second one sampled, all with prompts of their own."""
+    prompt = " ".join(WORDS[(number * 7 + i * i) % len(WORDS)] for i in range(4 + number % 9))
+    body: dict[str, object] = {
+        "messages": [{"role": "user", "content": f"{prompt} {number}"}],
+        "max_tokens": tokens + number % 40,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "ignore_eos": True,
+        "temperature": 0,
+    }
+    if number % 2:
+        body |= {"temperature": 0.8, "top_p": 0.95, "seed": number, "frequency_penalty": 0.2}
+    return body
+
+
+async def ask(client: Client, url: str, number: int, tokens: int) -> Answer:
+    answer, done = Answer(number), asyncio.get_running_loop().create_future()
+    rest = b""
+
+    def data(piece: bytes) -> None:
+        nonlocal rest
+        *events, rest = (rest + piece).split(b"\n\n")
+        for event in events:
+            hear(answer, event)
+
+    stream = Stream(
+        lambda status, _: None if status == 200 else setattr(answer, "error", str(status)),
+        data,
+        lambda error: done.set_result(error),
+    )
+    headers = {"X-Cordee-Trace": "1"}
+    body = json.dumps(body_of(number, tokens)).encode()
+    await client.begin(stream, f"{url}/v1/chat/completions", body=body, headers=headers)
+    error = await done
+    answer.error = answer.error or (str(error) if error else None)
+    return answer
+
+
+def hear(answer: Answer, event: bytes) -> None:
+    moved = False
+    for line in event.split(b"\n"):
+        if line.startswith(b": replica"):
+            answer.moves += 1
+            moved = answer.moves > 1
+        if not line.startswith(b"data: {"):
+            continue
+        chunk = json.loads(line[6:])
+        if "error" in chunk:
+            answer.error = chunk["error"]["message"]
+            continue
+        answer.usage = chunk.get("usage") or answer.usage
+        now = time.monotonic()
+        for choice in chunk["choices"]:
+            answer.text.append(choice["delta"].get("content") or "")
+            answer.ids += choice.get("token_ids") or []
+            answer.finish = choice["finish_reason"] or answer.finish
+            if moved:
+                answer.gaps_s.append(now - answer.last_s)
+            answer.last_s = now
+
+
+async def strike(client: Client, url: str, until_s: float, every_s: float) -> dict[str, int]:
+    """One fault after another, on the replica with the most requests of those that are ready."""
+    struck = dict.fromkeys(FAULTS, 0)
+    turn = 0
+    while time.monotonic() + every_s < until_s:
+        await asyncio.sleep(every_s)
+        fault = FAULTS[turn % len(FAULTS)]
+        state = json.loads((await client.request(f"{url}/cordee/status")).body)
+        ready = [r for p in state["pools"] for r in p["replicas"] if r["state"] == "ready"]
+        if len(ready) < 2:
+            continue
+        turn += 1
+        victim = max(ready, key=lambda r: r["running"])
+        await client.request(f"{url}/cordee/replicas/{victim['name']}/{fault}", method="POST")
+        struck[fault] += 1
+    return struck
+
+
+async def storm(url: str, streams: int, seconds: float, tokens: int) -> dict[str, object]:
+    client = Client()
+    numbers = iter(range(10**9))
+    began, answers = time.monotonic(), []
+    until_s = began + seconds
+
+    async def one_after_another() -> None:
+        while time.monotonic() < until_s:
+            answers.append(await ask(client, url, next(numbers), tokens))
+
+    strikes = asyncio.ensure_future(strike(client, url, until_s, 2.0))
+    await asyncio.gather(*(one_after_another() for _ in range(streams)))
+    struck = await strikes
+    stormy_s = time.monotonic() - began
+    await asyncio.sleep(3.0)
+    limit = asyncio.Semaphore(64)
+
+    async def calm(number: int) -> Answer:
+        async with limit:
+            return await ask(client, url, number, tokens)
+
+    undisturbed = await asyncio.gather(*(calm(answer.number) for answer in answers))
+    known = {answer.number: answer.said for answer in undisturbed}
+    gaps = sorted(gap for answer in answers for gap in answer.gaps_s)
+    failed = [answer for answer in answers if answer.error]
+    await client.close()
+    return {
+        "streams": streams,
+        "seconds": round(stormy_s, 1),
+        "faults": struck,
+        "requests": len(answers),
+        "failed": len(failed),
+        "why": sorted({str(answer.error) for answer in failed})[:3],
+        "moved": sum(answer.moves > 1 for answer in answers),
+        "moves": sum(max(0, answer.moves - 1) for answer in answers),
+        "different": sum(a.said != known[a.number] for a in answers if not a.error),
+        "tokens": sum(len(answer.ids) for answer in answers),
+        "gap_s": {q: round(gaps[int(q * (len(gaps) - 1))], 3) for q in (0.5, 0.99, 1.0)}
+        if gaps
+        else {},
+    }
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--streams", default=200)
+@click.option("--seconds", default=120.0)
+@click.option("--replicas", default=4)
+@click.option("--tokens", default=60)
+@click.option("--chip", help="Virtual Ascend instead of the CPU.")
+def main(
+    model: Path, streams: int, seconds: float, replicas: int, tokens: int, chip: str | None
+) -> None:
+    device = "ascend" if chip else "cpu"
+    folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"storm-{os.getpid()}"
+    folder.mkdir()
+    fleet = folder / "fleet.toml"
+    fleet.write_text(
+        "[gateway]\nport = 0\nmax_queue = 1000\n[[pool]]\n"
+        f'name = "storm"\nmodel = "{model.resolve()}"\nreplicas = {replicas}\n'
+        f'device = "{device}"\nthreads = 1\narguments = ["--canary", "--faults"]\n'
+    )
+    under = ["-m", "cordee", "run", "--chip", chip, "--chips", str(replicas), "--", sys.executable]
+    command = [
+        sys.executable,
+        *(under if chip else []),
+        "-m",
+        "cordee",
+        "serve",
+        "--fleet",
+        str(fleet),
+    ]
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "listening on" in line)
+        url = line.split("listening on ")[1].strip().removesuffix("/v1")
+        os.set_blocking(process.stdout.fileno(), True)
+        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=log)
+        wait_ready(url, replicas)
+        print(json.dumps(run(storm(url, streams, seconds, tokens)), indent=1))
+    finally:
+        process.terminate()
+        process.wait(30)
+        drain.kill()
+
+
+def wait_ready(url: str, replicas: int) -> None:
+    async def wait() -> None:
+        client = Client()
+        while True:
+            state = json.loads((await client.request(f"{url}/cordee/status")).body)
+            if (
+                sum(r["state"] == "ready" for p in state["pools"] for r in p["replicas"])
+                == replicas
+            ):
+                break
+            await asyncio.sleep(0.1)
+        await client.close()
+
+    run(wait())
+
+
+if __name__ == "__main__":
+    main()
