@@ -21,7 +21,24 @@ from cordee.serve.http.client import Client, Stream
 from cordee.serve.http.loop import run
 
 FAULTS = ("kill", "hang", "reset", "corrupt")
-WORDS = ["def", "class", "import", "return", "self", "raise", "for", "in", "while", "if", "else", "with", "open", "as", "try", "except"]
+WORDS = [
+    "def",
+    "class",
+    "import",
+    "return",
+    "self",
+    "raise",
+    "for",
+    "in",
+    "while",
+    "if",
+    "else",
+    "with",
+    "open",
+    "as",
+    "try",
+    "except",
+]
 
 
 @dataclass
@@ -109,15 +126,15 @@ def hear(answer: Answer, event: bytes) -> None:
 async def strike(client: Client, url: str, until_s: float, every_s: float) -> dict[str, int]:
     """One fault after another, on the replica with the most requests of those that are ready."""
     struck = dict.fromkeys(FAULTS, 0)
-    turn = 0
-    while time.monotonic() + every_s < until_s:
-        await asyncio.sleep(every_s)
-        fault = FAULTS[turn % len(FAULTS)]
+    turn, due_s = 0, time.monotonic() + every_s
+    while due_s < until_s:
+        await asyncio.sleep(max(0.05, due_s - time.monotonic()))
         state = json.loads((await client.request(f"{url}/cordee/status")).body)
         ready = [r for p in state["pools"] for r in p["replicas"] if r["state"] == "ready"]
         if len(ready) < 2:
-            continue
-        turn += 1
+            continue  # somebody must be left to go on
+        fault = FAULTS[turn % len(FAULTS)]
+        turn, due_s = turn + 1, due_s + every_s
         victim = max(ready, key=lambda r: r["running"])
         await client.request(f"{url}/cordee/replicas/{victim['name']}/{fault}", method="POST")
         struck[fault] += 1

@@ -87,7 +87,9 @@ class Scheduler:
     def step(self) -> list[Piece]:
         """The rows of the next step: first a token for everyone who talks, then prompts."""
         pieces: list[Piece] = []
-        left = self.step_rows
+        talking = sum(len(sequence.ids) - sequence.cached == 1 for sequence in self.running)
+        # Whoever talks goes on in every step, and whoever reads is not kept from it by many who talk.
+        left = max(self.step_rows, talking + self.step_rows // 2)
         for sequence in sorted(self.running, key=_talks_first):
             if left < 1:
                 break

@@ -106,7 +106,7 @@ def position_of(text: str) -> tuple[str, list[int]]:
 
 def lines_of(path: str, body: Body, request_id: str) -> list[Line]:
     """The request taken apart into one for each choice. Raises `ApiError` where it has none."""
-    count = body.get("n") or 1
+    count = 1 if body.get("n") is None else body["n"]
     prompts = _prompts(body) if path == COMPLETIONS else [None]
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ApiError(400, "n: must be a number from 1", param="n")

@@ -1,0 +1,98 @@
+"""A service of `cordee serve` with two replicas, for tests that use and disturb it."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import openai
+import pytest
+
+FLEET = """
+[gateway]
+port = 0
+{gateway}
+[[pool]]
+name = "small"
+model = "{model}"
+replicas = {replicas}
+threads = 1
+arguments = ["--canary", "--faults"]
+{pool}
+"""
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, url: str, process: "subprocess.Popen[str]", key: str) -> None:
+        self.url, self.process = url, process
+        self.headers = {"Authorization": f"Bearer {key}"}
+
+    def status(self) -> dict[str, Any]:
+        return httpx.get(f"{self.url}/cordee/status", headers=self.headers).json()
+
+    def replicas(self) -> list[dict[str, Any]]:
+        return [replica for pool in self.status()["pools"] for replica in pool["replicas"]]
+
+    def wait_ready(self, count: int) -> None:
+        end = time.monotonic() + 60
+        while sum(replica["state"] == "ready" for replica in self.replicas()) < count:
+            assert time.monotonic() < end, self.replicas()
+            time.sleep(0.05)
+
+    def act(self, replica: str, action: str) -> httpx.Response:
+        return httpx.post(f"{self.url}/cordee/replicas/{replica}/{action}", headers=self.headers)
+
+    def busy(self) -> str:
+        """The name of the replica that answers now."""
+        return max(self.replicas(), key=lambda replica: replica["running"])["name"]
+
+    def client(self, **options: object) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **options)  # type: ignore[arg-type]
+
+
+@contextmanager
+def serving(
+    model: Path, *, replicas: int = 2, gateway: str = "", pool: str = "", key: str = "none"
+) -> Iterator[Service]:
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Path(folder) / "fleet.toml"
+        fleet.write_text(FLEET.format(model=model, replicas=replicas, gateway=gateway, pool=pool))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            assert process.stdout is not None
+            found = None
+            while found is None:
+                line = process.stdout.readline()
+                assert line, f"the service ended with {process.wait(10)}"
+                found = re.search(r"listening on (\S+)/v1", line)
+            service = Service(found[1], process, key)
+            service.wait_ready(replicas)
+            yield service
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+            process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def service(model_folder: Path) -> Iterator[Service]:
+    with serving(model_folder) as running:
+        yield running

@@ -1,0 +1,147 @@
+"""Does a stream go on from its exact tokens, whatever happens to the replica that makes it?"""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import httpx2 as httpx
+import pytest
+from tests.serve.gateway.conftest import Service
+
+LONG = {
+    "messages": [{"role": "user", "content": "Tell me about parsers."}],
+    "max_tokens": 500,
+    "ignore_eos": True,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "return_token_ids": True,
+}
+GREEDY = LONG | {"temperature": 0}
+SAMPLED = LONG | {"temperature": 0.9, "seed": 5, "presence_penalty": 0.5}
+
+
+def chunks(lines: Iterator[str]) -> Iterator[dict[str, object]]:
+    for line in lines:
+        if line.startswith("data: {"):
+            yield json.loads(line[6:])
+
+
+def answer(service: Service, body: dict[str, object]) -> list[dict[str, object]]:
+    """All chunks of an answer, less what is new in each: its name and the time."""
+    with httpx.stream("POST", f"{service.url}/v1/chat/completions", json=body, timeout=60) as reply:
+        return [plain(chunk) for chunk in chunks(reply.iter_lines())]
+
+
+def plain(chunk: dict[str, object]) -> dict[str, object]:
+    usage = chunk.get("usage")
+    if isinstance(usage, dict):  # what lay in the cache is the replica's own affair
+        usage.pop("prompt_tokens_details")
+    return {key: value for key, value in chunk.items() if key not in ("id", "created")}
+
+
+def disturbed(service: Service, body: dict[str, object], action: str) -> list[dict[str, object]]:
+    """The same where the replica that answers is struck after forty tokens."""
+    with httpx.stream("POST", f"{service.url}/v1/chat/completions", json=body, timeout=60) as reply:
+        made = []
+        for chunk in chunks(reply.iter_lines()):
+            made.append(plain(chunk))
+            if len(made) == 40:
+                assert service.act(service.busy(), action).status_code == 200
+        return made
+
+
+@pytest.mark.parametrize("action", ["kill", "hang", "reset", "corrupt"])
+@pytest.mark.parametrize("body", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_an_answer_is_the_same_to_the_byte_when_its_replica_fails(
+    service: Service, body: dict[str, object], action: str
+) -> None:
+    expected = answer(service, body)
+    before = service.status()["gateway"]["failovers"]
+    assert disturbed(service, body, action) == expected
+    assert service.status()["gateway"]["failovers"] > before
+    assert len(expected) == 501
+    service.wait_ready(2)
+
+
+def test_what_became_of_the_requests_of_a_dead_replica_is_told(service: Service) -> None:
+    disturbed(service, GREEDY, "kill")
+    event = [e for e in service.status()["events"] if e["kind"] == "failover"][-1]
+    assert event["requests"][0]["exact"] is True
+    assert event["requests"][0]["ids_said"] >= 40
+    assert event["requests"][0]["gap_s"] > 0
+    service.wait_ready(2)
+
+
+def test_an_answer_without_a_stream_survives_too(service: Service) -> None:
+    body = SAMPLED | {"stream": False, "n": 3}
+    del body["stream_options"]
+    expected = httpx.post(f"{service.url}/v1/chat/completions", json=body, timeout=60).json()
+    striker = threading.Timer(0.3, lambda: service.act(service.busy(), "kill"))
+    striker.start()
+    found = httpx.post(f"{service.url}/v1/chat/completions", json=body, timeout=60).json()
+    striker.join()
+    assert found["choices"] == expected["choices"]
+    assert len({choice["message"]["content"] for choice in found["choices"]}) == 3
+    assert found["usage"]["completion_tokens"] == 1500
+    service.wait_ready(2)
+
+
+def test_a_client_that_was_cut_off_comes_back_for_the_rest(service: Service) -> None:
+    expected = answer(service, SAMPLED)
+    url = f"{service.url}/v1/chat/completions"
+    made, last = [], ""
+    with httpx.stream("POST", url, json=SAMPLED, timeout=60) as reply:
+        for line in reply.iter_lines():
+            if line.startswith("id: "):
+                last = line[4:]
+            elif line.startswith("data: {"):
+                made.append(plain(json.loads(line[6:])))
+                if len(made) == 30:
+                    break
+    name = last.rpartition(".")[0]
+    headers = {"Last-Event-ID": last}
+    with httpx.stream("GET", f"{service.url}/v1/streams/{name}", headers=headers) as reply:
+        made += [plain(chunk) for chunk in chunks(reply.iter_lines())]
+    assert made == expected
+
+
+def test_another_gateway_goes_on_with_a_stream_from_the_request_alone(
+    service: Service,
+) -> None:
+    body = LONG | {"temperature": 0.9}  # its seed is drawn by the gateway
+    made, last = [], ""
+    url = f"{service.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, timeout=60) as reply:
+        for line in reply.iter_lines():
+            last = line[4:] if line.startswith("id: ") else last
+            if line.startswith("data: {"):
+                made.append(json.loads(line[6:]))
+    cut = 123
+    here = f"{last.rpartition('.')[0]}.{cut}"
+    with httpx.stream("POST", url, json=body, headers={"Last-Event-ID": here}, timeout=60) as reply:
+        rest = list(chunks(reply.iter_lines()))
+    assert [plain(c) for c in rest] == [plain(c) for c in made[cut:]]
+    assert rest[0]["id"] == made[0]["id"]
+
+
+def test_a_rolling_restart_loses_no_request(service: Service) -> None:
+    expected = answer(service, GREEDY)
+    answers: list[list[dict[str, object]]] = []
+
+    def client() -> None:
+        answers.extend([answer(service, GREEDY) for _ in range(3)])
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    for name in [replica["name"] for replica in service.replicas()]:
+        assert service.act(name, "restart").status_code == 200
+        while service.status()["gateway"]["streams"] and any(
+            replica["state"] != "ready" for replica in service.replicas()
+        ):
+            pass
+        service.wait_ready(2)
+    for thread in clients:
+        thread.join()
+    assert answers == [expected] * 12
+    assert all(replica["restarts"] > 0 for replica in service.replicas())
