@@ -120,7 +120,7 @@ class Dispatcher:
         exchange = record.exchange
         if not exchange.started:
             exchange.start(200, headers={"X-Request-Id": record.id})
-        head = b"id: " + record.position.encode() + b"\n"
+        head = record.position()
         if record.traces and relay.replica is not None and record.spoke != relay.replica.name:
             record.spoke = relay.replica.name
             head = b": replica " + record.spoke.encode() + b"\n" + head

@@ -64,13 +64,20 @@ class Record:
     over: bool = False
     error: str | None = None
     mirrored: str | None = None
+    head: bytes = b""
+    """How the line with the position begins, of a stream with one choice."""
     spoke: str = ""
     """The replica that spoke last, where the client follows which one does."""
 
-    @property
-    def position(self) -> str:
-        """How far the client is: what it gives back in Last-Event-ID."""
-        return f"{self.id}.{'-'.join(str(line.said) for line in self.lines)}"
+    def __post_init__(self) -> None:
+        self.head = b"id: " + self.id.encode() + b"."
+
+    def position(self) -> bytes:
+        """The line that says how far the client is: what it gives back in Last-Event-ID."""
+        lines = self.lines
+        if len(lines) == 1:
+            return b"%b%d\n" % (self.head, lines[0].base + len(lines[0].ids))
+        return self.head + "-".join(str(line.said) for line in lines).encode() + b"\n"
 
 
 def new_id(path: str, random: str, now_s: float) -> str:

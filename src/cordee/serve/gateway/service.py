@@ -1,6 +1,7 @@
 """The gateway's endpoints, and the program that serves them."""
 
 import asyncio
+import gc
 import logging
 import secrets
 import signal
@@ -250,6 +251,8 @@ async def serve(
         gateway.draining = True
         loop.create_task(listener.drain(DRAIN_S)).add_done_callback(lambda _: ended.set())
 
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)  # streams make few cycles, and a collection is a late token
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
     health = loop.create_task(Health(fleet, gateway.dispatcher).run())

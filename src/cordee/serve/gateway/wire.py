@@ -1,26 +1,22 @@
 """What goes to a replica and what comes back, as bytes: found by search, without reading the JSON."""
 
-from array import array
-
 import msgspec
 
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Line, Record
 
-_IDS = b',"token_ids":['
+IDS = b',"token_ids":['
 _USAGE = b'"usage":{'
 _ERROR = b'data: {"error":'
 DONE = b"data: [DONE]\n\n"
 
 
-def ids_in(event: bytes) -> "array[int] | None":
+def ids_in(event: bytes) -> list[int] | None:
     """The ids of a chunk; None where it has none. In a text these bytes would be escaped."""
-    at = event.rfind(_IDS)
-    if at < 0:
+    start = event.rfind(IDS) + len(IDS)
+    if start < len(IDS):
         return None
-    start = at + len(_IDS)
-    end = event.find(b"]", start)
-    found = event[start:end]
-    return array("i", map(int, found.split(b","))) if found else array("i")
+    found = event[start : event.find(b"]", start)]
+    return [int(found)] if found.isdigit() else [int(i) for i in found.split(b",") if i]
 
 
 def is_error(event: bytes) -> bool:

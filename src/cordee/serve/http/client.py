@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
-import httptools
-
 from cordee.core.errors import CordeeError
+from cordee.serve.http.reply import NoHttp, ReplyReader
 
 
 class Unreachable(CordeeError):
@@ -76,28 +75,21 @@ class _Connection(asyncio.Protocol):
     def __init__(self, idle: Callable[["_Connection"], None], where: str) -> None:
         self._idle, self._where = idle, where
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser | None = None
+        self._reader: ReplyReader | None = None
         self._stream: Stream | None = None
-        self._headers: dict[str, str] = {}
-        self._head_only = False
-        self.used = False
 
     @property
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     def begin(self, stream: Stream, request: bytes) -> None:
-        self._parser, self._stream, self._headers = (
-            httptools.HttpResponseParser(self),
-            stream,
-            {},
-        )
-        stream.connection = self
+        self._reader = ReplyReader(stream.on_status, stream.on_data)
+        self._stream, stream.connection = stream, self
         assert self._transport is not None
         self._transport.write(request)
 
     def abort(self) -> None:
-        self._stream = None
+        self._stream = self._reader = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -105,48 +97,40 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
+        stream, reader = self._stream, self._reader
+        self._stream = self._reader = None
+        if stream is None or reader is None:
+            return
+        reader.closed()
+        if reader.whole:
+            stream.end(None)
+        else:
             stream.end(Unreachable(f"{self._where}: the connection broke: {exc or 'closed'}"))
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None:
+        reader = self._reader
+        if reader is None:  # nobody asked for anything
             self.abort()
             return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            reader.feed(data)
+        except NoHttp as error:
             stream = self._stream
             self.abort()
             if stream is not None:
                 stream.end(Unreachable(f"{self._where}: the answer is no HTTP: {error}"))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        assert self._parser is not None
-        status = self._parser.get_status_code()
-        if self._stream is not None and status >= 200:
-            self._stream.on_status(status, self._headers)
-
-    def on_body(self, body: bytes) -> None:
-        if self._stream is not None:
-            self._stream.on_data(body)
-
-    def on_message_complete(self) -> None:
-        assert self._parser is not None
-        if self._parser.get_status_code() < 200:
-            self._headers = {}
             return
-        keep = self._parser.should_keep_alive()
-        stream, self._stream, self._parser = self._stream, None, None
-        self.used = True
-        if keep and self.open:
+        if reader.whole and self._reader is reader:
+            self._whole(reader)
+
+    def _whole(self, reader: ReplyReader) -> None:
+        stream, self._stream, self._reader = self._stream, None, None
+        if reader.keeps_alive and self.open:
             self._idle(self)
         elif self._transport is not None:
             self._transport.close()
         if stream is not None:
+            stream.connection = None
             stream.end(None)
 
 

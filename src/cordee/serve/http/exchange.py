@@ -84,6 +84,11 @@ class Exchange:
         if data and not self.finished:
             self._put(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
+    @property
+    def put(self) -> Callable[[bytes], None] | None:
+        """Writes bytes that are framed as chunks already; None where the client reads no chunks."""
+        return self._wire.put if self._chunked else None
+
     def finish(self) -> None:
         """The answer is whole."""
         if not self.finished:

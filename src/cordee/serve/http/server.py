@@ -246,7 +246,7 @@ class _Connection(asyncio.Protocol):
     # What an exchange calls.
 
     def put(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None:  # one that is closing lets it fall
             self._transport.write(data)
 
     def done(self, exchange: Exchange) -> None:
