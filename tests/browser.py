@@ -14,15 +14,15 @@ FLAGS = (
 
 
 @contextmanager
-def opened(page: Path) -> Iterator[Chrome]:
-    """The browser, showing the file `page`."""
+def opened(page: Path | str) -> Iterator[Chrome]:
+    """The browser, showing the file `page` or an address."""
     options = ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = Chrome(options, ChromeService(shutil.which("chromedriver") or ""))
-    browser.get(page.as_uri())
+    browser.get(page if isinstance(page, str) else page.as_uri())
     yield browser
     browser.quit()
 

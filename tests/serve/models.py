@@ -39,12 +39,13 @@ CONFIG = {
 }
 
 
-def write_model(folder: Path, seed: int = 0) -> Path:
-    """A Qwen3 of two layers that talks nonsense, differently to every prompt."""
+def write_model(folder: Path, seed: int = 0, layers: int = 2) -> Path:
+    """A small Qwen3 that talks nonsense, differently to every prompt; with many layers it is slow."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    save_file(_weights(seed), folder / "model.safetensors")
+    config = CONFIG | {"num_hidden_layers": layers}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(_weights(seed, layers), folder / "model.safetensors")
     return folder
 
 
@@ -70,7 +71,7 @@ def _tokenizer() -> str:
     return str(tokenizer.to_str())
 
 
-def _weights(seed: int) -> dict[str, np.ndarray]:
+def _weights(seed: int, layers: int) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     hidden, wide = CONFIG["hidden_size"], CONFIG["intermediate_size"]
     queries, keys = 4 * 16, 2 * 16
@@ -82,7 +83,7 @@ def _weights(seed: int) -> dict[str, np.ndarray]:
         "model.embed_tokens.weight": matrix(VOCABULARY, hidden) * 4,
         "model.norm.weight": np.ones(hidden, np.float32) * 1.5,
     }
-    for number in range(CONFIG["num_hidden_layers"]):
+    for number in range(layers):
         at = f"model.layers.{number}"
         shapes = {
             "self_attn.q_proj": (queries, hidden),

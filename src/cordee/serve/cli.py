@@ -58,6 +58,7 @@ def serve() -> None:
 def run_service(model: Path | None, fleet: Path | None, **options: object) -> None:
     """Serve a model folder, or what a fleet file describes."""
     from cordee.serve.http.loop import run
+    from cordee.serve.page.table import pages
     from cordee.serve.pool.service import Ask, serve_fleet
 
     if (model is None) == (fleet is None):
@@ -68,7 +69,7 @@ def run_service(model: Path | None, fleet: Path | None, **options: object) -> No
         os.execv(sys.executable, command)
     with tempfile.TemporaryDirectory(prefix="cordee-serve-") as logs:
         try:
-            run(serve_fleet(ask, Path(logs), _say))
+            run(serve_fleet(ask, Path(logs), _say, pages()))
         except asyncio.CancelledError:
             return
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Replica
-from cordee.serve.gateway.service import Gateway, serve
+from cordee.serve.gateway.service import Gateway, Pages, serve
 from cordee.serve.http.server import Listener
 from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
@@ -89,7 +89,7 @@ def best_device() -> Device:
     return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
 
 
-async def serve_fleet(ask: Ask, logs: Path, say: Say) -> None:
+async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None) -> None:
     """Serve until SIGTERM. Raises `UsageError` where nothing can be served."""
     config = ask.config()
     fleet = LocalFleet(config.pools, logs)
@@ -107,12 +107,14 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say) -> None:
         fleet.tell = heard
         scheme = "https" if config.gateway.certificate else "http"
         say(f"serving {', '.join(dict.fromkeys(pool.called for pool in config.pools))}")
+        if pages:
+            say(f"its page is at {scheme}://{config.gateway.host}:{listener.port}/")
         say(f"listening on {scheme}://{config.gateway.host}:{listener.port}/v1")
 
     fleet.tell = told
     fleet.start()
     try:
         await fleet.first_ready()
-        await serve(config.gateway, fleet, on_ready=ready)
+        await serve(config.gateway, fleet, pages=pages, on_ready=ready)
     finally:
         await fleet.stop()

@@ -1,0 +1,1 @@
+"""The service's own web page: its state as it is now, and a chat in which one can follow a failure."""

@@ -1,0 +1,76 @@
+// Joins the page: reads the state as it changes, steers replicas, and holds the chat.
+
+import { Chat, lines } from "./chat.js";
+import { events, figures, move, pools } from "./view.js";
+
+const node = (id) => document.getElementById(id);
+const headers = () => {
+  const key = sessionStorage.getItem("key");
+  return key ? { Authorization: `Bearer ${key}` } : {};
+};
+
+function show(state) {
+  const all = state.pools.flatMap((pool) => pool.replicas);
+  const ready = all.filter((replica) => replica.state === "ready").length;
+  node("models").textContent = [...new Set(state.pools.map((pool) => pool.model))].join(", ");
+  health(ready === all.length ? "ok" : ready ? "waiting" : "bad", `${ready} of ${all.length} replicas ready`);
+  figures(node("figures"), state.gateway);
+  pools(node("pools"), state, act);
+  events(node("events"), node("no-events"), state.events);
+  move(node("move"), node("move-body"), state.move);
+}
+
+function health(kind, text) {
+  const badge = node("health");
+  badge.className = `badge ${kind}`;
+  badge.textContent = text;
+}
+
+async function act(replica, action) {
+  const reply = await fetch(`/cordee/replicas/${replica}/${action}`, { method: "POST", headers: headers() });
+  if (!reply.ok) health("bad", (await reply.json()).error.message);
+}
+
+async function watch() {
+  for (;;) {
+    try {
+      const reply = await fetch("/cordee/events", { headers: headers() });
+      node("key-form").hidden = reply.status !== 401;
+      if (!reply.ok) throw new Error(`answered ${reply.status}`);
+      let kind = "";
+      for await (const line of lines(reply)) {
+        if (line.startsWith("event: ")) kind = line.slice(7);
+        else if (line.startsWith("data: ") && kind === "status") show(JSON.parse(line.slice(6)));
+      }
+    } catch (error) {
+      health("bad", `the gateway does not answer: ${error.message}`);
+    }
+    await new Promise((done) => setTimeout(done, 1000));
+  }
+}
+
+const chat = new Chat(node("log"), headers);
+
+async function send(event) {
+  event?.preventDefault();
+  const text = node("prompt").value.trim();
+  if (!text || node("send").disabled) return;
+  node("prompt").value = "";
+  node("send").disabled = true;
+  node("stop").disabled = false;
+  await chat.ask(text, { max_tokens: Number(node("tokens").value), temperature: Number(node("temperature").value) });
+  node("send").disabled = false;
+  node("stop").disabled = true;
+  node("prompt").focus();
+}
+
+node("ask").addEventListener("submit", send);
+node("stop").addEventListener("click", () => chat.stop());
+node("prompt").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
+});
+node("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("key", node("key").value);
+});
+watch();
