@@ -177,6 +177,7 @@ def litellm(mock: int, port: int, folder: Path, peers: Path) -> list[str]:
     config.write_text(
         "model_list:\n  - model_name: mock\n    litellm_params:\n      model: openai/mock\n"
         f"      api_base: http://127.0.0.1:{mock}/v1\n      api_key: none\n"
+        "general_settings:\n  dangerously_permit_weak_or_unset_master_key: true\n"
     )
     return [
         str(peers / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1",
