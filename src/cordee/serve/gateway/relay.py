@@ -146,7 +146,7 @@ class Relay:
         """The way of nearly all tokens, as short as may be: one event with one id, to the journal and on."""
         start = data.rfind(IDS) + len(IDS)
         found = data[start : data.find(b"]", start)]
-        if start < len(IDS) or not found.isdigit() or self._rest or data.count(b"\n\n") != 1:
+        if self._rest or data.find(b"\n\n") != len(data) - 2 or not found.isdigit():
             return False
         line = self.line
         line.ids.append(int(found))

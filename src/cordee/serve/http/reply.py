@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 HEAD_MOST = 65_536
-CHUNK_MOST = 2**31
 
 
 class NoHttp(ValueError):
@@ -34,6 +33,9 @@ class ReplyReader:
         """Take bytes from the connection. Raises `NoHttp`."""
         if self._rest:
             data, self._rest = self._rest + data, b""
+        if self._chunked:
+            self._chunks(data)
+            return
         if not self.status:
             data = self._head(data)
             if not self.status:
@@ -90,12 +92,12 @@ class ReplyReader:
             if end < 0:
                 break
             try:
-                length = int(data[at:end].partition(b";")[0], 16)
-            except ValueError as error:
-                raise NoHttp(f"a chunk begins with {data[at : at + 20]!r}") from error
-            if not 0 <= length <= CHUNK_MOST:
-                raise NoHttp(f"a chunk of {length} bytes")
-            if not length:
+                length = int(data[at:end], 16)
+            except ValueError:
+                length = _length(data[at:end])
+            if length <= 0:
+                if length:
+                    raise NoHttp(f"a chunk of {length} bytes")
                 if data.find(b"\r\n\r\n", end) < 0 and data[end : end + 4] != b"\r\n\r\n":
                     break
                 self.whole = True
@@ -119,3 +121,11 @@ class ReplyReader:
         if data:
             self.on_data(data)
         self.whole = self._left == 0
+
+
+def _length(line: bytes) -> int:
+    """The length of a chunk from a line that has more than that."""
+    try:
+        return int(line.partition(b";")[0], 16)
+    except ValueError as error:
+        raise NoHttp(f"a chunk begins with {line[:20]!r}") from error
