@@ -1,6 +1,7 @@
 """`cordee serve`: one command for a service, and those that steer it."""
 
 import asyncio
+import importlib
 import json
 import os
 import sys
@@ -16,14 +17,26 @@ import click
 from cordee.core.errors import UsageError
 
 FOLDER = click.Path(path_type=Path)
+LATER = {"move": "cordee.serve.move.cli:move"}
 SERVICE = "http://127.0.0.1:8000"
 
 
 class ServeGroup(click.Group):
     """`cordee serve MODEL` serves; `cordee serve status` and the others steer what is served."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*self.commands, *LATER])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in LATER:
+            module, attribute = LATER[cmd_name].split(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        return super().get_command(ctx, cmd_name)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+        known = {*self.commands, *LATER, "-h", "--help"}
+        if not args or args[0] not in known:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 

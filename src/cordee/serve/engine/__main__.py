@@ -70,6 +70,8 @@ def main(
 
 
 async def _serve(engine: Engine, host: str, port: int, limits: Limits, *, faults: bool) -> int:
+    # The decoder's thread and the loop's hand the interpreter to one another many times in each step.
+    sys.setswitchinterval(0.0002)
     loop = asyncio.get_running_loop()
     service = Service(engine.worker, engine.model, engine.identity)
     listener = await listen(service.handle, host, port, limits=limits)

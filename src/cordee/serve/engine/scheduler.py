@@ -89,7 +89,7 @@ class Scheduler:
         pieces: list[Piece] = []
         talking = sum(len(sequence.ids) - sequence.cached == 1 for sequence in self.running)
         # Whoever talks goes on in every step, and whoever reads is not kept from it by many who talk.
-        left = max(self.step_rows, talking + self.step_rows // 2)
+        left = max(self.step_rows, talking + self.step_rows // 2) if talking else 4 * self.step_rows
         for sequence in sorted(self.running, key=_talks_first):
             if left < 1:
                 break

@@ -201,6 +201,8 @@ class Dispatcher:
 
     def tick(self, now_s: float) -> None:
         """Deadlines, patience, and whoever waits."""
+        if self.mirror is not None:
+            self.mirror.tick(now_s)
         self._ends_s = [end for end in self._ends_s if end > now_s - RATE_S]
         self.pump()
         for relay in list(self._waiting):
@@ -235,6 +237,7 @@ class Dispatcher:
         else:
             exchange.send(error.status, error.body(), headers=error.headers)
         self._mirrored(record)
+        self.finished(record)
 
     def _drop(self, record: Record) -> None:
         record.over = True

@@ -2,13 +2,17 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from cordee.core.errors import UsageError
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.routing import Memory
+
+if TYPE_CHECKING:
+    from cordee.serve.gateway.record import Record
+    from cordee.serve.http.exchange import Exchange
 
 Kind = Literal["cordee", "vllm", "openai"]
 Role = Literal["primary", "canary", "shadow", "standby"]
@@ -80,7 +84,22 @@ class Fleet(Protocol):
 
 
 class Mirror(Protocol):
-    """Gets a copy of some of the traffic, to compare answers."""
+    """Gets a copy of some of the traffic, to compare answers, and may shift shares between pools."""
+
+    def finished(self, record: "Record") -> None:
+        """A client's request is over."""
+
+    def tick(self, now_s: float) -> None:
+        """Time has passed."""
+
+    def state(self) -> object:
+        """What the status tells of it."""
+
+    def routes(self) -> "Mapping[tuple[str, str], Callable[[Exchange], None]]":
+        """Its own endpoints, by method and path; admins only."""
+
+    def joined(self, tell: Callable[[str, str, str], object]) -> None:
+        """The gateway that it works for takes events by `tell`."""
 
     def copy(self, path: str, body: dict[str, object], pool: str) -> str | None:
         """A request begins; gives a name where its answer is wanted, None where it is not."""

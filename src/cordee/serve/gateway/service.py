@@ -60,6 +60,11 @@ class Gateway:
         self.dispatcher = Dispatcher(config, fleet, self.events, mirror)
         self.status = Status(fleet, self.dispatcher)
         self.dispatcher.finished = self._count
+        self._mirror = mirror
+        self._extra = mirror.routes() if mirror is not None else {}
+        if mirror is not None:
+            mirror.joined(self.events.add)
+            self.status.move = mirror.state
         self.draining = False
         self._pages = pages or {}
         self._forward = Forward(self.dispatcher)
@@ -98,6 +103,10 @@ class Gateway:
         key = self.keys.who(exchange.headers.get("authorization"))
         if path.startswith("/cordee/"):
             self._may_steer(exchange, key)
+            extra = self._extra.get((exchange.method, path))
+            if extra is not None:
+                extra(exchange)
+                return None
             return self._admin.handle(exchange)
         if path.startswith("/v1/streams/") and exchange.method == "GET":
             self._again(exchange, path.removeprefix("/v1/streams/"))
@@ -202,6 +211,8 @@ class Gateway:
         """Charge the key of a request with its tokens."""
         tokens = sum(len(line.ids) for line in record.lines) + record.lines[0].prompt_tokens
         self.keys.spent(self.keys.named(record.key), tokens)
+        if self._mirror is not None:
+            self._mirror.finished(record)
 
     def _models(self, exchange: Exchange) -> None:
         names = dict.fromkeys(p.model for p in self.fleet.pools() if p.role != "shadow")

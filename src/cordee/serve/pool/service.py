@@ -10,6 +10,7 @@ from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.service import Gateway, Pages, serve
 from cordee.serve.http.server import Listener
+from cordee.serve.move.center import Center
 from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
 
@@ -89,10 +90,19 @@ def best_device() -> Device:
     return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
 
 
+def differences_folder() -> Path:
+    """Where answers that differ are kept for reading."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    folder = home / "cordee" / "moves"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None) -> None:
     """Serve until SIGTERM. Raises `UsageError` where nothing can be served."""
     config = ask.config()
     fleet = LocalFleet(config.pools, logs)
+    center = Center(fleet, differences_folder())
 
     def told(kind: str, replica: Replica, text: str) -> None:
         say(f"{replica.name}: {text}")
@@ -115,6 +125,6 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None
     fleet.start()
     try:
         await fleet.first_ready()
-        await serve(config.gateway, fleet, pages=pages, on_ready=ready)
+        await serve(config.gateway, fleet, center, pages=pages, on_ready=ready)
     finally:
         await fleet.stop()

@@ -222,7 +222,8 @@ class CpuOperators:
         x.array[rows] += y.array * scales[:, None]
 
     def corrupt(self, x: Matrix) -> None:
-        wrong = x.array * 1.01  # the file's own pages cannot be written
+        wrong = x.array.copy()  # the file's own pages cannot be written
+        wrong[::2] *= 1.25
         self._corrupted = wrong
         x.array, x.address = wrong, wrong.ctypes.data
 
