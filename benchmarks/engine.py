@@ -234,7 +234,12 @@ def main(  # noqa: PLR0913
             for name, measure in engines(folder, model, counts, peers).items():
                 if only not in name:
                     continue
-                for one in measure():
+                try:
+                    seen = measure()
+                except (Unreachable, RuntimeError) as error:
+                    print(f"# {model} {name}: {error}", flush=True)
+                    continue
+                for one in seen:
                     print(model, one, flush=True)
                     found.setdefault((one.engine, one.streams), []).append(one)
         for (engine, count), seen in found.items():
