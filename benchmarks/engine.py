@@ -149,10 +149,11 @@ def printed(engine: str, command: list[str]) -> list[Measured]:
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     assert process.stdout is not None
-    made = []
-    for line in process.stdout:
-        if line.startswith("{"):
-            made.append(Measured(engine=engine, **json.loads(line), mb=mb_of(process.pid)))
+    made = [
+        Measured(engine=engine, **json.loads(line), mb=mb_of(process.pid))
+        for line in process.stdout
+        if line.startswith("{")
+    ]
     process.wait()
     return made
 

@@ -63,9 +63,17 @@ class Service:
 def serving(
     model: Path, *, replicas: int = 2, gateway: str = "", pool: str = "", key: str = "none"
 ) -> Iterator[Service]:
+    text = FLEET.format(model=model, replicas=replicas, gateway=gateway, pool=pool)
+    with served(text, replicas, key) as service:
+        yield service
+
+
+@contextmanager
+def served(text: str, replicas: int, key: str = "none") -> Iterator[Service]:
+    """A service as a fleet file describes it."""
     with tempfile.TemporaryDirectory() as folder:
         fleet = Path(folder) / "fleet.toml"
-        fleet.write_text(FLEET.format(model=model, replicas=replicas, gateway=gateway, pool=pool))
+        fleet.write_text(text)
         process = subprocess.Popen(
             [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet)],
             stdout=subprocess.PIPE,

@@ -3,10 +3,12 @@
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from tests.serve.gateway.conftest import Service
+from tests.serve.gateway.conftest import Service, served
+from tests.serve.replicas import replica
 
 LONG = {
     "messages": [{"role": "user", "content": "Tell me about parsers."}],
@@ -134,7 +136,7 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
     clients = [threading.Thread(target=client) for _ in range(4)]
     for thread in clients:
         thread.start()
-    for name in [replica["name"] for replica in service.replicas()]:
+    for name in [one["name"] for one in service.replicas()]:
         assert service.act(name, "restart").status_code == 200
         while service.status()["gateway"]["streams"] and any(
             replica["state"] != "ready" for replica in service.replicas()
@@ -145,3 +147,22 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
         thread.join()
     assert answers == [expected] * 12
     assert all(replica["restarts"] > 0 for replica in service.replicas())
+
+
+def test_an_answer_that_cannot_be_continued_ends_with_an_error_that_says_so(
+    model_folder: Path,
+) -> None:
+    with replica(model_folder, "--name", "small", "--threads", "1") as plain:
+        pool = f'name = "other"\nkind = "openai"\nmodel = "small"\nurls = ["{plain.url}"]'
+        with served(f"[gateway]\nport = 0\n[[pool]]\n{pool}", 1) as service:
+            body = LONG | {"max_tokens": 900}
+            url = f"{service.url}/v1/chat/completions"
+            with httpx.stream("POST", url, json=body, timeout=60) as reply:
+                told = []
+                for line in reply.iter_lines():
+                    told.append(line)
+                    if len(told) == 60:
+                        plain.kill()
+            last = json.loads(next(line for line in reversed(told) if line)[6:])
+            assert last["error"]["code"] == "not_continued"
+            assert "of kind openai" in last["error"]["message"]

@@ -14,6 +14,7 @@ from tests.browser import opened, width_at
 from tests.serve.gateway.conftest import Service, serving
 from tests.serve.models import write_model
 
+pytestmark = pytest.mark.browser
 PICTURES = os.environ.get("CORDEE_PICTURES")
 
 

@@ -161,6 +161,11 @@ class Dispatcher:
     def failed(self, relay: Relay, replica: Replica, reason: str) -> None:
         replica.breaker.failed(time.monotonic())
         self.events.failed(replica, reason)
+        if replica.pool.kind != "cordee" and relay.record.first_s is not None:
+            # Asked again it would begin anew, and the client would read a second beginning.
+            kind = f"{replica.name}, of kind {replica.pool.kind}, failed in mid-answer: {reason}"
+            self.give_up(relay.record, ApiError(503, kind, code="not_continued"))
+            return
         others = [r for r in self._candidates(relay.record) if r is not replica]
         what = after_failure(
             others=len(others),
@@ -252,7 +257,7 @@ class Dispatcher:
         self._ends_s.append(now)
         prompts = {str(line.body.get("prompt")): line.prompt_tokens for line in record.lines}
         prompt = sum(prompts.values())
-        completion = sum(line.said for line in record.lines)
+        completion = sum(max(line.said, line.completion_tokens) for line in record.lines)
         cached = sum(line.cached_tokens for line in record.lines)
         usage = usage_event(record, prompt, completion, cached)
         exchange = record.exchange

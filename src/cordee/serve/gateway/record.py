@@ -28,8 +28,8 @@ class Line:
     """How many tokens come before `ids`, where the client has them from another gateway."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    text: str = ""
-    """What was sent, for replicas that tell no ids."""
+    completion_tokens: int = 0
+    """As the replica counts them."""
     finished: bool = False
 
     @property

@@ -96,7 +96,7 @@ class Relay:
         left = None if self.record.deadline_s is None else self.record.deadline_s - now
         stream = Stream(self._on_status, self._on_data, self._on_end)
         self.stream = stream
-        body = request_body(self.record, self.line, left)
+        body = request_body(self.record, self.line, replica.pool.kind, left)
         self.keeper.begin(self, replica, stream, body)
 
     def stop(self) -> None:
@@ -188,7 +188,9 @@ class Relay:
             self._told_error(event)
         elif has_usage(event):
             usage = usage_in(event)
-            self.line.prompt_tokens, self.line.cached_tokens = usage["prompt"], usage["cached"]
+            line = self.line
+            line.prompt_tokens, line.cached_tokens = usage["prompt"], usage["cached"]
+            line.completion_tokens = usage["completion"]
         else:
             self.keeper.say(self, event)
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from cordee.serve.gateway.fleet import Kind
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Line, Record
 
 IDS = b',"token_ids":['
@@ -60,8 +61,13 @@ def usage_event(record: Record, prompt: int, completion: int, cached: int) -> by
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def request_body(record: Record, line: Line, deadline_s: float | None) -> bytes:
-    """The request for one choice, from where its client is."""
+def request_body(record: Record, line: Line, kind: Kind, deadline_s: float | None) -> bytes:
+    """The request for one choice, from where its client is where the kind of replica can go on there."""
+    if kind == "openai":
+        plain = {key: value for key, value in line.body.items() if key != "return_token_ids"}
+        return msgspec.json.encode(plain)
+    if kind == "vllm":
+        return msgspec.json.encode(line.body)
     given = {
         "request_id": record.id,
         "created": record.created,
