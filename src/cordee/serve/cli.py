@@ -55,11 +55,15 @@ def serve() -> None:
 @serve.command(name="run")
 @click.argument("model", type=FOLDER, required=False)
 @click.option("--fleet", type=click.Path(path_type=Path, dir_okay=False), help="Pools, in TOML.")
-@click.option("--replicas", type=int, help="How many engines.")
+@click.option("--replicas", type=click.IntRange(1), help="How many engines.")
 @click.option("--device", type=click.Choice(["cpu", "cuda", "ascend"]), help="Else the best here.")
 @click.option("--chip", help="Virtual chips of this kind, as Ascend910B3.")
-@click.option("--chips", type=int, help="How many virtual chips; one replica on each.")
-@click.option("--spare-chips", type=int, default=0, help="So many of them wait for a failure.")
+@click.option(
+    "--chips", type=click.IntRange(1), help="How many virtual chips; one replica on each."
+)
+@click.option(
+    "--spare-chips", type=click.IntRange(0), default=0, help="So many of them wait for a failure."
+)
 @click.option("--weights", type=click.Choice(["float32", "bfloat16", "float16", "int8"]))
 @click.option("--max-model-len", type=int, help="The longest context.")
 @click.option("--name", default="", help="What clients call the model.")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cordee.core.errors import UsageError
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.service import Gateway, Pages, serve
@@ -15,6 +16,9 @@ from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
 
 INSIDE = "CORDEE_SERVE_ON_VIRTUAL_CHIPS"
+MACHINE = "CORDEE_MACHINE"
+"""Set where `cordee run` gives a program virtual chips."""
+NVIDIA = ("/dev/nvidiactl", "/dev/dxg")  # dxg: under Windows
 Say = Callable[[str], None]
 
 
@@ -57,6 +61,8 @@ class Ask:
             return read_fleet(self.fleet)
         assert self.model is not None
         virtual = self.chip is not None or self.chips is not None
+        if virtual and self.device not in (None, "ascend"):
+            raise UsageError(f"--device {self.device}: --chip and --chips are of ascend")
         device = self.device or ("ascend" if virtual else best_device())
         replicas = self.replicas or max(1, (self.chips or 1) - self.spare_chips)
         pool = PoolConfig(
@@ -87,7 +93,21 @@ def best_device() -> Device:
     """Ascend where there is one, else CUDA, else the CPU: by the files of their drivers."""
     if any(Path("/dev").glob("davinci[0-9]*")):
         return "ascend"
-    return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+    return "cuda" if any(Path(file).exists() for file in NVIDIA) else "cpu"
+
+
+def require_devices(pools: Sequence[PoolConfig]) -> None:
+    """Refuse pools whose device this machine does not have. Raises `UsageError`."""
+    for pool in pools:
+        if pool.urls or pool.kind != "cordee":
+            continue
+        if pool.device == "ascend" and not (os.environ.get(MACHINE) or best_device() == "ascend"):
+            raise UsageError(
+                f"pool {pool.name}: there is no Ascend chip here; virtual ones come with "
+                "--chip Ascend910B3 --chips N"
+            )
+        if pool.device == "cuda" and not any(Path(file).exists() for file in NVIDIA):
+            raise UsageError(f"pool {pool.name}: there is no NVIDIA GPU here; try --device cpu")
 
 
 def differences_folder() -> Path:
@@ -101,11 +121,21 @@ def differences_folder() -> Path:
 async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None) -> None:
     """Serve until SIGTERM. Raises `UsageError` where nothing can be served."""
     config = ask.config()
+    require_devices(config.pools)
     fleet = LocalFleet(config.pools, logs)
     center = Center(fleet, differences_folder())
 
+    failed: list[str] = []
+
     def told(kind: str, replica: Replica, text: str) -> None:
         say(f"{replica.name}: {text}")
+
+    def starting(kind: str, replica: Replica, text: str) -> None:
+        # Where none of them starts, the error says why, and once is enough.
+        if kind == "replica-dead":
+            failed.append(f"{replica.name}: {text}")
+        else:
+            told(kind, replica, text)
 
     def ready(gateway: Gateway, listener: Listener) -> None:
         def heard(kind: str, replica: Replica, text: str) -> None:
@@ -121,10 +151,12 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None
             say(f"its page is at {scheme}://{config.gateway.host}:{listener.port}/")
         say(f"listening on {scheme}://{config.gateway.host}:{listener.port}/v1")
 
-    fleet.tell = told
+    fleet.tell = starting
     fleet.start()
     try:
         await fleet.first_ready()
+        for line in failed:
+            say(line)
         await serve(config.gateway, fleet, center, pages=pages, on_ready=ready)
     finally:
         await fleet.stop()

@@ -1,0 +1,58 @@
+"""A fleet file says what is to run; a mistake in it is named with its file, place and key."""
+
+from pathlib import Path
+
+import pytest
+
+from cordee.core.errors import UsageError
+from cordee.serve.pool.config import read_fleet
+
+POOL = '[[pool]]\nname = "a"\nmodel = "m"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "fleet.toml"
+    file.write_text(text)
+    return file
+
+
+def test_paths_are_those_beside_the_file(tmp_path: Path) -> None:
+    fleet = read_fleet(written(tmp_path, '[gateway]\nkeys = "keys.toml"\n' + POOL))
+    assert fleet.gateway.keys == tmp_path / "keys.toml"
+    assert fleet.pools[0].model == str(tmp_path / "m")
+
+
+def test_engines_elsewhere_keep_the_name_they_know_their_model_by(tmp_path: Path) -> None:
+    text = '[[pool]]\nname = "far"\nkind = "openai"\nmodel = "org/model"\nurls = ["http://far:1"]\n'
+    pool = read_fleet(written(tmp_path, text)).pools[0]
+    assert (pool.called, pool.urls) == ("org/model", ("http://far:1",))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ("no [[pool]]",)),
+        ("[[pool", ("no TOML",)),
+        (POOL + 'modle = "x"\n', ("pool 1", "modle", "known:", "model")),
+        ("[gateway]\nprot = 1\n" + POOL, ("[gateway]", "prot", "port")),
+        (POOL + POOL, ("two pools", "a")),
+        (POOL + 'replicas = "2"\n', ("replicas", "'2'", "int")),
+        (POOL + "replicas = true\n", ("replicas", "True", "int")),
+        (POOL + "share = 1.5\n", ("share", "1.5", "0 to 1")),
+        (POOL + 'kind = "tgi"\n', ("kind", "tgi", "vllm")),
+        (POOL + 'kind = "openai"\n', ("openai", "urls")),
+        (POOL + 'device = "tpu"\n', ("device", "tpu", "ascend")),
+        ('[[pool]]\nmodel = "m"\n', ("no name",)),
+        ('[[pool]]\nname = "a"\n', ("no model",)),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        read_fleet(file)
+    assert all(word in str(error.value) for word in (str(file), *words)), error.value
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.toml"):
+        read_fleet(tmp_path / "none.toml")
