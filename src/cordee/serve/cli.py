@@ -131,6 +131,25 @@ def restart(pool: str, url: str, key: str) -> None:
         _say(f"{name} is ready again")
 
 
+@serve.command()
+@click.argument("model")
+@click.option("--image", required=True, help="A container image with cordee[serve] in it.")
+@click.option("--claim", required=True, help="The PersistentVolumeClaim that holds MODEL.")
+@click.option("--pool", "name", default="engines", show_default=True)
+@click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda", "ascend"]))
+@click.option("--replicas", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--chips", default=1, show_default=True, type=click.IntRange(1), help="Of each.")
+@click.option("--namespace", default="default", show_default=True)
+def manifests(model: str, **given: object) -> None:
+    """Print what Kubernetes needs to run engines of MODEL, a path in their containers.
+
+    For `kubectl apply -f -`: engines, the gateway that finds them by label, a service.
+    """
+    from cordee.serve.cluster.manifests import Wanted, written
+
+    print(written(Wanted(model=model, **given)), end="")  # type: ignore[arg-type]
+
+
 def _say(text: str) -> None:
     print(text, flush=True)
 

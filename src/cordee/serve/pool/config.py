@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from cordee.core.errors import UsageError
+from cordee.serve.cluster.kubernetes import KubernetesConfig
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Kind, Role
 
@@ -28,6 +29,8 @@ class PoolConfig:
     replicas: int = 1
     urls: tuple[str, ...] = ()
     """Where the engines listen that somebody else runs."""
+    kubernetes: KubernetesConfig | None = None
+    """Or how they are found in a cluster."""
     device: Device = "cpu"
     chips_per_replica: int = 1
     spare_chips: int = 0
@@ -41,7 +44,14 @@ class PoolConfig:
     @property
     def called(self) -> str:
         """The model's name in requests."""
-        return self.served_name or (self.model if self.urls else Path(self.model).resolve().name)
+        return self.served_name or (
+            self.model if self.elsewhere else Path(self.model).resolve().name
+        )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether somebody else runs the engines."""
+        return bool(self.urls) or self.kubernetes is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +117,8 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
             values[name] = tuple(value)
         elif name in ("replicas", "chips_per_replica", "spare_chips", "threads"):
             values[name] = _of(value, int, at)
+        elif name == "kubernetes":
+            values[name] = _kubernetes(value, at, file)
         elif name == "share":
             values[name] = float(_of(value, (int, float), at))
         else:
@@ -115,10 +127,26 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
         raise UsageError(f"{where}: has no name")
     pool = PoolConfig(**values)  # type: ignore[arg-type]
     _check(pool, where, file)
-    if pool.urls:
+    if pool.elsewhere:
         return pool
     folder = file.parent / pool.model
     return PoolConfig(**{**_values(pool), "model": str(folder)})  # type: ignore[arg-type]
+
+
+def _kubernetes(given: object, where: str, file: Path) -> KubernetesConfig:
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: is no table")
+    _known(given, {f.name for f in fields(KubernetesConfig)}, where)
+    values: dict[str, object] = {}
+    for name, value in given.items():
+        at = f"{where}: {name}"
+        if name in ("token_file", "authority"):
+            values[name] = file.parent / _of(value, str, at)
+        else:
+            values[name] = _of(value, int if name == "port" else str, at)
+    if not values.get("labels"):
+        raise UsageError(f"{where}: has no labels, by which engines are found")
+    return KubernetesConfig(**values)  # type: ignore[arg-type]
 
 
 def _check(pool: PoolConfig, where: str, file: Path) -> None:
@@ -135,8 +163,10 @@ def _check(pool: PoolConfig, where: str, file: Path) -> None:
         raise UsageError(f"{where}: share is {pool.share:g}, not from 0 to 1")
     if pool.replicas < 0 or pool.chips_per_replica < 1 or pool.spare_chips < 0:
         raise UsageError(f"{where}: replicas and chips cannot be fewer than none")
-    if pool.kind == "openai" and not pool.urls:
-        raise UsageError(f'{where}: kind = "openai" needs urls')
+    if pool.kind == "openai" and not pool.elsewhere:
+        raise UsageError(f'{where}: kind = "openai" needs urls, or [pool.kubernetes]')
+    if pool.urls and pool.kubernetes is not None:
+        raise UsageError(f"{where}: has urls and [pool.kubernetes]: one of them")
 
 
 def _values(pool: PoolConfig) -> dict[str, object]:

@@ -6,10 +6,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cordee.core.errors import UsageError
+from cordee.core.errors import CordeeError, UsageError
+from cordee.serve.cluster.kubernetes import Found, Kubernetes
 from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.pool.config import PoolConfig
@@ -17,6 +18,8 @@ from cordee.serve.pool.process import Process, StartError, start
 
 READY_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
+LOOK_S = 1.0
+"""How often a cluster is asked where its engines are."""
 STEADY_S = 30.0
 """One that ran so long before it died is started again at once."""
 GENTLE_S = 600.0
@@ -50,12 +53,17 @@ class LocalFleet:
     _places: list[Place] = field(default_factory=list)
     _pools: list[Pool] = field(default_factory=list)
     _spares: list[int] = field(default_factory=list)
+    _lookouts: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _unseen: dict[str, str] = field(default_factory=dict)
+    """Why the engines of a pool in a cluster are not known, by its name."""
 
     def __post_init__(self) -> None:
         chip = 0
         for config in self.configs:
             pool = Pool(config.name, config.called, config.kind, config.role, config.share)
             self._pools.append(pool)
+            if config.kubernetes is not None:
+                continue  # they are looked up
             for number in range(len(config.urls) or config.replicas):
                 chips: tuple[int, ...] = ()
                 if config.device != "cpu" and not config.urls:
@@ -79,6 +87,10 @@ class LocalFleet:
         for place in self._places:
             if not place.config.urls:
                 place.task = asyncio.get_running_loop().create_task(self._keep(place))
+        for config, pool in zip(self.configs, self._pools, strict=True):
+            if config.kubernetes is not None:
+                watch = self._watch(config, pool, Kubernetes(config.kubernetes))
+                self._lookouts.append(asyncio.get_running_loop().create_task(watch))
 
     async def stop(self) -> None:
         """End all processes."""
@@ -88,7 +100,10 @@ class LocalFleet:
                 place.process.signal(signal.SIGKILL)
             if place.task is not None:
                 place.task.cancel()
+        for lookout in self._lookouts:
+            lookout.cancel()
         tasks = [place.task for place in self._places if place.task is not None]
+        tasks += self._lookouts
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def first_ready(self) -> None:
@@ -96,9 +111,10 @@ class LocalFleet:
         while True:
             if any(place.replica.state == "ready" for place in self._places):
                 return
-            failed = [place for place in self._places if place.error]
-            if len(failed) == len(self._places):
-                raise UsageError(failed[0].error)
+            errors = [place.error for place in self._places if place.error]
+            errors += self._unseen.values()
+            if errors and len(errors) == len(self._places) + len(self._lookouts):
+                raise UsageError(errors[0])
             await asyncio.sleep(0.01)
 
     async def act(self, replica: Replica, action: Action) -> None:
@@ -136,8 +152,8 @@ class LocalFleet:
 
     def failed(self, replica: Replica, reason: str) -> None:
         """One that hangs is killed, so that another can take its place."""
-        place = self._place(replica)
-        if place.process is not None and not place.config.urls:
+        place = next((p for p in self._places if p.replica is replica), None)  # a pod may be gone
+        if place is not None and place.process is not None and not place.config.urls:
             place.process.signal(signal.SIGKILL)
 
     async def roll(self, pool: str) -> None:
@@ -148,6 +164,31 @@ class LocalFleet:
             async with asyncio.timeout(GENTLE_S):
                 while place.replica.restarts == before or place.replica.state != "ready":
                     await asyncio.sleep(0.05)
+
+    async def _watch(self, config: PoolConfig, pool: Pool, cluster: Kubernetes) -> None:
+        """Keep the replicas of a pool those that its cluster has."""
+        while True:
+            try:
+                self._take(config, pool, await cluster.engines())
+                self._unseen.pop(pool.name, None)
+            except CordeeError as error:  # those that are known stay
+                self._unseen[pool.name] = f"pool {pool.name}: {error}"
+            await asyncio.sleep(LOOK_S)
+
+    def _take(self, config: PoolConfig, pool: Pool, found: Sequence[Found]) -> None:
+        known = {p.replica.name: p for p in self._places if p.replica.pool is pool}
+        for engine in found:
+            place = known.pop(engine.name, None)
+            if place is None and engine.ready and not engine.ending:
+                replica = Replica(engine.name, engine.url, pool)
+                self._places.append(Place(replica, replace(config, urls=(engine.url,))))
+                self.tell("replica-ready", replica, f"was found at {engine.url}")
+            elif place is not None and engine.ending and place.replica.state == "ready":
+                self._set(place.replica, "draining")
+        for gone in known.values():
+            self._set(gone.replica, "stopped")
+            self._places.remove(gone)
+            self.tell("replica-dead", gone.replica, "is no longer in the cluster")
 
     async def _keep(self, place: Place) -> None:
         """Start a replica, wait for its end, and start it again for as long as it is wanted."""

@@ -1,0 +1,200 @@
+"""Kubernetes manifests for a pool: its engines, the gateway before them, and what that may look up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from cordee.core.errors import UsageError
+
+POOL_LABEL = "cordee.dev/pool"
+ENGINE_PORT, GATEWAY_PORT = 8000, 8000
+DRAIN_S = 600
+"""How long an engine may finish what it has begun before it is ended."""
+# Names under which the vendors' device plug-ins offer chips: github.com/NVIDIA/k8s-device-plugin and
+# gitee.com/ascend/ascend-device-plugin.
+RESOURCES = {"cuda": "nvidia.com/gpu", "ascend": "huawei.com/Ascend910"}
+Manifest = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the manifests are to run."""
+
+    name: str
+    """Of the pool; the engines carry it as a label."""
+    image: str
+    model: str
+    """Path of the model's folder in the engines' containers."""
+    claim: str
+    """A PersistentVolumeClaim that holds it."""
+    device: str = "cpu"
+    replicas: int = 2
+    chips: int = 1
+    """For each replica, where its device has chips."""
+    namespace: str = "default"
+    arguments: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.device != "cpu" and self.device not in RESOURCES:
+            raise UsageError(f"device {self.device}: is none of cpu, {', '.join(RESOURCES)}")
+        for what, name in (("name", self.name), ("namespace", self.namespace)):
+            if not _is_label(name):
+                raise UsageError(
+                    f"{what} {name!r}: Kubernetes takes small letters, digits and '-', at most 63"
+                )
+
+
+def manifests(wanted: Wanted) -> list[Manifest]:
+    """Everything that `kubectl apply` needs, in an order in which it can be made."""
+    return [
+        _made("v1", "ServiceAccount", "cordee-gateway", wanted),
+        _role(wanted),
+        _binding(wanted),
+        _fleet(wanted),
+        _engines(wanted),
+        _budget(wanted),
+        _gateway(wanted),
+        _service(wanted),
+    ]
+
+
+def written(wanted: Wanted) -> str:
+    """The manifests as one YAML text."""
+    text: str = yaml.safe_dump_all(manifests(wanted), sort_keys=False)
+    return text
+
+
+def _made(version: str, kind: str, name: str, wanted: Wanted, **parts: object) -> Manifest:
+    labels = {"app.kubernetes.io/part-of": "cordee"}
+    metadata = {"name": name, "namespace": wanted.namespace, "labels": labels}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
+
+
+def _role(wanted: Wanted) -> Manifest:
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
+    return _made("rbac.authorization.k8s.io/v1", "Role", "cordee-gateway", wanted, rules=rules)
+
+
+def _binding(wanted: Wanted) -> Manifest:
+    group = "rbac.authorization.k8s.io"
+    return _made(
+        f"{group}/v1",
+        "RoleBinding",
+        "cordee-gateway",
+        wanted,
+        roleRef={"apiGroup": group, "kind": "Role", "name": "cordee-gateway"},
+        subjects=[
+            {"kind": "ServiceAccount", "name": "cordee-gateway", "namespace": wanted.namespace}
+        ],
+    )
+
+
+def _fleet(wanted: Wanted) -> Manifest:
+    served = wanted.model.rstrip("/").rpartition("/")[2]
+    text = (
+        f'[gateway]\nhost = "0.0.0.0"\nport = {GATEWAY_PORT}\n\n'
+        f'[[pool]]\nname = "{wanted.name}"\nmodel = "{served}"\n\n'
+        f'[pool.kubernetes]\nnamespace = "{wanted.namespace}"\n'
+        f'labels = "{POOL_LABEL}={wanted.name}"\nport = {ENGINE_PORT}\n'
+    )
+    return _made("v1", "ConfigMap", "cordee-fleet", wanted, data={"fleet.toml": text})
+
+
+def _engines(wanted: Wanted) -> Manifest:
+    # 0.0.0.0: the gateway comes from another pod.
+    command = [
+        "python", "-m", "cordee.serve.engine", "--host", "0.0.0.0", "--port", str(ENGINE_PORT),
+        "--model", wanted.model, "--device", wanted.device, *wanted.arguments,
+    ]  # fmt: skip
+    container: dict[str, object] = {
+        "name": "engine",
+        "image": wanted.image,
+        "command": command,
+        "ports": [{"name": "http", "containerPort": ENGINE_PORT}],
+        "readinessProbe": _probe(ENGINE_PORT, period_s=2, failures=3),
+        # A large model takes minutes to load; until then only this probe counts.
+        "startupProbe": _probe(ENGINE_PORT, period_s=5, failures=360),
+        "volumeMounts": [{"name": "model", "mountPath": wanted.model, "readOnly": True}],
+    }
+    if wanted.device in RESOURCES:
+        container["resources"] = {"limits": {RESOURCES[wanted.device]: wanted.chips}}
+    volume = {
+        "name": "model",
+        "persistentVolumeClaim": {"claimName": wanted.claim, "readOnly": True},
+    }
+    pod = {
+        "terminationGracePeriodSeconds": DRAIN_S,
+        "containers": [container],
+        "volumes": [volume],
+    }
+    # One more is started before one ends, unless the chips are all taken: then one ends first.
+    rolling = {"maxSurge": 0 if wanted.device in RESOURCES else 1, "maxUnavailable": 1}
+    labels = {POOL_LABEL: wanted.name}
+    return _deployment(
+        f"cordee-{wanted.name}", wanted, wanted.replicas, labels, pod, rollingUpdate=rolling
+    )
+
+
+def _gateway(wanted: Wanted) -> Manifest:
+    command = ["python", "-m", "cordee", "serve", "--fleet", "/etc/cordee/fleet.toml"]
+    container = {
+        "name": "gateway",
+        "image": wanted.image,
+        "command": command,
+        "ports": [{"name": "http", "containerPort": GATEWAY_PORT}],
+        "readinessProbe": _probe(GATEWAY_PORT, period_s=2, failures=3),
+        "volumeMounts": [{"name": "fleet", "mountPath": "/etc/cordee", "readOnly": True}],
+    }
+    pod = {
+        "serviceAccountName": "cordee-gateway",
+        "terminationGracePeriodSeconds": DRAIN_S,
+        "containers": [container],
+        "volumes": [{"name": "fleet", "configMap": {"name": "cordee-fleet"}}],
+    }
+    labels = {"app.kubernetes.io/name": "cordee-gateway"}
+    return _deployment("cordee-gateway", wanted, 1, labels, pod)
+
+
+def _deployment(
+    name: str,
+    wanted: Wanted,
+    replicas: int,
+    labels: Mapping[str, str],
+    pod: Manifest,
+    **strategy: object,
+) -> Manifest:
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": dict(labels)},
+        "strategy": {"type": "RollingUpdate", **strategy},
+        "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
+    }
+    return _made("apps/v1", "Deployment", name, wanted, spec=spec)
+
+
+def _budget(wanted: Wanted) -> Manifest:
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {POOL_LABEL: wanted.name}}}
+    return _made("policy/v1", "PodDisruptionBudget", f"cordee-{wanted.name}", wanted, spec=spec)
+
+
+def _service(wanted: Wanted) -> Manifest:
+    spec = {
+        "selector": {"app.kubernetes.io/name": "cordee-gateway"},
+        "ports": [{"name": "http", "port": 80, "targetPort": GATEWAY_PORT}],
+    }
+    return _made("v1", "Service", "cordee", wanted, spec=spec)
+
+
+def _probe(port: int, *, period_s: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": "/health", "port": port},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def _is_label(name: str) -> bool:
+    letters = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    return 0 < len(name) <= 63 and set(name) <= letters and name[0] != "-" != name[-1]
