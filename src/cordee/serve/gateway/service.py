@@ -15,6 +15,9 @@ import msgspec
 
 from cordee.core.errors import UsageError
 from cordee.serve.api.errors import ApiError, refused
+from cordee.serve.api.openapi import document
+from cordee.serve.api.responses import Events as ResponseEvents
+from cordee.serve.api.responses import chat_of
 from cordee.serve.api.whole import Whole
 from cordee.serve.gateway.admin import Admin
 from cordee.serve.gateway.config import GatewayConfig
@@ -33,6 +36,7 @@ from cordee.serve.gateway.record import (
     new_id,
     position_of,
 )
+from cordee.serve.gateway.responses import ResponsesExchange
 from cordee.serve.gateway.status import Status
 from cordee.serve.http.exchange import Exchange
 from cordee.serve.http.server import Limits, Listener, listen
@@ -73,6 +77,7 @@ class Gateway:
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None] | None]] = {
             ("POST", CHAT): self._generate,
             ("POST", COMPLETIONS): self._generate,
+            ("POST", "/v1/responses"): self._respond,
             ("GET", "/v1/models"): self._models,
             ("GET", "/health"): self._health,
             ("GET", "/metrics"): self._metrics,
@@ -98,7 +103,10 @@ class Gateway:
             kind, body = self._pages[path]
             exchange.send(200, body, kind)
             return None
-        if path in ("/health", "/metrics"):
+        if path == "/openapi.json" and exchange.method == "GET":
+            exchange.send(200, document())
+            return None
+        if path in ("/health", "/metrics") and exchange.method == "GET":
             return self._routes["GET", path](exchange)
         key = self.keys.who(exchange.headers.get("authorization"))
         if path.startswith("/cordee/"):
@@ -127,15 +135,30 @@ class Gateway:
         key = self.keys.who(exchange.headers.get("authorization"))
         self.keys.admit(key)
         body = _object(exchange.body)
-        self._begin(self._record(exchange, body, key))
+        self._begin(self._record(exchange, exchange.path, body, key))
 
-    def _record(self, exchange: Exchange, body: dict[str, Any], key: Key | None) -> Record:
+    def _respond(self, exchange: Exchange) -> None:
+        """OpenAI's newer endpoint, on top of chat completions."""
+        if self.draining:
+            raise ApiError(503, "the gateway is ending", code="draining", retry_after_s=1)
+        key = self.keys.who(exchange.headers.get("authorization"))
+        self.keys.admit(key)
+        body = chat_of(_object(exchange.body))
+        body["stream_options"] = {"include_usage": True}
+        name = f"resp_{secrets.token_hex(12)}"
+        models = [pool.model for pool in self.fleet.pools()]
+        events = ResponseEvents(name, int(time.time()), str(body.get("model") or models[0]))
+        self._begin(self._record(ResponsesExchange(exchange, events), CHAT, body, key))
+
+    def _record(
+        self, exchange: Exchange, path: str, body: dict[str, Any], key: Key | None
+    ) -> Record:
         now = time.time()
         last = exchange.headers.get("last-event-id")
         request_id, said = position_of(last) if last else ("", [])
         if not request_id:
-            request_id = new_id(exchange.path, secrets.token_hex(8), now)
-        lines = lines_of(exchange.path, body, request_id)
+            request_id = new_id(path, secrets.token_hex(8), now)
+        lines = lines_of(path, body, request_id)
         if said and len(said) != len(lines):
             raise ApiError(400, "Last-Event-ID: is of another request", param="Last-Event-ID")
         for line, count in zip(lines, said, strict=False):
@@ -147,7 +170,7 @@ class Gateway:
         priority = int(_number(body, "priority", 0))
         return Record(
             id=request_id,
-            path=exchange.path,
+            path=path,
             created=created_of(request_id),
             lines=lines,
             streams=streams,

@@ -42,6 +42,10 @@ class Exchange:
         self._wire, self._keep_alive, self._chunked = wire, True, True
         self._gone: list[Callable[[], None]] = []
 
+    @property
+    def wire(self) -> Wire:
+        return self._wire
+
     def send(
         self,
         status: int,
