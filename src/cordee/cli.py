@@ -10,6 +10,7 @@ from cordee.core.errors import CordeeError
 
 COMMANDS = {
     "assess": "cordee.port.cli:assess",
+    "chat": "cordee.serve.chat.cli:chat",
     "chips": "cordee.emulator.cli:chips",
     "doctor": "cordee.emulator.cli:doctor",
     "explain": "cordee.port.cli:explain",

@@ -1,0 +1,1 @@
+"""A conversation in the terminal with any service that speaks OpenAI's API."""
