@@ -163,8 +163,11 @@ def _check(pool: PoolConfig, where: str, file: Path) -> None:
         raise UsageError(f"{where}: share is {pool.share:g}, not from 0 to 1")
     if pool.replicas < 0 or pool.chips_per_replica < 1 or pool.spare_chips < 0:
         raise UsageError(f"{where}: replicas and chips cannot be fewer than none")
-    if pool.kind == "openai" and not pool.elsewhere:
-        raise UsageError(f'{where}: kind = "openai" needs urls, or [pool.kubernetes]')
+    if pool.kind != "cordee" and not pool.elsewhere:
+        raise UsageError(
+            f'{where}: kind = "{pool.kind}" is started by somebody else: it needs urls, or '
+            "[pool.kubernetes]"
+        )
     if pool.urls and pool.kubernetes is not None:
         raise UsageError(f"{where}: has urls and [pool.kubernetes]: one of them")
 

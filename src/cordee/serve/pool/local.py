@@ -93,11 +93,14 @@ class LocalFleet:
                 self._lookouts.append(asyncio.get_running_loop().create_task(watch))
 
     async def stop(self) -> None:
-        """End all processes."""
+        """End all processes, and wait until they are gone."""
         for place in self._places:
             place.wanted = False
-            if place.process is not None:
-                place.process.signal(signal.SIGKILL)
+        running = [place.process for place in self._places if place.process is not None]
+        for process in running:
+            process.signal(signal.SIGKILL)
+        await asyncio.gather(*(process.ended() for process in running))
+        for place in self._places:
             if place.task is not None:
                 place.task.cancel()
         for lookout in self._lookouts:
@@ -243,11 +246,6 @@ class LocalFleet:
 
     def _command(self, place: Place) -> list[str]:
         config = place.config
-        if config.kind == "vllm":
-            return [
-                sys.executable, "-m", "cordee.serve.vllm", "--model", config.model,
-                "--name", config.called, *config.arguments,
-            ]  # fmt: skip
         return [
             sys.executable, "-m", "cordee.serve.engine", "--model", config.model,
             "--name", config.called, "--device", config.device,

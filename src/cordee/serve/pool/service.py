@@ -99,7 +99,7 @@ def best_device() -> Device:
 def require_devices(pools: Sequence[PoolConfig]) -> None:
     """Refuse pools whose device this machine does not have. Raises `UsageError`."""
     for pool in pools:
-        if pool.elsewhere or pool.kind != "cordee":
+        if pool.elsewhere:
             continue
         if pool.device == "ascend" and not (os.environ.get(MACHINE) or best_device() == "ascend"):
             raise UsageError(
