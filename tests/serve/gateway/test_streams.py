@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from tests.serve.gateway.conftest import Service, served
-from tests.serve.replicas import replica
+from tests.serve.models import write_model
+from tests.serve.replicas import Replica, replica
 
 LONG = {
     "messages": [{"role": "user", "content": "Tell me about parsers."}],
@@ -149,20 +150,53 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
     assert all(replica["restarts"] > 0 for replica in service.replicas())
 
 
-def test_an_answer_that_cannot_be_continued_ends_with_an_error_that_says_so(
-    model_folder: Path,
+def others(urls: list[str], kind: str) -> str:
+    """A fleet of engines that are not known to be ours."""
+    pool = f'name = "other"\nkind = "{kind}"\nmodel = "small"\nurls = {json.dumps(urls)}'
+    return f"[gateway]\nport = 0\n[[pool]]\n{pool}"
+
+
+def struck(service: Service, body: dict[str, object], engines: dict[str, Replica]) -> list[str]:
+    """The lines of an answer whose engine is killed after sixty of them."""
+    url = f"{service.url}/v1/chat/completions"
+    told: list[str] = []
+    with httpx.stream("POST", url, json=body, timeout=60) as reply:
+        for line in reply.iter_lines():
+            told.append(line)
+            if len(told) == 60:
+                busy = max(service.replicas(), key=lambda one: one["running"])
+                engines[busy["url"]].kill()
+    return told
+
+
+@pytest.mark.parametrize("kind", ["vllm", "openai"])
+@pytest.mark.parametrize("body", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_an_answer_of_another_engine_is_made_again_and_goes_on_where_it_was(
+    model_folder: Path, kind: str, body: dict[str, object]
 ) -> None:
-    with replica(model_folder, "--name", "small", "--threads", "1") as plain:
-        pool = f'name = "other"\nkind = "openai"\nmodel = "small"\nurls = ["{plain.url}"]'
-        with served(f"[gateway]\nport = 0\n[[pool]]\n{pool}", 1) as service:
-            body = LONG | {"max_tokens": 900}
-            url = f"{service.url}/v1/chat/completions"
-            with httpx.stream("POST", url, json=body, timeout=60) as reply:
-                told = []
-                for line in reply.iter_lines():
-                    told.append(line)
-                    if len(told) == 60:
-                        plain.kill()
-            last = json.loads(next(line for line in reversed(told) if line)[6:])
-            assert last["error"]["code"] == "not_continued"
-            assert "of kind openai" in last["error"]["message"]
+    start = (model_folder, "--name", "small", "--threads", "1")
+    with replica(*start) as one, replica(*start) as two:
+        engines = {one.url: one, two.url: two}
+        with served(others(list(engines), kind), 2) as service:
+            expected = answer(service, body)
+            told = [plain(chunk) for chunk in chunks(iter(struck(service, body, engines)))]
+    assert said(told) == said(expected)
+    assert told[-1] == expected[-1]
+
+
+def said(made: list[dict[str, object]]) -> tuple[str, list[int]]:
+    choices = [choice for chunk in made for choice in chunk["choices"]]  # type: ignore[attr-defined]
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    return text, [i for choice in choices for i in choice.get("token_ids") or ()]
+
+
+def test_an_answer_that_does_not_come_again_ends_with_an_error_that_says_so(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    other = write_model(tmp_path / "small", seed=1)  # says something else
+    with replica(model_folder, "--threads", "1") as one, replica(other, "--threads", "1") as two:
+        engines = {one.url: one, two.url: two}
+        with served(others(list(engines), "openai"), 2) as service:
+            told = struck(service, GREEDY | {"model": "small"}, engines)
+    last = json.loads(next(line for line in reversed(told) if line)[6:])
+    assert last["error"]["code"] == "not_continued"

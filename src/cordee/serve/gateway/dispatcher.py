@@ -135,7 +135,7 @@ class Dispatcher:
                 "ids_said": gap.ids,
                 "to": replica.name,
                 "gap_s": round(gap_s, 3),
-                "exact": replica.pool.kind == "cordee",
+                "exact": True,  # else it would not have gone on
             },
         )
 
@@ -146,6 +146,10 @@ class Dispatcher:
             return
         del self.active[record]
         self._finish(record)
+
+    def not_continued(self, relay: Relay, reason: str) -> None:
+        told = f"a replica failed, and the answer did not come again elsewhere: {reason}"
+        self.give_up(relay.record, ApiError(503, told, code="not_continued"))
 
     def refused(self, relay: Relay, status: int, body: bytes) -> None:
         record = relay.record
@@ -161,11 +165,6 @@ class Dispatcher:
     def failed(self, relay: Relay, replica: Replica, reason: str) -> None:
         replica.breaker.failed(time.monotonic())
         self.events.failed(replica, reason)
-        if replica.pool.kind != "cordee" and relay.record.first_s is not None:
-            # Asked again it would begin anew, and the client would read a second beginning.
-            kind = f"{replica.name}, of kind {replica.pool.kind}, failed in mid-answer: {reason}"
-            self.give_up(relay.record, ApiError(503, kind, code="not_continued"))
-            return
         others = [r for r in self._candidates(relay.record) if r is not replica]
         what = after_failure(
             others=len(others),

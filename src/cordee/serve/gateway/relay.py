@@ -9,6 +9,7 @@ import msgspec
 
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.fleet import Replica
+from cordee.serve.gateway.foreign import Differs, Foreign
 from cordee.serve.gateway.record import Line, Record
 from cordee.serve.gateway.wire import (
     DONE,
@@ -45,6 +46,9 @@ class Keeper(Protocol):
     def ended(self, relay: "Relay") -> None:
         """The choice is whole."""
 
+    def not_continued(self, relay: "Relay", reason: str) -> None:
+        """The answer cannot go on as it began."""
+
     def refused(self, relay: "Relay", status: int, body: bytes) -> None:
         """The replica says that the request is wrong."""
 
@@ -79,6 +83,7 @@ class Relay:
     waiting_since_s: float | None = None
     stream: Stream | None = None
     over: bool = False
+    foreign: Foreign | None = None
     _status: int = 0
     _rest: bytes = b""
     _began_s: float = 0.0
@@ -93,6 +98,8 @@ class Relay:
         self.replica, self.waiting_since_s = replica, None
         self._status, self._rest, self._began_s, self._first = 0, b"", now, True
         self._put = None
+        if self.foreign is not None:
+            self.foreign.begin()
         left = None if self.record.deadline_s is None else self.record.deadline_s - now
         stream = Stream(self._on_status, self._on_data, self._on_end)
         self.stream = stream
@@ -161,19 +168,12 @@ class Relay:
         return True
 
     def _event(self, event: bytes, replica: Replica, now: float) -> None:
+        if replica.pool.kind != "cordee" and event != DONE and not is_error(event):
+            self._of_others(event, replica, now)
+            return
         ids = ids_in(event)
         if ids is not None:
-            if self._first:
-                self._first = False
-                replica.breaker.succeeded()
-                replica.first_tokens_s.append(now - self._began_s)
-                self.failures = 0
-            else:
-                replica.gaps_s.append(now - self._last_s)
-            if self.gap is not None:
-                self.keeper.resumed(self, self.gap, replica, now - self.gap.began_s)
-                self.gap = None
-            self._last_s = now
+            self._live(replica, now)
             self.line.ids.extend(ids)
             replica.tokens += len(ids)
             self.keeper.say(self, event)
@@ -187,12 +187,48 @@ class Relay:
         elif is_error(event):
             self._told_error(event)
         elif has_usage(event):
-            usage = usage_in(event)
-            line = self.line
-            line.prompt_tokens, line.cached_tokens = usage["prompt"], usage["cached"]
-            line.completion_tokens = usage["completion"]
+            self._count(event)
         else:
             self.keeper.say(self, event)
+
+    def _of_others(self, event: bytes, replica: Replica, now: float) -> None:
+        """A chunk of an engine that knows nothing of continuations."""
+        if self.foreign is None:
+            self.foreign = Foreign(self.record, self.line)
+        if has_usage(event):
+            self._count(event)
+        before = len(self.line.ids)
+        try:
+            told = self.foreign.take(event)
+        except Differs as error:
+            self.over = True
+            self._leave()
+            self.keeper.not_continued(self, str(error))
+            return
+        if told is None or b'"choices":[]' in told:
+            return
+        self._live(replica, now)
+        replica.tokens += max(1, len(self.line.ids) - before)
+        self.keeper.say(self, told)
+
+    def _live(self, replica: Replica, now: float) -> None:
+        """A token came."""
+        if self._first:
+            self._first = False
+            replica.breaker.succeeded()
+            replica.first_tokens_s.append(now - self._began_s)
+            self.failures = 0
+        else:
+            replica.gaps_s.append(now - self._last_s)
+        if self.gap is not None:
+            self.keeper.resumed(self, self.gap, replica, now - self.gap.began_s)
+            self.gap = None
+        self._last_s = now
+
+    def _count(self, event: bytes) -> None:
+        usage, line = usage_in(event), self.line
+        line.prompt_tokens, line.cached_tokens = usage["prompt"], usage["cached"]
+        line.completion_tokens = usage["completion"]
 
     def _told_error(self, event: bytes) -> None:
         error = msgspec.json.decode(event[len(b"data: ") :])["error"]
