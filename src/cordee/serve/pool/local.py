@@ -94,6 +94,7 @@ class LocalFleet:
 
     async def stop(self) -> None:
         """End all processes, and wait until they are gone."""
+        self.tell = lambda kind, replica, text: None  # that they end is no news now
         for place in self._places:
             place.wanted = False
         running = [place.process for place in self._places if place.process is not None]
