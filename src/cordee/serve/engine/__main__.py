@@ -4,14 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import click
 
 from cordee.core.errors import CordeeError
-from cordee.serve.engine.build import Engine, Options, build
+from cordee.serve.engine.build import Engine, Options, build, follow
 from cordee.serve.engine.service import Service
 from cordee.serve.http.loop import run
 from cordee.serve.http.server import Limits, listen
@@ -34,6 +36,7 @@ DRAIN_S = 600.0
     default="",
     help="As in the file, or made narrower.",
 )
+@click.option("--tensor-parallel", default=1, help="Over so many chips, a process for each.")
 @click.option("--max-model-len", default=0, help="The longest context; 0: the model's.")
 @click.option("--kv-tokens", default=0, help="Tokens that the cache holds; 0: as memory allows.")
 @click.option("--step-rows", default=0, help="The most tokens of one step.")
@@ -57,16 +60,34 @@ def main(
     **given: object,
 ) -> None:
     """Serve one model on one chip, or on the CPU."""
+    followers: list[subprocess.Popen[bytes]] = []
     try:
         options = Options(folder=folder, name=name or folder.resolve().name, **given)  # type: ignore[arg-type]
+        if options.tensor_parallel > 1:
+            from cordee.serve.engine.distributed import RANK, start_followers
+
+            if os.environ.get(RANK, "0") != "0":
+                follow(options)
+                os._exit(0)
+            followers = start_followers(options.tensor_parallel)
         engine = build(options)
+        for follower in followers:
+            Thread(target=_watch, args=(follower, engine), daemon=True).start()
         limits = Limits(body_bytes=max_body_bytes)
         code = run(_serve(engine, host, port, limits, faults=faults))
     except CordeeError as error:
         click.echo(f"Error: {error}", err=True)
         code = 2
+    for follower in followers:
+        follower.kill()
     sys.stdout.flush()
     os._exit(code)  # at once: a chip that hangs would hold the interpreter's own end
+
+
+def _watch(follower: "subprocess.Popen[bytes]", engine: Engine) -> None:
+    """A chip of the group is lost: the others wait for it in vain, so the engine ends."""
+    follower.wait()
+    engine.worker.fail("a chip of the tensor-parallel group is lost")
 
 
 async def _serve(engine: Engine, host: str, port: int, limits: Limits, *, faults: bool) -> int:

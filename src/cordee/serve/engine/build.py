@@ -41,7 +41,7 @@ class Options:
     most_waiting: int = 1024
     drafts: bool = True
     canary: bool | None = None
-    part: Part = ALONE
+    tensor_parallel: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,11 @@ class Engine:
 def build(options: Options) -> Engine:
     """Read the model and make the engine. Raises `UsageError` where either cannot be."""
     shape = read_shape(options.folder)
-    options.part.check(shape)
+    Part(0, options.tensor_parallel).check(shape)
     longest = _context(shape, options)
     model = read_model(options.folder, options.name, shape.vocabulary, longest)
     checkpoint = Checkpoint(options.folder)
-    operators, numerics, chip = _operators(options)
-    decoder = Decoder(shape, checkpoint, operators, options.part)
+    decoder, numerics, chip = _decoder(options, shape, checkpoint)
     on_chip = options.device != "cpu"
     pace = Pace(
         step_rows=options.step_rows or (256 if on_chip else 48),
@@ -69,8 +68,7 @@ def build(options: Options) -> Engine:
         most_waiting=options.most_waiting,
         drafts=options.drafts,
     )
-    canary = on_chip if options.canary is None else options.canary
-    blocks = -(-_cache_tokens(shape, options, longest) // BLOCK_TOKENS) + int(canary)
+    canary, blocks = _blocks(shape, options, longest)
     worker = Worker(decoder, blocks, pace, canary=canary)
     fingerprint = _fingerprint(options.folder, numerics)
     identity = Identity(
@@ -79,7 +77,45 @@ def build(options: Options) -> Engine:
     return Engine(worker, model, identity)
 
 
-def _operators(options: Options) -> tuple[Any, str, str | None]:
+def follow(options: Options) -> None:
+    """Be one of the other chips of a tensor-parallel engine, until rank 0 ends."""
+    from cordee.serve.engine import distributed
+
+    shape = read_shape(options.folder)
+    decoder, _, _ = _decoder(options, shape, Checkpoint(options.folder))
+    _, blocks = _blocks(shape, options, _context(shape, options))
+    assert isinstance(decoder.part.group, distributed.Distributed)
+    distributed.follow(decoder, decoder.cache(blocks), decoder.part.group)
+
+
+def _decoder(
+    options: Options, shape: Shape, checkpoint: Checkpoint
+) -> tuple[Decoder[Any, Any, Any], str, str | None]:
+    """The decoder, alone or in its group, what its numbers depend on, and the chip's name."""
+    count = options.tensor_parallel
+    if count == 1:
+        operators, numerics, chip = _operators(options, 0)
+        return Decoder(shape, checkpoint, operators, ALONE), numerics, chip
+    from cordee.serve.engine.distributed import RANK, STORE, Distributed, Leader
+
+    rank = int(os.environ[RANK])
+    operators, numerics, chip = _operators(options, rank)
+    group = Distributed(rank, count, options.device, os.environ[STORE])
+    part = Part(rank, count, group)
+    if rank:
+        return Decoder(shape, checkpoint, operators, part), numerics, chip
+    leader: Leader[Any, Any, Any] = Leader(shape, checkpoint, operators, part)
+    leader.group = group
+    return leader, numerics, chip
+
+
+def _blocks(shape: Shape, options: Options, longest: int) -> tuple[bool, int]:
+    """Whether there is a canary, and how many blocks the cache has, with the canary's own."""
+    canary = options.device != "cpu" if options.canary is None else options.canary
+    return canary, -(-_cache_tokens(shape, options, longest) // BLOCK_TOKENS) + int(canary)
+
+
+def _operators(options: Options, rank: int) -> tuple[Any, str, str | None]:
     """The operator table, what its numbers depend on, and the chip's name."""
     if options.device == "cpu":
         from cordee.serve.engine.kernels.library import sources_digest
@@ -96,7 +132,7 @@ def _operators(options: Options) -> tuple[Any, str, str | None]:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.device == "ascend":
-        return _ascend(options, dtype)
+        return _ascend(options, dtype, rank)
     if not torch.cuda.is_available():
         raise UsageError(
             "PyTorch sees no CUDA device here: use --device cpu, or --chip Ascend910B3"
@@ -106,10 +142,10 @@ def _operators(options: Options) -> tuple[Any, str, str | None]:
     chip = torch.cuda.get_device_name()
     torch.backends.cuda.matmul.allow_tf32 = False
     numerics = f"cuda {chip} {torch.__version__} {dtype} {options.weights}"
-    return TorchOperators("cuda:0", dtype, options.weights), numerics, chip
+    return TorchOperators(f"cuda:{rank}", dtype, options.weights), numerics, chip
 
 
-def _ascend(options: Options, dtype: Any) -> tuple[Any, str, str | None]:
+def _ascend(options: Options, dtype: Any, rank: int) -> tuple[Any, str, str | None]:
     import torch
 
     npu = getattr(torch, "npu", None)
@@ -119,9 +155,14 @@ def _ascend(options: Options, dtype: Any) -> tuple[Any, str, str | None]:
         )
     from cordee.serve.engine.operators.ascend import AscendOperators
 
-    chip: str = npu.get_device_name(0)
+    if rank >= npu.device_count():
+        raise UsageError(
+            f"{options.tensor_parallel} chips are asked for, {npu.device_count()} are here"
+        )
+    npu.set_device(rank)
+    chip: str = npu.get_device_name(rank)
     numerics = f"ascend {chip} {torch.__version__} {dtype} {options.weights}"
-    return AscendOperators("npu:0", dtype, options.weights), numerics, chip
+    return AscendOperators(f"npu:{rank}", dtype, options.weights), numerics, chip
 
 
 def _dtype(folder: Path, weights: str) -> Any:

@@ -6,22 +6,11 @@ arXiv:1909.08053, section 3), and buys that a replica on two chips can go on whe
 """
 
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cordee.core.errors import UsageError
 from cordee.serve.engine.checkpoint import Tensor
-from cordee.serve.engine.operators.table import A, C, Heads, Operators, W
+from cordee.serve.engine.operators.table import A, C, Group, Heads, Operators, W
 from cordee.serve.engine.shape import Shape
-
-
-class Group(Protocol):
-    """The chips that share a model."""
-
-    def gather(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[rows, width / chips] of each chip to [rows, width], side by side in the order of ranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +47,7 @@ class Part:
         """What all chips made, side by side."""
         if self.group is None:
             return x
-        return operators.chip(self.group.gather(operators.host(x)))
+        return operators.gather(x, self.group)
 
     def check(self, shape: Shape) -> None:
         """Raise `UsageError` where the model cannot be cut into so many parts."""
@@ -69,7 +58,7 @@ class Part:
             "vocab_size": shape.vocabulary,
         }
         for name, size in sizes.items():
-            if size % self.count:
+            if size % (8 * self.count if name == "intermediate_size" else self.count):
                 raise UsageError(
                     f"the model cannot be cut into {self.count} parts: {name} is {size}"
                 )

@@ -120,6 +120,10 @@ class Worker(Generic[A, W, C]):
         finally:
             self.blocks.release(table)
 
+    def fail(self, reason: str) -> None:
+        """The step that runs will not end. From any thread."""
+        self._break(reason)
+
     def corrupt(self) -> None:
         """Reckon wrongly from the next step on, as a chip does whose memory has failed."""
         self.decoder.operators.corrupt(self.decoder.final_norm.weight)

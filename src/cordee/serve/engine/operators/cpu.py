@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cordee.serve.engine.checkpoint import Tensor
 from cordee.serve.engine.kernels.library import PagesStruct, WeightsStruct, kernels
-from cordee.serve.engine.operators.table import BLOCK_TOKENS, Heads, Rows
+from cordee.serve.engine.operators.table import BLOCK_TOKENS, Group, Heads, Rows
 
 KINDS = {"F32": 0, "BF16": 1, "INT8": 2}
 
@@ -232,6 +232,9 @@ class CpuOperators:
 
     def host(self, x: Matrix) -> NDArray[np.float32]:
         return x.array
+
+    def gather(self, x: Matrix, group: Group) -> Matrix:
+        return Matrix(group.gather(x.array))
 
     def chip(self, values: NDArray[np.float32]) -> Matrix:
         return Matrix(np.ascontiguousarray(values))

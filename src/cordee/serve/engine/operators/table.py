@@ -54,6 +54,13 @@ class Heads:
         return float(self.width**-0.5)
 
 
+class Group(Protocol):
+    """The chips that share a model."""
+
+    def gather(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[rows, width / chips] of each chip to [rows, width], side by side in the order of ranks."""
+
+
 class Operators(Protocol[A, W, C]):
     """What each kind of chip provides."""
 
@@ -111,6 +118,9 @@ class Operators(Protocol[A, W, C]):
 
     def host(self, x: A) -> NDArray[np.float32]:
         """The values in the host's memory; valid until the next step."""
+
+    def gather(self, x: A, group: Group) -> A:
+        """What all chips of a group made, side by side."""
 
     def chip(self, values: NDArray[np.float32]) -> A:
         """The way back of `host`."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor as Array
 
 from cordee.serve.engine.checkpoint import Tensor
-from cordee.serve.engine.operators.table import BLOCK_TOKENS, Heads, Rows
+from cordee.serve.engine.operators.table import BLOCK_TOKENS, Group, Heads, Rows
 
 TILE_ROWS = 16
 """Matrix products take so many rows, always: with fewer or more, libraries choose other kernels,
@@ -236,6 +236,13 @@ class TorchOperators:
 
     def host(self, x: Array) -> NDArray[np.float32]:
         return x.float().cpu().numpy()
+
+    def gather(self, x: Array, group: Group) -> Array:
+        by_tensor = getattr(group, "gather_tensor", None)
+        if by_tensor is not None:
+            found: Array = by_tensor(x)
+            return found
+        return self.chip(group.gather(self.host(x)))
 
     def chip(self, values: NDArray[np.float32]) -> Array:
         return torch.from_numpy(values).to(self.device, self.dtype)
