@@ -3,7 +3,7 @@
 python benchmarks/storm.py MODEL_DIR [--streams 200] [--seconds 120] [--replicas 4] [--chip Ascend910B3]
 
 Every answer is compared with that of an undisturbed run: greedy ones and sampled ones. Writes what it saw
-to storm.toml beside this file.
+to storm-cpu.json or storm-ascend.json beside this file.
 """
 
 import asyncio
@@ -222,7 +222,9 @@ def main(
         os.set_blocking(process.stdout.fileno(), True)
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=log)
         wait_ready(url, replicas)
-        print(json.dumps(run(storm(url, streams, seconds, tokens)), indent=1))
+        seen = json.dumps(run(storm(url, streams, seconds, tokens)), indent=1)
+        print(seen)
+        Path(__file__).with_name(f"storm-{device}.json").write_text(seen + "\n")
     finally:
         process.terminate()
         process.wait(30)
