@@ -50,7 +50,8 @@ def test_an_engine_ends_when_one_of_its_chips_is_lost(model_folder: Path) -> Non
             lines = stream.iter_lines()
             next(lines)
             os.kill(follower, signal.SIGKILL)
-            assert any("tensor-parallel group is lost" in line for line in lines)
+            # Gloo may notice first, or whoever watches the process.
+            assert any("the engine has failed" in line for line in lines)
         assert engine.process.wait(20) == 70
 
 
