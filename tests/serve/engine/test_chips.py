@@ -30,7 +30,7 @@ def told(models: Path, *arguments: str, under: tuple[str, ...] = ()) -> list[dic
         ("torch", ("float32",), 1e-4),
         ("torch", ("float32", "int8"), 0.1),
         ("ascend", ("float16",), 0.01),
-        ("ascend", ("bfloat16",), 0.1),
+        pytest.param("ascend", ("bfloat16",), 0.1, marks=pytest.mark.slow),
         ("ascend", ("float16", "int8"), 0.1),
     ],
 )
