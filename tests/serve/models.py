@@ -39,13 +39,16 @@ CONFIG = {
 }
 
 
-def write_model(folder: Path, seed: int = 0, layers: int = 2) -> Path:
-    """A small Qwen3 that talks nonsense, differently to every prompt; with many layers it is slow."""
+def write_model(folder: Path, seed: int = 0, layers: int = 2, width: int = 16) -> Path:
+    """A small Qwen3 that talks nonsense, differently to every prompt; with many layers it is slow.
+
+    `width` is that of a head; vLLM's kernels for the CPU need 32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder)
-    config = CONFIG | {"num_hidden_layers": layers}
+    config = CONFIG | {"num_hidden_layers": layers, "head_dim": width}
     (folder / "config.json").write_text(json.dumps(config))
-    save_file(_weights(seed, layers), folder / "model.safetensors")
+    save_file(_weights(seed, layers, width), folder / "model.safetensors")
     return folder
 
 
@@ -71,10 +74,10 @@ def _tokenizer() -> str:
     return str(tokenizer.to_str())
 
 
-def _weights(seed: int, layers: int) -> dict[str, np.ndarray]:
+def _weights(seed: int, layers: int, width: int) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     hidden, wide = CONFIG["hidden_size"], CONFIG["intermediate_size"]
-    queries, keys = 4 * 16, 2 * 16
+    queries, keys = 4 * width, 2 * width
 
     def matrix(*shape: int) -> np.ndarray:
         return (random.standard_normal(shape) * 1.2 / np.sqrt(shape[-1])).astype(np.float32)
@@ -99,8 +102,8 @@ def _weights(seed: int, layers: int) -> dict[str, np.ndarray]:
         for name, size in (
             ("input_layernorm", hidden),
             ("post_attention_layernorm", hidden),
-            ("self_attn.q_norm", 16),
-            ("self_attn.k_norm", 16),
+            ("self_attn.q_norm", width),
+            ("self_attn.k_norm", width),
         ):
             made[f"{at}.{name}.weight"] = np.ones(size, np.float32)
     return made

@@ -41,7 +41,7 @@ def test_engines_elsewhere_keep_the_name_they_know_their_model_by(tmp_path: Path
         (POOL + "share = 1.5\n", ("share", "1.5", "0 to 1")),
         (POOL + 'kind = "tgi"\n', ("kind", "tgi", "vllm")),
         (POOL + 'kind = "openai"\n', ("openai", "urls")),
-        (POOL + 'kind = "vllm"\n', ("vllm", "urls")),
+        (POOL + 'python = "p"\n', ("python", "vllm")),
         (POOL + 'device = "tpu"\n', ("device", "tpu", "ascend")),
         ('[[pool]]\nmodel = "m"\n', ("no name",)),
         ('[[pool]]\nname = "a"\n', ("no model",)),

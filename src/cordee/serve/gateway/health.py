@@ -9,7 +9,7 @@ import msgspec
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.fleet import Fleet, Replica
 from cordee.serve.http.client import Client, Unreachable
-from cordee.serve.policy.failover import PROBE_S, SILENT_S, Signs, hangs
+from cordee.serve.policy.failover import OTHERS_SILENT_S, PROBE_S, SILENT_S, Signs, hangs
 
 TICK_S = 0.05
 UNREACHED = 3
@@ -56,7 +56,8 @@ class Health:
         signs = Signs(
             now - replica.answered_s, now - replica.stepped_s, replica.longest_step_s, busy
         )
-        reason = hangs(signs)
+        own = replica.pool.kind == "cordee"
+        reason = hangs(signs, SILENT_S if own else OTHERS_SILENT_S)
         if reason is not None:
             self._lost(replica, reason)
 

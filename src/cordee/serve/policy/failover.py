@@ -7,6 +7,8 @@ PROBE_S = 0.2
 """How often a replica is asked how it is."""
 SILENT_S = 0.7
 """A replica that answers neither probes nor sends tokens for so long hangs."""
+OTHERS_SILENT_S = 5.0
+"""The same of an engine of others, whose answers wait for one another."""
 STUCK_S = 1.5
 """One that answers probes, has work and makes no step for so long hangs too..."""
 STUCK_STEPS = 6.0
@@ -25,9 +27,9 @@ class Signs:
     busy: bool
 
 
-def hangs(signs: Signs) -> str | None:
+def hangs(signs: Signs, silent_s: float = SILENT_S) -> str | None:
     """Why a replica must be taken to hang; None while it may be well."""
-    if signs.answered_s > SILENT_S:
+    if signs.answered_s > silent_s:
         return f"silent for {signs.answered_s:.1f} s"
     if signs.busy and signs.stepped_s > max(STUCK_S, STUCK_STEPS * signs.longest_step_s):
         return f"no step for {signs.stepped_s:.1f} s"

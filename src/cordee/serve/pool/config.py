@@ -40,6 +40,12 @@ class PoolConfig:
     share: float = 1.0
     arguments: tuple[str, ...] = ()
     """More arguments of the engine's own command line."""
+    python: str = ""
+    """Of vLLM: the Python of the environment that it is in; else that of the command `vllm`."""
+    command: tuple[str, ...] = ()
+    """Of vLLM: or the whole beginning of its command line."""
+    ready_s: float = 0.0
+    """How long it may take to start; 0: as long as its kind needs."""
 
     @property
     def called(self) -> str:
@@ -111,7 +117,7 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
     values: dict[str, object] = {}
     for name, value in given.items():
         at = f"{where}: {name}"
-        if name in ("urls", "arguments"):
+        if name in ("urls", "arguments", "command"):
             if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
                 raise UsageError(f"{at} is {value!r}, not a list of texts")
             values[name] = tuple(value)
@@ -119,7 +125,7 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
             values[name] = _of(value, int, at)
         elif name == "kubernetes":
             values[name] = _kubernetes(value, at, file)
-        elif name == "share":
+        elif name in ("share", "ready_s"):
             values[name] = float(_of(value, (int, float), at))
         else:
             values[name] = _of(value, str, at)
@@ -163,11 +169,16 @@ def _check(pool: PoolConfig, where: str, file: Path) -> None:
         raise UsageError(f"{where}: share is {pool.share:g}, not from 0 to 1")
     if pool.replicas < 0 or pool.chips_per_replica < 1 or pool.spare_chips < 0:
         raise UsageError(f"{where}: replicas and chips cannot be fewer than none")
-    if pool.kind != "cordee" and not pool.elsewhere:
+    if pool.kind == "openai" and not pool.elsewhere:
         raise UsageError(
             f'{where}: kind = "{pool.kind}" is started by somebody else: it needs urls, or '
             "[pool.kubernetes]"
         )
+    given = [name for name in ("python", "command", "ready_s") if getattr(pool, name)]
+    if given and pool.elsewhere:
+        raise UsageError(f"{where}: {given[0]} is of engines that are started here, and has urls")
+    if pool.kind != "vllm" and (pool.python or pool.command):
+        raise UsageError(f'{where}: {given[0]} is of kind = "vllm"')
     if pool.urls and pool.kubernetes is not None:
         raise UsageError(f"{where}: has urls and [pool.kubernetes]: one of them")
 

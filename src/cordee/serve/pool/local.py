@@ -3,9 +3,9 @@
 import asyncio
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,15 +14,19 @@ from cordee.serve.cluster.kubernetes import Found, Kubernetes
 from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.pool.config import PoolConfig
+from cordee.serve.pool.launch import launch
 from cordee.serve.pool.process import Process, StartError, start
 
-READY_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
 LOOK_S = 1.0
 """How often a cluster is asked where its engines are."""
 STEADY_S = 30.0
 """One that ran so long before it died is started again at once."""
 GENTLE_S = 600.0
+ENDING_S = 20.0
+"""So long vLLM may take to end once it has nothing to do."""
+HUNG_S = 30.0
+"""After so long a vLLM that hangs is started again."""
 CHIP_FAILED = 70
 """The exit code of an engine whose chip failed."""
 Tell = Callable[[str, Replica, str], None]
@@ -49,11 +53,15 @@ class LocalFleet:
 
     configs: Sequence[PoolConfig]
     logs: Path
+    kept: Path
+    """Where logs are that outlive the service."""
     tell: Tell = lambda kind, replica, text: None
     _places: list[Place] = field(default_factory=list)
     _pools: list[Pool] = field(default_factory=list)
     _spares: list[int] = field(default_factory=list)
     _lookouts: "list[asyncio.Task[None]]" = field(default_factory=list)
+    _endings: "set[asyncio.Task[None]]" = field(default_factory=set)
+    """Those of engines that are given time for it."""
     _unseen: dict[str, str] = field(default_factory=dict)
     """Why the engines of a pool in a cluster are not known, by its name."""
 
@@ -86,6 +94,7 @@ class LocalFleet:
         """Start all local replicas and keep them running."""
         for place in self._places:
             if not place.config.urls:
+                self._log(place).unlink(missing_ok=True)
                 place.task = asyncio.get_running_loop().create_task(self._keep(place))
         for config, pool in zip(self.configs, self._pools, strict=True):
             if config.kubernetes is not None:
@@ -108,6 +117,8 @@ class LocalFleet:
             lookout.cancel()
         tasks = [place.task for place in self._places if place.task is not None]
         tasks += self._lookouts
+        for ending in self._endings:
+            ending.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def first_ready(self) -> None:
@@ -145,6 +156,8 @@ class LocalFleet:
             "corrupt": signal.SIGUSR1,
             "reset": signal.SIGUSR2,
         }
+        if action in ("corrupt", "reset") and place.config.kind == "vllm":
+            raise UsageError(f"{replica.name}: vLLM cannot be made to do that")
         if action in ("corrupt", "reset") and "--faults" not in place.config.arguments:
             raise UsageError(f'{replica.name}: start it with arguments = ["--faults"] for that')
         if action in signals:
@@ -152,13 +165,46 @@ class LocalFleet:
             return
         place.wanted = action == "restart"
         self._set(replica, "draining")
-        process.signal(signal.SIGTERM)
+        if place.config.kind == "vllm":
+            self._later(self._end(place))
+        else:
+            process.signal(signal.SIGTERM)
 
     def failed(self, replica: Replica, reason: str) -> None:
         """One that hangs is killed, so that another can take its place."""
         place = next((p for p in self._places if p.replica is replica), None)  # a pod may be gone
-        if place is not None and place.process is not None and not place.config.urls:
+        if place is None or place.process is None or place.config.urls:
+            return
+        if place.config.kind == "vllm":
+            self._later(self._end_hung(place))
+        else:
             place.process.signal(signal.SIGKILL)
+
+    def _later(self, ending: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    async def _end(self, place: Place) -> None:
+        """vLLM breaks off its answers when it is told to end: wait until it has none."""
+        process, replica = place.process, place.replica
+        assert process is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GENTLE_S):
+                while replica.running:
+                    await asyncio.sleep(0.05)
+        process.ask_to_end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDING_S):
+                await process.ended()
+        process.signal(signal.SIGKILL)
+
+    async def _end_hung(self, place: Place) -> None:
+        """One that takes minutes to start is given time to come back."""
+        process = place.process
+        await asyncio.sleep(HUNG_S)
+        if place.replica.state == "suspect" and process is not None and place.process is process:
+            process.signal(signal.SIGKILL)
 
     async def roll(self, pool: str) -> None:
         """Start the replicas of a pool anew, one after another, without losing a request."""
@@ -199,14 +245,14 @@ class LocalFleet:
         replica = place.replica
         while place.wanted:
             self._set(replica, "starting")
+            if place.config.kind == "vllm":
+                self.tell("replica-starting", replica, f"starts vLLM, see {self._log(place)}")
             try:
+                threads = self._threads(place.config)
                 place.process = await start(
-                    self._command(place),
-                    self._environment(place),
-                    self.logs / f"{replica.name}.log",
-                    READY_S,
+                    launch(place.config, place.chips, threads, self._log(place))
                 )
-            except StartError as error:
+            except (StartError, UsageError) as error:
                 place.error = f"{replica.name}: {error}"
                 self._set(replica, "dead")
                 self.tell("replica-dead", replica, str(error))
@@ -245,28 +291,17 @@ class LocalFleet:
             del self._spares[: len(place.chips)]
             place.chips = tuple(taken)
 
-    def _command(self, place: Place) -> list[str]:
-        config = place.config
-        return [
-            sys.executable, "-m", "cordee.serve.engine", "--model", config.model,
-            "--name", config.called, "--device", config.device,
-            "--threads", str(self._threads(config)), *config.arguments,
-        ]  # fmt: skip
-
     def _threads(self, config: PoolConfig) -> int:
         if config.threads:
             return config.threads
         local = sum(1 for place in self._places if not place.config.urls)
         return max(1, len(os.sched_getaffinity(0)) // max(1, local))
 
-    def _environment(self, place: Place) -> dict[str, str]:
-        made = {"OMP_NUM_THREADS": str(self._threads(place.config)), "PYTHONUNBUFFERED": "1"}
-        if place.config.device == "cpu":
-            made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
-        if place.chips:
-            name = {"ascend": "ASCEND_RT_VISIBLE_DEVICES", "cuda": "CUDA_VISIBLE_DEVICES"}
-            made[name[place.config.device]] = ",".join(map(str, place.chips))
-        return made
+    def _log(self, place: Place) -> Path:
+        """Where a replica writes what it does; engines of others write much, which is kept."""
+        return (self.kept if place.config.kind == "vllm" else self.logs) / (
+            f"{place.replica.name}.log"
+        )
 
     def _place(self, replica: Replica) -> Place:
         return next(place for place in self._places if place.replica is replica)

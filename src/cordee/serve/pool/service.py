@@ -110,10 +110,10 @@ def require_devices(pools: Sequence[PoolConfig]) -> None:
             raise UsageError(f"pool {pool.name}: there is no NVIDIA GPU here; try --device cpu")
 
 
-def differences_folder() -> Path:
-    """Where answers that differ are kept for reading."""
+def kept_folder(name: str) -> Path:
+    """Where something is kept for reading after the service has ended."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    folder = home / "cordee" / "moves"
+    folder = home / "cordee" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -122,8 +122,8 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None
     """Serve until SIGTERM. Raises `UsageError` where nothing can be served."""
     config = ask.config()
     require_devices(config.pools)
-    fleet = LocalFleet(config.pools, logs)
-    center = Center(fleet, differences_folder())
+    fleet = LocalFleet(config.pools, logs, kept_folder("logs"))
+    center = Center(fleet, kept_folder("moves"))
 
     failed: list[str] = []
 

@@ -1,0 +1,81 @@
+"""How a replica of each kind is started: command, environment, and how it says that it is ready."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cordee.serve.pool.config import PoolConfig
+from cordee.serve.vllm import command as vllm
+
+READY_S = 120.0
+LAST_WORDS = 12
+"""So many lines of an engine of others are shown where it does not start: its reason is seldom in the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A process that is to be a replica."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    ready_s: float
+    """It must be ready within so long."""
+    port: int | None = None
+    """Where it will answer /health; None: it says on its standard output where."""
+    last_words: int = 1
+    """How many of the last lines of its log say why it did not start."""
+
+
+def launch(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
+    """How a replica is started now. Raises `UsageError` where its program is not installed."""
+    made = _vllm if config.kind == "vllm" else _own
+    return made(config, chips, threads, log)
+
+
+def _own(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
+    environment = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    if config.device == "cpu":
+        environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+    if chips:
+        environment[vllm.DEVICES[config.device].visible] = ",".join(map(str, chips))
+    command = (
+        sys.executable, "-m", "cordee.serve.engine", "--model", config.model,
+        "--name", config.called, "--device", config.device,
+        "--threads", str(threads), *config.arguments,
+    )  # fmt: skip
+    return Launch(
+        command=command, environment=environment, log=log, ready_s=config.ready_s or READY_S
+    )
+
+
+def _vllm(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
+    where = f"pool {config.name}"
+    start = vllm.Start(
+        program=vllm.program(where, config.device, config.python, config.command),
+        model=config.model,
+        name=config.called,
+        port=_free_port(),
+        device=config.device,
+        chips=chips,
+        threads=threads,
+        arguments=config.arguments,
+    )
+    return Launch(
+        command=(sys.executable, "-m", "cordee.serve.pool.watched", *start.command()),
+        environment=start.environment(os.environ),
+        log=log,
+        ready_s=config.ready_s or vllm.READY_S,
+        port=start.port,
+        last_words=LAST_WORDS,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

