@@ -18,6 +18,7 @@ import msgspec
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.requests import Chat, Completion, Continuation, parse
 from cordee.serve.api.whole import Whole
+from cordee.serve.http import bundle
 from cordee.serve.http.exchange import Exchange
 from cordee.serve.http.loop import run
 from cordee.serve.http.server import Listener, listen
@@ -47,6 +48,7 @@ class Mock:
         self.tokens_per_s, self.wrong_after = tokens_per_s, wrong_after
         self.lines: set[Line] = set()
         self.steps = 0
+        self.bundles = bundle.Bundles()
         self.generation = os.urandom(6).hex()
 
     def handle(self, exchange: Exchange) -> None:
@@ -56,6 +58,8 @@ class Mock:
                 self._begin(exchange, parse(exchange.body, Chat), chat=True)
             elif exchange.path == "/v1/completions":
                 self._begin(exchange, parse(exchange.body, Completion), chat=False)
+            elif exchange.path == bundle.PATH:
+                self.bundles.open(exchange)
             elif exchange.path == "/cordee/engine":
                 exchange.send(200, msgspec.json.encode(self._state()))
             elif exchange.path in ("/health", "/v1/models"):
@@ -88,6 +92,7 @@ class Mock:
             None if request.stream else Whole(),
         )
         if line.whole is None:
+            self.bundles.join(exchange)
             exchange.start(200)
         exchange.when_gone(lambda: self.lines.discard(line))
         self.lines.add(line)

@@ -35,9 +35,16 @@ class Service:
     def __init__(self, url: str, process: "subprocess.Popen[str]", key: str) -> None:
         self.url, self.process = url, process
         self.headers = {"Authorization": f"Bearer {key}"}
+        self._admin = httpx.Client(base_url=url, headers=self.headers)  # at hand: strikes are quick
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._admin.close()
 
     def status(self) -> dict[str, Any]:
-        return httpx.get(f"{self.url}/cordee/status", headers=self.headers).json()
+        return self._admin.get("/cordee/status").json()
 
     def replicas(self) -> list[dict[str, Any]]:
         return [replica for pool in self.status()["pools"] for replica in pool["replicas"]]
@@ -49,7 +56,7 @@ class Service:
             time.sleep(0.05)
 
     def act(self, replica: str, action: str) -> httpx.Response:
-        return httpx.post(f"{self.url}/cordee/replicas/{replica}/{action}", headers=self.headers)
+        return self._admin.post(f"/cordee/replicas/{replica}/{action}")
 
     def busy(self) -> str:
         """The name of the replica that answers now."""
@@ -87,9 +94,9 @@ def served(text: str, replicas: int, key: str = "none") -> Iterator[Service]:
                 line = process.stdout.readline()
                 assert line, f"the service ended with {process.wait(10)}"
                 found = re.search(r"listening on (\S+)/v1", line)
-            service = Service(found[1], process, key)
-            service.wait_ready(replicas)
-            yield service
+            with Service(found[1], process, key) as service:
+                service.wait_ready(replicas)
+                yield service
         finally:
             process.terminate()
             try:

@@ -10,8 +10,18 @@ from pathlib import Path
 import httpx2 as httpx
 import openai
 import pytest
-from tests.serve.gateway.conftest import Service, serving
+from tests.serve.gateway.conftest import Service, served, serving
+from tests.serve.replicas import replica
 
+ONE_AT_A_TIME = """
+[gateway]
+port = 0
+replica_requests = 1
+[[pool]]
+name = "steady"
+model = "mock"
+urls = ["{url}"]
+"""
 KEYS = """
 [[key]]
 name = "team"
@@ -63,12 +73,15 @@ def test_a_full_queue_is_told_honestly(model_folder: Path) -> None:
         assert refused.json()["error"]["code"] == "overloaded"
 
 
-def test_the_more_urgent_goes_first_and_the_late_is_told(model_folder: Path) -> None:
-    with serving(model_folder, replicas=1, gateway="replica_requests = 1") as service:
+def test_the_more_urgent_goes_first_and_the_late_is_told() -> None:
+    with (
+        replica(Path(), "--tokens-per-s", "100", module="cordee.serve.mock") as engine,
+        served(ONE_AT_A_TIME.format(url=engine.url), 1) as service,
+    ):
         order: list[str] = []
 
         def one(name: str, **options: object) -> None:
-            reply = ask(service, max_tokens=900, ignore_eos=True, **options)
+            reply = ask(service, max_tokens=200, **options)
             order.append(name if reply.status_code == 200 else f"{name} {reply.status_code}")
 
         threads = []

@@ -11,9 +11,10 @@ from tests.serve.gateway.conftest import Service, served
 from tests.serve.models import write_model
 from tests.serve.replicas import Replica, replica
 
+TOKENS = 900
 LONG = {
     "messages": [{"role": "user", "content": "Tell me about parsers."}],
-    "max_tokens": 500,
+    "max_tokens": TOKENS,
     "ignore_eos": True,
     "stream": True,
     "stream_options": {"include_usage": True},
@@ -62,7 +63,7 @@ def test_an_answer_is_the_same_to_the_byte_when_its_replica_fails(
     before = service.status()["gateway"]["failovers"]
     assert disturbed(service, body, action) == expected
     assert service.status()["gateway"]["failovers"] > before
-    assert len(expected) == 501
+    assert len(expected) == TOKENS + 1
     service.wait_ready(2)
 
 
@@ -85,7 +86,7 @@ def test_an_answer_without_a_stream_survives_too(service: Service) -> None:
     striker.join()
     assert found["choices"] == expected["choices"]
     assert len({choice["message"]["content"] for choice in found["choices"]}) == 3
-    assert found["usage"]["completion_tokens"] == 1500
+    assert found["usage"]["completion_tokens"] == 3 * TOKENS
     service.wait_ready(2)
 
 

@@ -26,6 +26,7 @@ from cordee.serve.engine.generation import Generation
 from cordee.serve.engine.metrics import Metrics
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, A, C, W
 from cordee.serve.engine.worker import Worker
+from cordee.serve.http import bundle
 from cordee.serve.http.exchange import Exchange
 from cordee.serve.text.model import Model
 from cordee.serve.text.wish import Wish
@@ -54,6 +55,7 @@ class Service(Generic[A, W, C]):
         self.draining = False
         self.metrics = Metrics(worker, model.name)
         self._began_s = int(time.time())
+        self._bundles = bundle.Bundles()
         self._routes: dict[tuple[str, str], Callable[[Exchange], None]] = {
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/completions"): self._completion,
@@ -64,6 +66,7 @@ class Service(Generic[A, W, C]):
             ("GET", "/health"): self._health,
             ("GET", "/metrics"): self._metrics,
             ("GET", "/cordee/engine"): self._engine,
+            ("GET", bundle.PATH): self._bundles.open,
         }
         self._paths = {path for _, path in self._routes}
 
@@ -98,6 +101,8 @@ class Service(Generic[A, W, C]):
     def _generate(self, exchange: Exchange, wishes: list[Wish], *, stream: bool) -> None:
         if len(wishes) > ANSWERS_MOST:
             raise ApiError(400, f"n: at most {ANSWERS_MOST} answers to one request", param="n")
+        if stream:
+            self._bundles.join(exchange)
         generation = Generation(exchange, wishes, self.model, stream=stream)
         begun = []
         try:

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from cordee.serve.api.errors import ApiError
+from cordee.serve.gateway.bundles import Bundles
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import Answered, Fleet, Mirror, Pool, Replica
@@ -43,6 +44,7 @@ class Dispatcher:
     ) -> None:
         self.config, self.fleet, self.events, self.mirror = config, fleet, events, mirror
         self.client = Client(connect_s=2.0)
+        self.bundles = Bundles(self.client)
         self.finished: Callable[[Record], None] = lambda record: None
         self.totals = Totals()
         self.on_replica: dict[Replica, set[Relay]] = {}
@@ -104,8 +106,16 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, relay: Relay, replica: Replica, stream: Stream, body: bytes) -> None:
+        if stream.ended:
+            return
+        bundle = self.bundles.of(replica)
+        headers: Mapping[str, str] = {}
+        if bundle is not None:
+            relay.part = bundle.join(relay.take, relay.move)
+            headers = relay.part.headers
+        url = replica.url + relay.record.path
         try:
-            await self.client.begin(stream, replica.url + relay.record.path, body=body)
+            await self.client.begin(stream, url, body=body, headers=headers)
         except Unreachable as error:
             if not stream.ended:
                 relay.unreached(error)

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from cordee.serve.api.errors import ApiError
+from cordee.serve.gateway.bundles import Line as Part
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.foreign import Differs, Foreign
 from cordee.serve.gateway.record import Line, Record
@@ -20,10 +21,12 @@ from cordee.serve.gateway.wire import (
     request_body,
     usage_in,
 )
+from cordee.serve.http.bundle import HEADER
 from cordee.serve.http.client import Stream, Unreachable
 
 ELSEWHERE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers of a replica after which another one is asked."""
+IDS_SIZE, TAIL_SIZE = len(IDS), len(b"]}]}\n\n")
 FAILURES_MOST = 6
 """A request during which so many replicas fail without a token between is given up."""
 
@@ -84,6 +87,8 @@ class Relay:
     stream: Stream | None = None
     over: bool = False
     foreign: Foreign | None = None
+    part: Part | None = None
+    """Of the replica's bundle, where its answer comes through one."""
     _status: int = 0
     _rest: bytes = b""
     _began_s: float = 0.0
@@ -122,22 +127,32 @@ class Relay:
         if not self.over and self.replica is not None:
             self._failed(reason)
 
-    def _on_status(self, status: int, _: Mapping[str, str]) -> None:
+    def _on_status(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
+        if HEADER not in headers:
+            self._leave_part()
 
     def _on_data(self, data: bytes) -> None:
         replica = self.replica
-        assert replica is not None
+        if replica is None:  # what comes after the end
+            return
+        if self._status != 200:
+            self._rest += data
+            return
         now = time.monotonic()
         replica.answered_s = replica.stepped_s = now
+        self.take(data, now)
+
+    def take(self, data: bytes, now: float) -> None:
+        """Events of the answer, as they come."""
+        replica = self.replica
+        assert replica is not None
         if self._put is not None and self._pass_on(data, replica, now, self._put):
             return
-        if not self._rest and self._status == 200 and data.find(b"\n\n") == len(data) - 2:
+        if not self._rest and data.find(b"\n\n") == len(data) - 2:
             self._event(data, replica, now)  # as it nearly always is: one event
             return
         self._rest = data = self._rest + data
-        if self._status != 200:
-            return
         start = 0
         while (end := data.find(b"\n\n", start) + 2) > 1:
             event, start = data[start:end], end
@@ -151,9 +166,9 @@ class Relay:
         self, data: bytes, replica: Replica, now: float, put: Callable[[bytes], None]
     ) -> bool:
         """The way of nearly all tokens, as short as may be: one event with one id, to the journal and on."""
-        start = data.rfind(IDS) + len(IDS)
-        found = data[start : data.find(b"]", start)]
-        if self._rest or data.find(b"\n\n") != len(data) - 2 or not found.isdigit():
+        size = len(data)
+        found = data[data.rfind(IDS) + IDS_SIZE : size - TAIL_SIZE]
+        if not found.isdigit() or data.find(b"\n\n") != size - 2 or self._rest:
             return False
         line = self.line
         line.ids.append(int(found))
@@ -162,9 +177,8 @@ class Relay:
         if not count & 7:  # one gap in eight says enough
             replica.gaps_s.append(now - self._last_s)
         self._last_s = now
-        head = self.record.head
-        size = len(head) + len(str(count)) + 1 + len(data)
-        put(b"%x\r\n%b%d\n%b\r\n" % (size, head, count, data))
+        event = b"%b%d\n%b" % (self.record.head, count, data)
+        put(b"%x\r\n%b\r\n" % (len(event), event))
         return True
 
     def _event(self, event: bytes, replica: Replica, now: float) -> None:
@@ -182,7 +196,7 @@ class Relay:
                 self._put = record.exchange.put
         elif event == DONE:
             self.line.finished = self.over = True
-            self._leave()
+            self._leave(whole=True)
             self.keeper.ended(self)
         elif is_error(event):
             self._told_error(event)
@@ -248,7 +262,7 @@ class Relay:
             self.over = True
             self._leave()
             self.keeper.refused(self, self._status, self._rest)
-        elif not self.over:
+        elif not self.over and self.part is None:  # else the end is still on its way
             self._failed("ended the stream in the middle of an answer")
 
     def _failed(self, reason: str) -> None:
@@ -261,13 +275,19 @@ class Relay:
             self.gap = Gap(replica.name, reason, self._last_s, self.line.said)
         self.keeper.failed(self, replica, reason)
 
-    def _leave(self) -> None:
+    def _leave(self, *, whole: bool = False) -> None:
         replica, self.replica = self.replica, None
         stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.abort() if not stream.ended else None
+        self._leave_part()
+        if stream is not None and not stream.ended:
+            stream.forget() if whole else stream.abort()
         if replica is not None:
             self.keeper.leave(self, replica)
+
+    def _leave_part(self) -> None:
+        part, self.part = self.part, None
+        if part is not None:
+            part.leave()
 
 
 def _message(body: bytes) -> str:

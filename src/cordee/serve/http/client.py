@@ -63,6 +63,10 @@ class Stream:
         if self.connection is not None:
             self.connection.abort()
 
+    def forget(self) -> None:
+        """The answer is whole but for its end, which keeps the connection for another request."""
+        self.ended = True
+
     def end(self, error: Unreachable | None) -> None:
         if not self.ended:
             self.ended = True

@@ -27,8 +27,8 @@ class Exchange:
     """A request whose body is there, and the answer to it: whole with `send`, or in pieces."""
 
     __slots__ = (
-        "_chunked", "_gone", "_keep_alive", "_started", "_wire", "body", "client", "finished",
-        "gone", "headers", "method", "path", "query", "status",
+        "_chunked", "_diverted", "_gone", "_keep_alive", "_started", "_told", "_wire", "body",
+        "client", "finished", "gone", "headers", "lasts", "method", "path", "query", "status",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, method: str, target: bytes, client: str) -> None:
@@ -38,9 +38,11 @@ class Exchange:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.status = 0
-        self.finished = self.gone = self._started = False
+        self.finished = self.gone = self._started = self.lasts = False
         self._wire, self._keep_alive, self._chunked = wire, True, True
         self._gone: list[Callable[[], None]] = []
+        self._diverted: Callable[[bytes], None] | None = None
+        self._told: Mapping[str, str] = {}
 
     @property
     def wire(self) -> Wire:
@@ -80,13 +82,21 @@ class Exchange:
             # X-Accel-Buffering: proxies such as nginx are to pass each piece on.
             headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **(headers or {})}
         self._keep_alive = self._keep_alive and self._chunked
-        head = _head(status, content_type, headers, self._keep_alive)
+        head = _head(status, content_type, {**(headers or {}), **self._told}, self._keep_alive)
         self._put(head + (b"Transfer-Encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"))
 
     def write(self, data: bytes) -> None:
         """Send a piece at once."""
-        if data and not self.finished:
+        if not data or self.finished:
+            return
+        if self._diverted is not None:
+            self._diverted(data)
+        else:
             self._put(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def divert(self, put: Callable[[bytes], None], told: Mapping[str, str]) -> None:
+        """Let the pieces of an answer go elsewhere; `told` are headers that say so."""
+        self._diverted, self._told = put, told
 
     @property
     def put(self) -> Callable[[bytes], None] | None:

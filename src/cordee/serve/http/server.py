@@ -147,7 +147,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        return bool(self._waiting)
+        return any(not exchange.lasts for exchange in self._waiting)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
