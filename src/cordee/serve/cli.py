@@ -1,16 +1,18 @@
 """`cordee serve`: one command for a service, and those that steer it."""
 
 import asyncio
+import http.client
 import importlib
 import json
 import os
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote
 
 import click
 
@@ -67,28 +69,28 @@ def serve() -> None:
 @click.option("--weights", type=click.Choice(["float32", "bfloat16", "float16", "int8"]))
 @click.option("--max-model-len", type=int, help="The longest context.")
 @click.option("--name", default="", help="What clients call the model.")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
+@click.option("--host", help="Else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Else 8000; 0: any that is free.")
 @click.option("--keys", type=click.Path(path_type=Path, dir_okay=False), help="API keys, in TOML.")
+@click.option("--log", help="What happens, as lines of JSON: a file, or - for standard output.")
+@click.option("--logs", type=FOLDER, help="Where replicas write; else kept only where one failed.")
 @click.option("--threads", default=0, help="Of the CPU, for each replica.")
 @click.option("--canary/--no-canary", default=None, help="Watch for wrong results in every step.")
-def run_service(model: Path | None, fleet: Path | None, **options: object) -> None:
+def run_service(logs: Path | None, **options: object) -> None:
     """Serve a model folder, or what a fleet file describes."""
     from cordee.serve.http.loop import run
     from cordee.serve.page.table import pages
+    from cordee.serve.pool.logs import folder
     from cordee.serve.pool.service import Ask, serve_fleet
 
-    if (model is None) == (fleet is None):
-        raise UsageError("give either a model folder, or --fleet with a fleet file")
-    ask = Ask(model=model, fleet=fleet, **options)  # type: ignore[arg-type]
+    ask = Ask(**options)  # type: ignore[arg-type]
+    config = ask.config()
     command = ask.under_virtual_chips(sys.argv)
     if command is not None:
         os.execv(sys.executable, command)
-    with tempfile.TemporaryDirectory(prefix="cordee-serve-") as logs:
-        try:
-            run(serve_fleet(ask, Path(logs), _say, pages()))
-        except asyncio.CancelledError:
-            return
+    say = _say_aside if config.gateway.log == "-" else _say
+    with folder(logs, say) as place, suppress(asyncio.CancelledError):
+        run(serve_fleet(config, place, say, pages()))
 
 
 @serve.command()
@@ -97,7 +99,8 @@ def run_service(model: Path | None, fleet: Path | None, **options: object) -> No
 @click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 def status(url: str, key: str, as_json: bool) -> None:
     """Show pools, replicas and what happened last."""
-    state = _ask(url, "/cordee/status", key)
+    with _opened(url, "/cordee/status", key) as reply:
+        state: dict[str, Any] = json.load(reply)
     if as_json:
         print(json.dumps(state, indent=2))
         return
@@ -105,7 +108,9 @@ def status(url: str, key: str, as_json: bool) -> None:
 
     from cordee.serve.pool.table import shown
 
-    Console().print(*shown(state))
+    console = Console()
+    for part in shown(state):
+        console.print(part)
 
 
 @serve.command()
@@ -114,21 +119,17 @@ def status(url: str, key: str, as_json: bool) -> None:
 @click.option("--key", default="", help="An admin's API key.")
 def restart(pool: str, url: str, key: str) -> None:
     """Start the replicas of POOL anew, one after another; no request is lost."""
-    state = _ask(url, "/cordee/status", key)
-    replicas = [r for p in state["pools"] if p["name"] == pool for r in p["replicas"]]
-    if not replicas:
-        names = ", ".join(p["name"] for p in state["pools"])
-        raise UsageError(f"there is no pool {pool} at {url}; it has {names}")
-    for replica in replicas:
-        name, before = replica["name"], replica["restarts"]
-        _ask(url, f"/cordee/replicas/{name}/restart", key, post=True)
-        while True:
-            now = _ask(url, "/cordee/status", key)
-            found = [r for p in now["pools"] for r in p["replicas"] if r["name"] == name]
-            if found and found[0]["restarts"] > before and found[0]["state"] == "ready":
-                break
-            time.sleep(0.2)
-        _say(f"{name} is ready again")
+    told: dict[str, Any] = {}
+    with _opened(
+        url, f"/cordee/pools/{quote(pool, safe='')}/restart", key, timeout_s=1000
+    ) as reply:
+        for line in reply:
+            if line.startswith(b"data: "):
+                told = json.loads(line[6:])
+                if "ready" in told:
+                    _say(f"{told['ready']} is ready again")
+    if "done" not in told:
+        raise UsageError(told.get("error", f"{url}: the service ended meanwhile"))
 
 
 @serve.command()
@@ -154,15 +155,28 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _ask(url: str, path: str, key: str, *, post: bool = False) -> dict[str, Any]:
-    request = urllib.request.Request(url.rstrip("/") + path, data=b"" if post else None)
+def _say_aside(text: str) -> None:
+    """Where standard output is for machines."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _opened(url: str, path: str, key: str, timeout_s: float | None = None) -> "Iterator[IO[bytes]]":
+    """What the service answers; with a time to wait for it, to a request that changes something."""
+    request = urllib.request.Request(url.rstrip("/") + path, data=b"" if timeout_s else None)
     if key:
         request.add_header("Authorization", f"Bearer {key}")
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            state: dict[str, Any] = json.loads(reply.read())
-            return state
+        with urllib.request.urlopen(request, timeout=timeout_s or 30) as reply:
+            yield reply
     except urllib.error.HTTPError as error:
-        raise UsageError(f"{url} answered {error.code}: {error.read().decode()[:300]}") from error
-    except (OSError, ValueError) as error:
+        raise UsageError(f"{url} answered {error.code}: {_message(error.read())}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise UsageError(f"{url}: no service of cordee answers there: {error}") from error
+
+
+def _message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:300].decode("utf-8", "replace")

@@ -78,9 +78,7 @@ def test_a_refusal_is_told_in_the_servers_words(tmp_path: Path) -> None:
         async with cluster(tmp_path, token="wrong") as (_, config):
             with pytest.raises(CordeeError, match="403: pods is forbidden"):
                 await Kubernetes(config).engines()
-            fleet = LocalFleet(
-                [PoolConfig(name="p", model="m", kubernetes=config)], tmp_path, tmp_path
-            )
+            fleet = LocalFleet([PoolConfig(name="p", model="m", kubernetes=config)], tmp_path)
             fleet.start()
             with pytest.raises(UsageError, match=r"pool p: .*pods is forbidden"):
                 await fleet.first_ready()
@@ -98,9 +96,7 @@ def test_replicas_follow_the_pods(tmp_path: Path) -> None:
     async def main() -> None:
         async with cluster(tmp_path) as (api, config):
             api.pods = [pod("a", "10.0.0.1"), pod("b", "10.0.0.2", ready=False)]
-            fleet = LocalFleet(
-                [PoolConfig(name="p", model="m", kubernetes=config)], tmp_path, tmp_path
-            )
+            fleet = LocalFleet([PoolConfig(name="p", model="m", kubernetes=config)], tmp_path)
             fleet.start()
             await fleet.first_ready()
             await states(fleet, {"a": "ready"})

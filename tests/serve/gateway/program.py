@@ -6,7 +6,7 @@ import sys
 
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import FixedFleet, Pool
-from cordee.serve.gateway.service import serve
+from cordee.serve.gateway.service import Gateway, serve
 from cordee.serve.http.loop import run
 
 
@@ -17,7 +17,7 @@ def main(urls: list[str]) -> None:
     def ready(_: object, listener: object) -> None:
         print(json.dumps({"ready": {"port": listener.port}}), flush=True)  # type: ignore[attr-defined]
 
-    run(serve(GatewayConfig(**settings), fleet, on_ready=ready))
+    run(serve(Gateway(GatewayConfig(**settings), fleet), on_ready=ready))
 
 
 if __name__ == "__main__":

@@ -89,14 +89,13 @@ def test_what_it_said_last_is_shown_where_it_does_not_start(tmp_path: Path) -> N
     fleet = tmp_path / "fleet.toml"
     fleet.write_text(POOL.replace('"--dtype"', '"--refuse", "--dtype"'))
     done = subprocess.run(
-        [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet)],
+        [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet), "--logs", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
         timeout=60,
     )
-    log = tmp_path / "cordee" / "logs" / "other-0.log"
+    log = tmp_path / "other-0.log"
     assert done.returncode == 2
     assert "ValueError: the model is not one" in done.stderr
     assert str(log) in done.stderr

@@ -10,6 +10,7 @@ from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.events import Event, Events
 from cordee.serve.gateway.fleet import ACTIONS, Fleet, Pool, Replica, Role
+from cordee.serve.gateway.rolling import roll
 from cordee.serve.gateway.status import Status
 from cordee.serve.http.exchange import Exchange
 
@@ -25,9 +26,10 @@ class Admin:
     ) -> None:
         self._fleet, self._dispatcher = fleet, dispatcher
         self._status, self._events = status, events
+        self._rolling: set[str] = set()
 
-    def handle(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Answer one request. Raises `ApiError`."""
+    def handle(self, exchange: Exchange, who: str) -> Awaitable[None] | None:
+        """Answer one request; `who` as events tell it. Raises `ApiError`."""
         parts = exchange.path.strip("/").split("/")[1:]
         if exchange.method == "GET" and parts == ["status"]:
             exchange.send(200, msgspec.json.encode(self._status.read()))
@@ -35,9 +37,11 @@ class Admin:
         if exchange.method == "GET" and parts == ["events"]:
             return self._watch(exchange)
         if exchange.method == "POST" and len(parts) == 3 and parts[0] == "replicas":
-            return self._act(exchange, parts[1], parts[2])
+            return self._act(exchange, parts[1], parts[2], who)
+        if exchange.method == "POST" and len(parts) == 3 and parts[::2] == ["pools", "restart"]:
+            return self._restart(exchange, self._known(parts[1]), who)
         if exchange.method == "POST" and len(parts) == 2 and parts[0] == "pools":
-            self._pool(exchange, parts[1])
+            self._pool(exchange, parts[1], who)
             return None
         raise ApiError(404, f"there is no {exchange.path}", code="not_found")
 
@@ -60,7 +64,7 @@ class Admin:
         finally:
             self._events.listeners.discard(news.put_nowait)
 
-    async def _act(self, exchange: Exchange, name: str, action: str) -> None:
+    async def _act(self, exchange: Exchange, name: str, action: str, who: str) -> None:
         replica = self._replica(name)
         known = next((a for a in ACTIONS if a == action), None)
         error: ApiError | None = None
@@ -76,13 +80,11 @@ class Admin:
         if error is not None:
             exchange.send(error.status, error.body())
             return
-        self._events.add(action, name, "asked for")
+        self._events.add(action, name, f"asked for {who}")
         exchange.send(200, b"{}")
 
-    def _pool(self, exchange: Exchange, name: str) -> None:
-        pool = next((pool for pool in self._fleet.pools() if pool.name == name), None)
-        if pool is None:
-            raise ApiError(404, f"there is no pool {name}", code="not_found")
+    def _pool(self, exchange: Exchange, name: str, who: str) -> None:
+        pool = self._known(name)
         given = _wish(exchange.body)
         role, share = given.get("role", pool.role), given.get("share", pool.share)
         chosen = next((r for r in ROLES if r == role), None)
@@ -91,11 +93,43 @@ class Admin:
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ApiError(400, "share: must be from 0 to 1", param="share")
         _set(pool, chosen, float(share))
-        self._events.add("pool", name, f"{role}, share {share:g}")
+        self._events.add("pool", name, f"{role}, share {share:g}, set {who}")
         exchange.send(200, b"{}")
+
+    async def _restart(self, exchange: Exchange, pool: Pool, who: str) -> None:
+        """An event for each replica that is ready again; goes no further where the client leaves."""
+        if pool.name in self._rolling:
+            error = ApiError(409, f"{pool.name} is being restarted already")
+            exchange.send(error.status, error.body())
+            return
+        self._rolling.add(pool.name)
+        self._events.add("restart", pool.name, f"one replica after another, asked for {who}")
+        exchange.start(200)
+        try:
+            async for replica in roll(self._fleet, pool.name):
+                exchange.write(_told({"ready": replica.name}))
+                if exchange.gone:
+                    return
+            exchange.write(_told({"done": True}))
+        except UsageError as refusal:
+            exchange.write(_told({"error": str(refusal)}))
+        finally:
+            self._rolling.discard(pool.name)
+        exchange.finish()
+
+    def _known(self, name: str) -> Pool:
+        for pool in self._fleet.pools():
+            if pool.name == name:
+                return pool
+        known = ", ".join(pool.name for pool in self._fleet.pools())
+        raise ApiError(404, f"there is no pool {name}; there are {known}", code="not_found")
 
     def _replica(self, name: str) -> Replica | None:
         return next((r for r in self._fleet.replicas() if r.name == name), None)
+
+
+def _told(what: dict[str, object]) -> bytes:
+    return b"data: " + msgspec.json.encode(what) + b"\n\n"
 
 
 def _set(pool: Pool, role: Role, share: float) -> None:

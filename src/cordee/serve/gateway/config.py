@@ -22,5 +22,5 @@ class GatewayConfig:
     """How long a request waits for a replica when none is ready."""
     hedge: bool = False
     """Ask a second replica where a first token is late."""
-    trace_url: str | None = None
-    """Where OpenTelemetry's collector takes traces over HTTP."""
+    log: str | None = None
+    """Where what happens is written as lines of JSON: a file, or `-` for standard output."""

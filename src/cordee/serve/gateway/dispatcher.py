@@ -12,7 +12,7 @@ from cordee.serve.gateway.bundles import Bundles
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import Answered, Fleet, Mirror, Pool, Replica
-from cordee.serve.gateway.record import Record, seed_of
+from cordee.serve.gateway.record import Outcome, Record, seed_of
 from cordee.serve.gateway.relay import FAILURES_MOST, Gap, Relay, gone_error
 from cordee.serve.gateway.wire import DONE, usage_event
 from cordee.serve.http.client import Client, Stream, Unreachable
@@ -46,6 +46,7 @@ class Dispatcher:
         self.client = Client(connect_s=2.0)
         self.bundles = Bundles(self.client)
         self.finished: Callable[[Record], None] = lambda record: None
+        """Is told of every request that is over, whatever became of it."""
         self.totals = Totals()
         self.on_replica: dict[Replica, set[Relay]] = {}
         self.active: dict[Record, list[Relay]] = {}
@@ -79,9 +80,9 @@ class Dispatcher:
 
     def abandon(self, record: Record) -> None:
         """The client went away; it may come back for the rest."""
-        for relay in self.active.pop(record, []):
-            self._waiting.remove(relay)
-            relay.stop()
+        if record in self.active:
+            self._drop(record)
+            self._over(record, "gone")
         record.over = True
 
     # What relays call.
@@ -166,6 +167,7 @@ class Dispatcher:
         self._drop(record)
         record.error = f"refused with {status}"
         self.totals.ok += 1  # it was answered: what the client asked for was wrong
+        self._over(record, "refused")
         if record.exchange.started:
             record.exchange.write(b"data: " + body + b"\n\n")
             record.exchange.finish()
@@ -251,6 +253,10 @@ class Dispatcher:
         else:
             exchange.send(error.status, error.body(), headers=error.headers)
         self._mirrored(record)
+        self._over(record, "failed")
+
+    def _over(self, record: Record, outcome: Outcome) -> None:
+        record.over, record.outcome = True, outcome
         self.finished(record)
 
     def _drop(self, record: Record) -> None:
@@ -280,7 +286,7 @@ class Dispatcher:
             exchange.write((usage if record.wants_usage else b"") + DONE)
             exchange.finish()
         self._mirrored(record)
-        self.finished(record)
+        self._over(record, "ok")
 
     def _mirrored(self, record: Record) -> None:
         if self.mirror is not None and record.mirrored is not None:
@@ -311,7 +317,9 @@ class Dispatcher:
                 code="model_not_found",
             )
         number = (seed_of(record.id) % 2**20) / 2**20
-        record.pool = split([(pool.name, pool.share) for pool in pools], number) or pools[0].name
+        if record.pool not in [pool.name for pool in pools]:
+            shares = [(pool.name, pool.share) for pool in pools]
+            record.pool = split(shares, number) or pools[0].name
         chosen = next(pool for pool in pools if pool.name == record.pool)
         for line in record.lines:
             line.body["model"] = chosen.model

@@ -1,10 +1,11 @@
 """One request of a client: what was asked, and the tokens of each choice that were sent."""
 
+import re
 import time
 from array import array
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.whole import Whole
@@ -13,6 +14,8 @@ from cordee.serve.http.exchange import Exchange
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 CHOICES_MOST = 128
+ID = re.compile(r"(chatcmpl|cmpl)-[0-9a-f]{24}", re.ASCII)
+"""The names that `new_id` gives."""
 Body = dict[str, Any]
 
 
@@ -38,6 +41,28 @@ class Line:
         return self.base + len(self.ids)
 
 
+Outcome = Literal["", "ok", "refused", "failed", "gone"]
+"""What became of a request; `gone`: its client went away."""
+
+
+@dataclass(slots=True)
+class Leg:
+    """A stretch of a choice on one replica. Times are of the monotonic clock."""
+
+    line: int
+    replica: str
+    pool: str
+    url: str
+    begins_at: int
+    """How many tokens the choice had before."""
+    began_s: float
+    first_s: float | None = None
+    ended_s: float | None = None
+    ids: int = 0
+    reason: str = ""
+    """Why it broke off, where it did."""
+
+
 @dataclass(slots=True, eq=False)
 class Record:
     """A request, for as long as its client may come back for it."""
@@ -52,6 +77,8 @@ class Record:
     prompt: bytes
     """What routing knows prompts by."""
     exchange: Exchange
+    body: Body = field(default_factory=dict)
+    """The request as the client sent it."""
     key: str = ""
     priority: int = 0
     deadline_s: float | None = None
@@ -62,7 +89,9 @@ class Record:
     pool: str = ""
     whole: Whole | None = None
     over: bool = False
+    outcome: Outcome = ""
     error: str | None = None
+    legs: list[Leg] = field(default_factory=list)
     mirrored: str | None = None
     head: bytes = b""
     """How the line with the position begins, of a stream with one choice."""
@@ -102,6 +131,8 @@ def seed_of(request_id: str) -> int:
 def position_of(text: str) -> tuple[str, list[int]]:
     """The request and how far its client was, from Last-Event-ID. Raises `ApiError`."""
     name, _, counts = text.rpartition(".")
+    if not ID.fullmatch(name):  # it names a file in a journal
+        name = ""
     try:
         said = [int(count) for count in counts.split("-")]
     except ValueError:

@@ -11,7 +11,7 @@ from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.bundles import Line as Part
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.foreign import Differs, Foreign
-from cordee.serve.gateway.record import Line, Record
+from cordee.serve.gateway.record import Leg, Line, Record
 from cordee.serve.gateway.wire import (
     DONE,
     IDS,
@@ -89,6 +89,8 @@ class Relay:
     foreign: Foreign | None = None
     part: Part | None = None
     """Of the replica's bundle, where its answer comes through one."""
+    leg: Leg | None = None
+    """The stretch on the present replica, or on the last one."""
     _status: int = 0
     _rest: bytes = b""
     _began_s: float = 0.0
@@ -103,6 +105,10 @@ class Relay:
         self.replica, self.waiting_since_s = replica, None
         self._status, self._rest, self._began_s, self._first = 0, b"", now, True
         self._put = None
+        self.leg = Leg(
+            self.line.index, replica.name, replica.pool.name, replica.url, self.line.said, now
+        )
+        self.record.legs.append(self.leg)
         if self.foreign is not None:
             self.foreign.begin()
         left = None if self.record.deadline_s is None else self.record.deadline_s - now
@@ -232,6 +238,8 @@ class Relay:
             replica.breaker.succeeded()
             replica.first_tokens_s.append(now - self._began_s)
             self.failures = 0
+            if self.leg is not None:
+                self.leg.first_s = now
         else:
             replica.gaps_s.append(now - self._last_s)
         if self.gap is not None:
@@ -268,6 +276,8 @@ class Relay:
     def _failed(self, reason: str) -> None:
         replica = self.replica
         assert replica is not None
+        if self.leg is not None:
+            self.leg.reason = reason
         self._leave()
         self.avoid = replica
         self.failures += 1
@@ -282,6 +292,9 @@ class Relay:
         if stream is not None and not stream.ended:
             stream.forget() if whole else stream.abort()
         if replica is not None:
+            if self.leg is not None:
+                self.leg.ended_s = time.monotonic()
+                self.leg.ids = self.line.said - self.leg.begins_at
             self.keeper.leave(self, replica)
 
     def _leave_part(self) -> None:

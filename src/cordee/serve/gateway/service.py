@@ -5,20 +5,19 @@ import gc
 import logging
 import secrets
 import signal
+import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from cordee.core.errors import UsageError
-from cordee.serve.api.errors import ApiError, refused
+from cordee.serve.api.errors import ApiError
 from cordee.serve.api.openapi import document
 from cordee.serve.api.responses import Events as ResponseEvents
 from cordee.serve.api.responses import chat_of
-from cordee.serve.api.whole import Whole
 from cordee.serve.gateway.admin import Admin
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.dispatcher import Dispatcher
@@ -26,20 +25,14 @@ from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import Fleet, Mirror
 from cordee.serve.gateway.forward import Forward
 from cordee.serve.gateway.health import Health
+from cordee.serve.gateway.intake import asked, kept_of, object_of, position_in, returned
 from cordee.serve.gateway.keys import Key, Keys, read_keys
-from cordee.serve.gateway.record import (
-    CHAT,
-    COMPLETIONS,
-    Record,
-    created_of,
-    lines_of,
-    new_id,
-    position_of,
-)
+from cordee.serve.gateway.log import Log
+from cordee.serve.gateway.record import CHAT, COMPLETIONS, Record
 from cordee.serve.gateway.responses import ResponsesExchange
 from cordee.serve.gateway.status import Status
 from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.server import Limits, Listener, listen
+from cordee.serve.http.server import Limits, Listener, bound, listen_on
 
 Pages = Mapping[str, tuple[str, bytes]]
 KEPT_S = 300.0
@@ -58,9 +51,14 @@ class Gateway:
         mirror: Mirror | None = None,
         pages: Pages | None = None,
     ) -> None:
+        """Raises `UsageError` where a file of the configuration is broken."""
         self.config, self.fleet = config, fleet
         self.keys: Keys = read_keys(config.keys)
+        self.tls = _tls(config)
         self.events = Events()
+        self._log = Log(config.log) if config.log else None
+        if self._log is not None:
+            self.events.listeners.add(self._log.event)
         self.dispatcher = Dispatcher(config, fleet, self.events, mirror)
         self.status = Status(fleet, self.dispatcher)
         self.dispatcher.finished = self._count
@@ -91,11 +89,20 @@ class Gateway:
         try:
             return self._route(exchange)
         except ApiError as error:
-            exchange.send(error.status, error.body(), headers=error.headers)
+            self._refuse(exchange, error)
         except UsageError as error:
-            told = ApiError(400, str(error))
-            exchange.send(told.status, told.body())
+            self._refuse(exchange, ApiError(400, str(error)))
         return None
+
+    def tell(self, what: str, **told: object) -> None:
+        """Write to the log what becomes of the service."""
+        if self._log is not None:
+            self._log.service(what, told)
+
+    def _refuse(self, exchange: Exchange, error: ApiError) -> None:
+        if self._log is not None:
+            self._log.refused(exchange, error)
+        exchange.send(error.status, error.body(), headers=error.headers)
 
     def _route(self, exchange: Exchange) -> Awaitable[None] | None:
         path = exchange.path
@@ -115,9 +122,10 @@ class Gateway:
             if extra is not None:
                 extra(exchange)
                 return None
-            return self._admin.handle(exchange)
+            who = f"by {key.name}" if key else f"from {exchange.client or 'this machine'}"
+            return self._admin.handle(exchange, who)
         if path.startswith("/v1/streams/") and exchange.method == "GET":
-            self._again(exchange, path.removeprefix("/v1/streams/"))
+            self._again(exchange, path.removeprefix("/v1/streams/"), key)
             return None
         route = self._routes.get((exchange.method, path))
         if route is None:
@@ -134,8 +142,8 @@ class Gateway:
             raise ApiError(503, "the gateway is ending", code="draining", retry_after_s=1)
         key = self.keys.who(exchange.headers.get("authorization"))
         self.keys.admit(key)
-        body = _object(exchange.body)
-        self._begin(self._record(exchange, exchange.path, body, key))
+        body = object_of(exchange.body)
+        self._begin(asked(exchange, exchange.path, body, key, self.config.request_timeout_s))
 
     def _respond(self, exchange: Exchange) -> None:
         """OpenAI's newer endpoint, on top of chat completions."""
@@ -143,47 +151,13 @@ class Gateway:
             raise ApiError(503, "the gateway is ending", code="draining", retry_after_s=1)
         key = self.keys.who(exchange.headers.get("authorization"))
         self.keys.admit(key)
-        body = chat_of(_object(exchange.body))
+        body = chat_of(object_of(exchange.body))
         body["stream_options"] = {"include_usage": True}
         name = f"resp_{secrets.token_hex(12)}"
         models = [pool.model for pool in self.fleet.pools()]
         events = ResponseEvents(name, int(time.time()), str(body.get("model") or models[0]))
-        self._begin(self._record(ResponsesExchange(exchange, events), CHAT, body, key))
-
-    def _record(
-        self, exchange: Exchange, path: str, body: dict[str, Any], key: Key | None
-    ) -> Record:
-        now = time.time()
-        last = exchange.headers.get("last-event-id")
-        request_id, said = position_of(last) if last else ("", [])
-        if not request_id:
-            request_id = new_id(path, secrets.token_hex(8), now)
-        lines = lines_of(path, body, request_id)
-        if said and len(said) != len(lines):
-            raise ApiError(400, "Last-Event-ID: is of another request", param="Last-Event-ID")
-        for line, count in zip(lines, said, strict=False):
-            line.base = count
-        options = body.get("stream_options")
-        given = body.get("cordee") if isinstance(body.get("cordee"), dict) else {}
-        timeout_s = _number(given, "deadline_s", self.config.request_timeout_s)
-        streams = body.get("stream") is True
-        priority = int(_number(body, "priority", 0))
-        return Record(
-            id=request_id,
-            path=path,
-            created=created_of(request_id),
-            lines=lines,
-            streams=streams,
-            wants_usage=isinstance(options, dict) and options.get("include_usage") is True,
-            wants_ids=body.get("return_token_ids") is True,
-            prompt=_prompt(body),
-            exchange=exchange,
-            key=key.name if key else "",
-            priority=max(-1000, min(1000, priority + (key.priority if key else 0))),
-            deadline_s=time.monotonic() + min(timeout_s, self.config.request_timeout_s),
-            traces=exchange.headers.get("x-cordee-trace") == "1",
-            whole=None if streams else Whole(),
-        )
+        own = ResponsesExchange(exchange, events)
+        self._begin(asked(own, CHAT, body, key, self.config.request_timeout_s))
 
     def _begin(self, record: Record) -> None:
         self.dispatcher.admit(record)
@@ -191,50 +165,28 @@ class Gateway:
         while len(self._records) > KEPT_MOST:
             self._records.popitem(last=False)
 
-    def _again(self, exchange: Exchange, request_id: str) -> None:
+    def _again(self, exchange: Exchange, request_id: str, key: Key | None) -> None:
         """A client comes back for the rest of its stream."""
+        said = position_in(exchange, request_id)
         old = self._records.get(request_id)
-        if old is None or time.monotonic() - old.began_s > KEPT_S + self.config.request_timeout_s:
+        longest_s = KEPT_S + self.config.request_timeout_s
+        if old is None or time.monotonic() - old.began_s > longest_s or old.key != _name(key):
             raise ApiError(
                 404,
                 f"there is no stream {request_id} any more: send the request again, with its "
                 "Last-Event-ID",
                 code="not_found",
             )
-        after = exchange.query.get("after", "")
-        last = exchange.headers.get("last-event-id")
-        _, said = position_of(last or f"{request_id}.{after or '0'}")
-        if len(said) != len(old.lines):
-            raise ApiError(400, f"after: the stream has {len(old.lines)} choices", param="after")
         self.dispatcher.abandon(old)
-        lines = lines_of(old.path, _joined(old), request_id)
-        for line, before, count in zip(lines, old.lines, said, strict=True):
-            if count <= before.said and not before.base:
-                line.ids = before.ids[:count]
-            else:
-                line.base = count
-        record = Record(
-            id=request_id,
-            path=old.path,
-            created=old.created,
-            lines=lines,
-            streams=True,
-            wants_usage=old.wants_usage,
-            wants_ids=old.wants_ids,
-            prompt=old.prompt,
-            exchange=exchange,
-            key=old.key,
-            priority=old.priority,
-            deadline_s=time.monotonic() + self.config.request_timeout_s,
-            traces=exchange.headers.get("x-cordee-trace") == "1",
-        )
-        self._begin(record)
+        self._begin(returned(exchange, kept_of(old), said, self.config.request_timeout_s))
 
     def _count(self, record: Record) -> None:
-        """Charge the key of a request with its tokens."""
-        tokens = sum(len(line.ids) for line in record.lines) + record.lines[0].prompt_tokens
+        """A request is over: its key is charged with its tokens."""
+        tokens = sum(leg.ids for leg in record.legs) + record.lines[0].prompt_tokens
         self.keys.spent(self.keys.named(record.key), tokens)
-        if self._mirror is not None:
+        if self._log is not None:
+            self._log.request(record)
+        if self._mirror is not None and record.outcome in ("ok", "failed"):
             self._mirror.finished(record)
 
     def _models(self, exchange: Exchange) -> None:
@@ -260,21 +212,18 @@ class Gateway:
 
 
 async def serve(
-    config: GatewayConfig,
-    fleet: Fleet,
-    mirror: Mirror | None = None,
-    pages: Pages | None = None,
+    gateway: Gateway,
     on_ready: Callable[[Gateway, Listener], None] | None = None,
+    sockets: Sequence[socket.socket] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, and then finish what is under way.
 
-    Raises `UsageError` where the port is taken or a file of the configuration is broken.
+    `sockets`: those of its port where they are `bound` already. Raises `UsageError` where the port is taken.
     """
-    gateway = Gateway(config, fleet, mirror, pages)
+    config = gateway.config
     limits = Limits(body_bytes=config.max_body_bytes)
-    listener = await listen(
-        gateway.handle, config.host, config.port, limits=limits, tls=_tls(config)
-    )
+    sockets = sockets or bound(config.host, config.port)
+    listener = await listen_on(gateway.handle, sockets, limits=limits, tls=gateway.tls)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -283,19 +232,23 @@ async def serve(
             ended.set()
             return
         gateway.draining = True
+        gateway.tell("gateway-drain", streams=len(gateway.dispatcher.active))
         loop.create_task(listener.drain(DRAIN_S)).add_done_callback(lambda _: ended.set())
 
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)  # streams make few cycles, and a collection is a late token
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
-    health = loop.create_task(Health(fleet, gateway.dispatcher).run())
+    health = loop.create_task(Health(gateway.fleet, gateway.dispatcher).run())
     health.add_done_callback(_told)
+    scheme = "http" if gateway.tls is None else "https"
+    gateway.tell("gateway-start", url=f"{scheme}://{config.host}:{listener.port}")
     if on_ready is not None:
         on_ready(gateway, listener)
     await ended.wait()
     health.cancel()
     await listener.close()
+    gateway.tell("gateway-end")
 
 
 def _told(task: "asyncio.Task[None]") -> None:
@@ -314,34 +267,5 @@ def _tls(config: GatewayConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise refused(error) from error
-    except RecursionError as error:
-        raise ApiError(400, "the body is nested too deeply", code="invalid_json") from error
-
-
-def _number(given: object, name: str, default: float) -> float:
-    value = given.get(name) if isinstance(given, dict) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
-
-
-def _prompt(body: dict[str, Any]) -> bytes:
-    """What tells prompts apart: messages with the tools before them, or the text."""
-    given = [body.get("tools"), body.get("messages") or body.get("prompt")]
-    return msgspec.json.encode(given)
-
-
-def _joined(record: Record) -> dict[str, Any]:
-    """The request as the client sent it, from its lines."""
-    first = dict(record.lines[0].body)
-    prompts: list[Any] = []
-    for line in record.lines:
-        if not prompts or line.body.get("prompt") != prompts[-1]:
-            prompts.append(line.body.get("prompt"))
-    first["n"] = len(record.lines) // max(1, len(prompts))
-    if record.path == COMPLETIONS:
-        first["prompt"] = prompts if len(prompts) > 1 else prompts[0]
-    return first
+def _name(key: Key | None) -> str:
+    return key.name if key else ""

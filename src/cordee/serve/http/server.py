@@ -7,7 +7,8 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -46,27 +47,27 @@ class Listener:
         self.limits, self.handler = limits, handler
         self.connections: set[_Connection] = set()
         self.port = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    async def open(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(
-                partial(_Connection, self), host, port, ssl=tls, backlog=1024
-            )
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen on {host} port {port}: {_why(error)}; give another with --port"
-            ) from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        for bound in sockets:
+            host, port = bound.getsockname()[:2]
+            with _taken(host, port):
+                self._servers.append(
+                    await loop.create_server(
+                        partial(_Connection, self), sock=bound, ssl=tls, backlog=1024
+                    )
+                )
+        self.port = sockets[0].getsockname()[1]
         self._sweeper = loop.create_task(self._sweep())
 
     async def close(self) -> None:
         """Take no more connections and close those that are open."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self.connections):
             connection.close()
         if self._sweeper is not None:
@@ -81,8 +82,8 @@ class Listener:
 
     async def drain(self, most_s: float) -> None:
         """Take no more connections, and wait for the answers that are under way."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         end = time.monotonic() + most_s
         while any(connection.busy for connection in self.connections):
             if time.monotonic() > end:
@@ -341,9 +342,47 @@ async def listen(
     tls: ssl.SSLContext | None = None,
 ) -> Listener:
     """Serve on a port, 0 for any. Raises `UsageError` where it is taken."""
+    return await listen_on(handler, bound(host, port), limits=limits, tls=tls)
+
+
+async def listen_on(
+    handler: Handler,
+    sockets: Sequence[socket.socket],
+    *,
+    limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Listener:
+    """Serve on sockets that are `bound`."""
     listener = Listener(limits or Limits(), handler)
-    await listener.open(host, port, tls)
+    await listener.open(sockets, tls)
     return listener
+
+
+def bound(host: str, port: int) -> Sequence[socket.socket]:
+    """The addresses of a host, reserved; nobody is answered yet. Raises `UsageError` where one is taken."""
+    made: list[socket.socket] = []
+    with _taken(host, port):
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            own = socket.socket(family, kind, protocol)
+            made.append(own)
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            own.bind(address)
+    return made
+
+
+@contextmanager
+def _taken(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {_why(error)}; give another with --port"
+        ) from error
 
 
 def _why(error: OSError) -> str:

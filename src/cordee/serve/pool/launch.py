@@ -11,8 +11,6 @@ from cordee.serve.pool.config import PoolConfig
 from cordee.serve.vllm import command as vllm
 
 READY_S = 120.0
-LAST_WORDS = 12
-"""So many lines of an engine of others are shown where it does not start: its reason is seldom in the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +24,8 @@ class Launch:
     """It must be ready within so long."""
     port: int | None = None
     """Where it will answer /health; None: it says on its standard output where."""
-    last_words: int = 1
-    """How many of the last lines of its log say why it did not start."""
+    tells_why: bool = True
+    """Whether the last line of its log is an error that says why it did not start."""
 
 
 def launch(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
@@ -70,7 +68,7 @@ def _vllm(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -
         log=log,
         ready_s=config.ready_s or vllm.READY_S,
         port=start.port,
-        last_words=LAST_WORDS,
+        tells_why=False,
     )
 
 

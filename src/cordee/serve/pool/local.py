@@ -15,6 +15,7 @@ from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.launch import launch
+from cordee.serve.pool.logs import keep
 from cordee.serve.pool.process import Process, StartError, start
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
@@ -53,8 +54,7 @@ class LocalFleet:
 
     configs: Sequence[PoolConfig]
     logs: Path
-    kept: Path
-    """Where logs are that outlive the service."""
+    """The folder in which replicas write."""
     tell: Tell = lambda kind, replica, text: None
     _places: list[Place] = field(default_factory=list)
     _pools: list[Pool] = field(default_factory=list)
@@ -94,7 +94,6 @@ class LocalFleet:
         """Start all local replicas and keep them running."""
         for place in self._places:
             if not place.config.urls:
-                self._log(place).unlink(missing_ok=True)
                 place.task = asyncio.get_running_loop().create_task(self._keep(place))
         for config, pool in zip(self.configs, self._pools, strict=True):
             if config.kubernetes is not None:
@@ -206,15 +205,6 @@ class LocalFleet:
         if place.replica.state == "suspect" and process is not None and place.process is process:
             process.signal(signal.SIGKILL)
 
-    async def roll(self, pool: str) -> None:
-        """Start the replicas of a pool anew, one after another, without losing a request."""
-        for place in [p for p in self._places if p.config.name == pool]:
-            before = place.replica.restarts
-            await self.act(place.replica, "restart")
-            async with asyncio.timeout(GENTLE_S):
-                while place.replica.restarts == before or place.replica.state != "ready":
-                    await asyncio.sleep(0.05)
-
     async def _watch(self, config: PoolConfig, pool: Pool, cluster: Kubernetes) -> None:
         """Keep the replicas of a pool those that its cluster has."""
         while True:
@@ -245,14 +235,15 @@ class LocalFleet:
         replica = place.replica
         while place.wanted:
             self._set(replica, "starting")
+            log = self.logs / f"{replica.name}.log"
             if place.config.kind == "vllm":
-                self.tell("replica-starting", replica, f"starts vLLM, see {self._log(place)}")
+                self.tell("replica-starting", replica, f"starts vLLM, see {log}")
             try:
                 threads = self._threads(place.config)
-                place.process = await start(
-                    launch(place.config, place.chips, threads, self._log(place))
-                )
+                place.process = await start(launch(place.config, place.chips, threads, log))
             except (StartError, UsageError) as error:
+                if isinstance(error, StartError) and error.crashed:
+                    keep(log)
                 place.error = f"{replica.name}: {error}"
                 self._set(replica, "dead")
                 self.tell("replica-dead", replica, str(error))
@@ -267,7 +258,9 @@ class LocalFleet:
             place.process = replica.pid = None
             self._set(replica, self._after(place))
             replica.restarts += 1
-            self.tell("replica-dead", replica, _how(code))
+            if code != 0 and place.wanted:
+                keep(log)
+            self.tell("replica-dead", replica, _how(code) + (f"; {log}" if code > 0 else ""))
             if code == CHIP_FAILED and place.chips:
                 self._to_spare(place)
             if code != 0:
@@ -296,12 +289,6 @@ class LocalFleet:
             return config.threads
         local = sum(1 for place in self._places if not place.config.urls)
         return max(1, len(os.sched_getaffinity(0)) // max(1, local))
-
-    def _log(self, place: Place) -> Path:
-        """Where a replica writes what it does; engines of others write much, which is kept."""
-        return (self.kept if place.config.kind == "vllm" else self.logs) / (
-            f"{place.replica.name}.log"
-        )
 
     def _place(self, replica: Replica) -> Place:
         return next(place for place in self._places if place.replica is replica)

@@ -7,11 +7,11 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from cordee.core.errors import CordeeError
 from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.pool.launch import Launch
+from cordee.serve.pool.logs import last_words, told_error
 
 ASK_S = 0.2
 """How often one that starts is asked whether it is ready."""
@@ -20,7 +20,11 @@ _prctl = ctypes.CDLL(None).prctl
 
 
 class StartError(CordeeError):
-    """A replica ended before it was ready."""
+    """A replica ended before it was ready. `crashed`: without an error of its own that says why."""
+
+    def __init__(self, message: str, *, crashed: bool = True) -> None:
+        super().__init__(message)
+        self.crashed = crashed
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Process:
 async def start(launch: Launch) -> Process:
     """Start a replica and wait until it is ready. Raises `StartError` with its last words."""
     with launch.log.open("ab") as log:
+        begins_at = log.tell()
         inner = await asyncio.create_subprocess_exec(
             *launch.command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -74,7 +79,7 @@ async def start(launch: Launch) -> Process:
         await inner.wait()
         if isinstance(error, asyncio.CancelledError):
             raise
-        raise StartError(_why(launch, error)) from error
+        raise _why(launch, error, begins_at) from error
     return process
 
 
@@ -106,20 +111,11 @@ def _end_with_parent() -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _why(launch: Launch, error: BaseException) -> str:
+def _why(launch: Launch, error: BaseException, begins_at: int) -> StartError:
     """Why it did not start, from its log."""
-    words = _last_words(launch.log, launch.last_words)
-    late = f"was not ready in {launch.ready_s:g} s" if isinstance(error, TimeoutError) else ""
-    if launch.last_words == 1:
-        return words or late or "ended before it was ready"
-    said = f"; the end of {launch.log}:\n{words}" if words else ""
-    return (late or "ended before it was ready") + said
-
-
-def _last_words(log: Path, count: int) -> str:
-    with suppress(OSError):
-        lines = log.read_text("utf-8", "replace").strip().splitlines()
-        if count > 1:
-            return "\n".join(f"    {line}" for line in lines[-count:])
-        return lines[-1].removeprefix("Error: ").removeprefix("error: ") if lines else ""
-    return ""
+    late = isinstance(error, TimeoutError)
+    told = told_error(launch.log, begins_at)
+    if told is not None and launch.tells_why and not late:
+        return StartError(told, crashed=False)
+    what = f"was not ready in {launch.ready_s:g} s" if late else str(error)
+    return StartError(what + last_words(launch.log, begins_at))

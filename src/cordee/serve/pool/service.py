@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cordee.core.errors import UsageError
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.service import Gateway, Pages, serve
-from cordee.serve.http.server import Listener
+from cordee.serve.http.server import Listener, bound
 from cordee.serve.move.center import Center
 from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
@@ -19,6 +19,10 @@ INSIDE = "CORDEE_SERVE_ON_VIRTUAL_CHIPS"
 MACHINE = "CORDEE_MACHINE"
 """Set where `cordee run` gives a program virtual chips."""
 NVIDIA = ("/dev/nvidiactl", "/dev/dxg")  # dxg: under Windows
+OF_GATEWAY = ("host", "port", "keys", "log")
+OF_POOLS = (
+    "replicas", "device", "spare_chips", "weights", "max_model_len", "name", "threads", "canary",
+)  # fmt: skip
 Say = Callable[[str], None]
 
 
@@ -36,9 +40,10 @@ class Ask:
     weights: str | None = None
     max_model_len: int | None = None
     name: str = ""
-    host: str = "127.0.0.1"
-    port: int = 8000
+    host: str | None = None
+    port: int | None = None
     keys: Path | None = None
+    log: str | None = None
     threads: int = 0
     canary: bool | None = None
 
@@ -57,9 +62,14 @@ class Ask:
 
     def config(self) -> FleetConfig:
         """The fleet that is asked for. Raises `UsageError`."""
+        told = {name: getattr(self, name) for name in OF_GATEWAY}
+        given = {name: value for name, value in told.items() if value is not None}
         if self.fleet is not None:
-            return read_fleet(self.fleet)
-        assert self.model is not None
+            self._only_of_gateway()
+            fleet = read_fleet(self.fleet)
+            return replace(fleet, gateway=replace(fleet.gateway, **given))
+        if self.model is None:
+            raise UsageError("give either a model folder, or --fleet with a fleet file")
         virtual = self.chip is not None or self.chips is not None
         if virtual and self.device not in (None, "ascend"):
             raise UsageError(f"--device {self.device}: --chip and --chips are of ascend")
@@ -75,8 +85,19 @@ class Ask:
             threads=self.threads,
             arguments=self._arguments(),
         )
-        gateway = GatewayConfig(host=self.host, port=self.port, keys=self.keys)
-        return FleetConfig(gateway=gateway, pools=(pool,))
+        return FleetConfig(gateway=GatewayConfig(**given), pools=(pool,))
+
+    def _only_of_gateway(self) -> None:
+        """What is a matter of pools stands in the fleet file."""
+        plain = Ask(model=None, fleet=None)
+        for name in OF_POOLS:
+            if getattr(self, name) != getattr(plain, name):
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    f"{option} goes with a model folder; {self.fleet} says it of pools"
+                )
+        if self.model is not None:
+            raise UsageError("give either a model folder, or --fleet with a fleet file")
 
     def _arguments(self) -> tuple[str, ...]:
         made: list[str] = []
@@ -118,13 +139,12 @@ def kept_folder(name: str) -> Path:
     return folder
 
 
-async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None) -> None:
-    """Serve until SIGTERM. Raises `UsageError` where nothing can be served."""
-    config = ask.config()
+async def serve_fleet(config: FleetConfig, logs: Path, say: Say, pages: Pages) -> None:
+    """Serve until SIGTERM; replicas write into the folder `logs`. Raises `UsageError` where nothing can be served."""
     require_devices(config.pools)
-    fleet = LocalFleet(config.pools, logs, kept_folder("logs"))
-    center = Center(fleet, kept_folder("moves"))
-
+    sockets = bound(config.gateway.host, config.gateway.port)  # before anything is loaded
+    fleet = LocalFleet(config.pools, logs)
+    gateway = Gateway(config.gateway, fleet, Center(fleet, kept_folder("moves")), pages)
     failed: list[str] = []
 
     def told(kind: str, replica: Replica, text: str) -> None:
@@ -132,6 +152,7 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None
 
     def starting(kind: str, replica: Replica, text: str) -> None:
         # Where none of them starts, the error says why, and once is enough.
+        gateway.events.add(kind, replica.name, text)
         if kind == "replica-dead":
             failed.append(f"{replica.name}: {text}")
         else:
@@ -147,8 +168,7 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None
         fleet.tell = heard
         scheme = "https" if config.gateway.certificate else "http"
         say(f"serving {', '.join(dict.fromkeys(pool.called for pool in config.pools))}")
-        if pages:
-            say(f"its page is at {scheme}://{config.gateway.host}:{listener.port}/")
+        say(f"its page is at {scheme}://{config.gateway.host}:{listener.port}/")
         say(f"listening on {scheme}://{config.gateway.host}:{listener.port}/v1")
 
     fleet.tell = starting
@@ -157,6 +177,6 @@ async def serve_fleet(ask: Ask, logs: Path, say: Say, pages: Pages | None = None
         await fleet.first_ready()
         for line in failed:
             say(line)
-        await serve(config.gateway, fleet, center, pages=pages, on_ready=ready)
+        await serve(gateway, ready, sockets)
     finally:
         await fleet.stop()

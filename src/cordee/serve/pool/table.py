@@ -30,4 +30,4 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
         yield table
     for event in state["events"][-8:]:
         moved = f" ({event['moved']} requests moved)" if event.get("moved") else ""
-        yield f"{event['kind']:14} {event['replica']}: {event['text']}{moved}\n"
+        yield f"{event['kind']:14} {event['replica']}: {event['text']}{moved}"

@@ -1,0 +1,65 @@
+"""Where replicas write what they have to say, and how much of it a user is shown."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+
+FAILED = "failed"
+"""A file of this name beside the logs: they are worth keeping."""
+LINES = 12
+"""So many are shown of one that did not start; the reason is seldom in the last where it is not told in order."""
+
+
+@contextmanager
+def folder(chosen: Path | None, say: Callable[[str], None]) -> Iterator[Path]:
+    """The folder of the logs: the user's own, or one that stays only where a replica failed."""
+    if chosen is not None:
+        try:
+            chosen.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{chosen}: cannot hold logs: {error.strerror}") from error
+        yield chosen
+        return
+    made = Path(tempfile.mkdtemp(prefix="cordee-serve-"))
+    try:
+        yield made
+    finally:
+        if (made / FAILED).exists():
+            (made / FAILED).unlink()
+            say(f"what the replicas wrote is in {made}")
+        else:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def keep(log: Path) -> None:
+    """The replica that wrote this failed."""
+    with suppress(OSError):
+        (log.parent / FAILED).touch()
+
+
+def told_error(log: Path, begins_at: int) -> str | None:
+    """The error in a replica's own words, where it told one. `begins_at`: how many bytes are of others."""
+    last = "".join(_lines(log, begins_at)[-1:])
+    for mark in ("error: ", "Error: "):
+        if last.startswith(mark):
+            return last.removeprefix(mark)
+    return None
+
+
+def last_words(log: Path, begins_at: int) -> str:
+    """The last lines that a replica wrote, as the end of a message about it."""
+    lines = _lines(log, begins_at)[-LINES:]
+    return "".join([f"; {log}", *(f"\n    {line}" for line in lines)])
+
+
+def _lines(log: Path, begins_at: int) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(begins_at)
+            return file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return []
