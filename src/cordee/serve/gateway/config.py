@@ -24,3 +24,5 @@ class GatewayConfig:
     """Ask a second replica where a first token is late."""
     log: str | None = None
     """Where what happens is written as lines of JSON: a file, or `-` for standard output."""
+    traces: str | None = None
+    """Where OpenTelemetry's collector takes traces over HTTP, such as http://127.0.0.1:4318."""

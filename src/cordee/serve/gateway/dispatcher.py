@@ -1,6 +1,7 @@
 """Places relays on replicas, moves them when replicas fail, and answers their clients."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,10 @@ class Dispatcher:
         if bundle is not None:
             relay.part = bundle.join(relay.take, relay.move)
             headers = relay.part.headers
+        if relay.record.trace is not None and relay.leg is not None:
+            if relay.record.trace.sampled:
+                relay.leg.span = secrets.token_hex(8)
+            headers = {**headers, **relay.record.trace.headers(relay.leg.span)}
         url = replica.url + relay.record.path
         try:
             await self.client.begin(stream, url, body=body, headers=headers)

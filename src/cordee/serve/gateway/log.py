@@ -54,7 +54,7 @@ class Log:
         breaks = [leg for leg in record.legs if leg.reason]
         told: dict[str, object] = {
             "id": record.id,
-            "path": record.path,
+            "path": record.route,
             "model": record.lines[0].body.get("model"),
             "pool": record.pool,
             "key": record.key,

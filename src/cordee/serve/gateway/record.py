@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.whole import Whole
+from cordee.serve.gateway.context import Trace
 from cordee.serve.http.exchange import Exchange
 
 CHAT = "/v1/chat/completions"
@@ -61,6 +62,8 @@ class Leg:
     ids: int = 0
     reason: str = ""
     """Why it broke off, where it did."""
+    span: str = ""
+    """Its name in a trace."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +95,7 @@ class Record:
     outcome: Outcome = ""
     error: str | None = None
     legs: list[Leg] = field(default_factory=list)
+    trace: Trace | None = None
     mirrored: str | None = None
     head: bytes = b""
     """How the line with the position begins, of a stream with one choice."""
@@ -100,6 +104,12 @@ class Record:
 
     def __post_init__(self) -> None:
         self.head = b"id: " + self.id.encode() + b"."
+
+    @property
+    def route(self) -> str:
+        """The endpoint that the client asked, which may be another one than replicas are asked."""
+        path = self.exchange.path
+        return "/v1/streams/{id}" if path.startswith("/v1/streams/") else path
 
     def position(self) -> bytes:
         """The line that says how far the client is: what it gives back in Last-Event-ID."""

@@ -36,7 +36,7 @@ class ResponsesExchange(Exchange):
                 }
             )
             body = msgspec.json.encode(self._events.response())
-        self.finished = True
+        self.finished, self.status = True, status
         self._own.send(status, body, content_type, headers)
 
     def start(
@@ -45,6 +45,7 @@ class ResponsesExchange(Exchange):
         content_type: str = "text/event-stream",
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        self.status = status
         self._own.start(status, content_type, headers)
         if not self._begun:
             self._begun = True

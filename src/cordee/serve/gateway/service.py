@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 import msgspec
 
@@ -19,7 +19,9 @@ from cordee.serve.api.openapi import document
 from cordee.serve.api.responses import Events as ResponseEvents
 from cordee.serve.api.responses import chat_of
 from cordee.serve.gateway.admin import Admin
+from cordee.serve.gateway.collector import Collector
 from cordee.serve.gateway.config import GatewayConfig
+from cordee.serve.gateway.context import trace_of
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import Fleet, Mirror
@@ -61,6 +63,9 @@ class Gateway:
             self.events.listeners.add(self._log.event)
         self.dispatcher = Dispatcher(config, fleet, self.events, mirror)
         self.status = Status(fleet, self.dispatcher)
+        self.collector = Collector(config.traces) if config.traces else None
+        if self.collector is not None:
+            self.status.spans = self.collector.counted
         self.dispatcher.finished = self._count
         self._mirror = mirror
         self._extra = mirror.routes() if mirror is not None else {}
@@ -93,6 +98,16 @@ class Gateway:
         except UsageError as error:
             self._refuse(exchange, ApiError(400, str(error)))
         return None
+
+    def beside(self) -> Sequence[Coroutine[None, None, None]]:
+        """What runs beside requests until it is cancelled."""
+        health = Health(self.fleet, self.dispatcher).run()
+        return [health] if self.collector is None else [health, self.collector.run()]
+
+    async def close(self) -> None:
+        """Bring to its place what is still held back."""
+        if self.collector is not None:
+            await self.collector.close()
 
     def tell(self, what: str, **told: object) -> None:
         """Write to the log what becomes of the service."""
@@ -160,6 +175,8 @@ class Gateway:
         self._begin(asked(own, CHAT, body, key, self.config.request_timeout_s))
 
     def _begin(self, record: Record) -> None:
+        headers = record.exchange.headers
+        record.trace = trace_of(headers, begins=self.collector is not None)
         self.dispatcher.admit(record)
         self._records[record.id] = record
         while len(self._records) > KEPT_MOST:
@@ -186,6 +203,8 @@ class Gateway:
         self.keys.spent(self.keys.named(record.key), tokens)
         if self._log is not None:
             self._log.request(record)
+        if self.collector is not None:
+            self.collector.request(record)
         if self._mirror is not None and record.outcome in ("ok", "failed"):
             self._mirror.finished(record)
 
@@ -239,21 +258,24 @@ async def serve(
     gc.set_threshold(20_000, 50, 100)  # streams make few cycles, and a collection is a late token
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
-    health = loop.create_task(Health(gateway.fleet, gateway.dispatcher).run())
-    health.add_done_callback(_told)
+    beside = [loop.create_task(work) for work in gateway.beside()]
+    for task in beside:
+        task.add_done_callback(_told)
     scheme = "http" if gateway.tls is None else "https"
     gateway.tell("gateway-start", url=f"{scheme}://{config.host}:{listener.port}")
     if on_ready is not None:
         on_ready(gateway, listener)
     await ended.wait()
-    health.cancel()
+    for task in beside:
+        task.cancel()
+    await gateway.close()
     await listener.close()
     gateway.tell("gateway-end")
 
 
 def _told(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and task.exception() is not None:
-        log.error("the watch over the replicas ended", exc_info=task.exception())
+        log.error("what runs beside requests ended", exc_info=task.exception())
 
 
 def _tls(config: GatewayConfig) -> ssl.SSLContext | None:

@@ -21,6 +21,7 @@ class Status:
         self._fleet, self._dispatcher = fleet, dispatcher
         self._marks: dict[Replica, tuple[float, int, float]] = {}
         self.move: Callable[[], object] = lambda: None
+        self.spans: Callable[[], dict[str, int]] = dict
 
     def read(self, *, events: bool = True) -> dict[str, Any]:
         """The state as JSON has it."""
@@ -41,6 +42,7 @@ class Status:
                     "rejected": totals.rejected,
                 },
                 "failovers": totals.failovers,
+                "spans": self.spans(),
             },
             "pools": [
                 {
@@ -119,8 +121,14 @@ class _Families:
         )
         for result, count in gateway["requests"].items():
             requests.add_metric([result], count)
+        spans = CounterMetricFamily(
+            "cordee_gateway_spans", "Spans of traces by what became of them.", labels=["result"]
+        )
+        for result, count in gateway["spans"].items():
+            spans.add_metric([result], count)
         made: list[Metric] = [
             requests,
+            spans,
             CounterMetricFamily(
                 "cordee_gateway_failovers",
                 "Times that a request went on on another replica.",
