@@ -18,10 +18,13 @@ class Trace:
     parent: str
     flags: str
     state: str
+    begins: bool
+    """Whether the gateway makes spans at all."""
 
     @property
     def sampled(self) -> bool:
-        return bool(int(self.flags, 16) & 1)
+        """Whether there is to be a span of the request here."""
+        return self.begins and bool(int(self.flags, 16) & 1)
 
     def headers(self, span: str) -> Mapping[str, str]:
         """What an engine is told, so that its spans are below `span`."""
@@ -34,7 +37,7 @@ def trace_of(headers: Mapping[str, str], *, begins: bool) -> Trace | None:
     found = PARENT.fullmatch(headers.get("traceparent", "").strip())
     if found is not None and set(found[1]) != {"0"} and set(found[2]) != {"0"}:
         span = secrets.token_hex(8) if begins else found[2]
-        return Trace(found[1], span, found[2], found[3], headers.get("tracestate", ""))
+        return Trace(found[1], span, found[2], found[3], headers.get("tracestate", ""), begins)
     if not begins:
         return None
-    return Trace(secrets.token_hex(16), secrets.token_hex(8), "", "01", "")
+    return Trace(secrets.token_hex(16), secrets.token_hex(8), "", "01", "", begins)
