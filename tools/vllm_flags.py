@@ -1,0 +1,329 @@
+"""Derives the flags of `vllm serve` and the variables of vLLM, by version, from its Python sources.
+
+    python tools/vllm_flags.py --versions FOLDER src/cordee/serve/deployment
+
+FOLDER holds one folder for every version, named by it, with the package `vllm` in it: a checkout at
+that version's tag, or what a wheel unpacks to. Nothing of vLLM is imported: the declarations are read,
+the types of the fields of its configuration among them. Two tables are written, flags.toml and
+variables.toml.
+"""
+
+import argparse
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.version import Version
+
+HEAD = """\
+# {what}, with the first and the last of these versions of vLLM that have it:
+# {versions}
+# Written by tools/vllm_flags.py from vLLM's Python sources; not to be edited by hand.
+"""
+# Loops over all fields of a class declare these flags; the rest is declared one by one.
+FRONTEND = ("BaseFrontendArgs", "FrontendArgs")
+WORDS = re.compile(r"= Literal\[|Enum\)|Literal\[")
+
+
+@dataclass
+class Flag:
+    """One flag as one version declares it."""
+
+    names: list[str]
+    kind: str
+    choices: list[str] = field(default_factory=list)
+    group: str = ""
+    file: str = ""
+
+
+class Sources:
+    """The parts of one version's sources that declare flags, and the types that they mention."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.classes: dict[str, ast.ClassDef] = {}
+        self.aliases: dict[str, ast.expr] = {}
+        self.declaring: dict[Path, ast.Module] = {}
+        folder = root / "vllm"
+        declaring = [folder / "engine" / "arg_utils.py", *folder.glob("entrypoints/**/cli_args.py")]
+        for path in sorted(folder.rglob("*.py")):
+            text = path.read_text("utf-8", errors="replace")
+            near = path.relative_to(folder).parts[0] in ("config", "config.py", "engine")
+            if not (near or path in declaring or WORDS.search(text)):
+                continue
+            tree = ast.parse(text)
+            if path in declaring:
+                self.declaring[path] = tree
+            self._learn(tree, near or path in declaring)
+
+    def _learn(self, tree: ast.Module, near: bool) -> None:
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                if near or node.name not in self.classes:
+                    self.classes[node.name] = node
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                if near or node.targets[0].id not in self.aliases:
+                    self.aliases[node.targets[0].id] = node.value
+
+    def fields(self, name: str) -> dict[str, ast.expr]:
+        """The fields of a class with their types, those of its bases among them."""
+        node = self.classes.get(name)
+        if node is None:
+            return {}
+        found: dict[str, ast.expr] = {}
+        for base in node.bases:
+            if isinstance(base, ast.Name):
+                found |= self.fields(base.id)
+        for item in node.body:
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                found[item.target.id] = item.annotation
+        return found
+
+    def parts(self, hint: ast.expr | None, depth: int = 0) -> Iterator[ast.expr]:
+        """The members of a union, aliases resolved."""
+        if isinstance(hint, ast.BinOp):
+            yield from self.parts(hint.left, depth)
+            yield from self.parts(hint.right, depth)
+        elif isinstance(hint, ast.Constant) and isinstance(hint.value, str):
+            yield from self.parts(ast.parse(hint.value, mode="eval").body, depth)
+        elif isinstance(hint, ast.Subscript) and named(hint.value) in ("Optional", "Union"):
+            of = hint.slice
+            for part in of.elts if isinstance(of, ast.Tuple) else [of]:
+                yield from self.parts(part, depth)
+        elif isinstance(hint, ast.Subscript) and named(hint.value) in ("Annotated", "SkipValidation"):
+            of = hint.slice
+            yield from self.parts(of.elts[0] if isinstance(of, ast.Tuple) else of, depth)
+        elif isinstance(hint, ast.Name) and hint.id in self.aliases and depth < 5:
+            yield from self.parts(self.aliases[hint.id], depth + 1)
+        elif hint is not None:
+            yield hint
+
+    def choices(self, hint: ast.expr | None) -> list[str]:
+        found: list[str] = []
+        for part in self.parts(hint):
+            if isinstance(part, ast.Subscript) and named(part.value) == "Literal":
+                of = part.slice
+                for item in of.elts if isinstance(of, ast.Tuple) else [of]:
+                    if isinstance(item, ast.Constant):
+                        found.append(str(item.value))
+                    else:
+                        found += self.choices(item)
+            elif isinstance(part, ast.Name):
+                found += self._members(part.id)
+        return found
+
+    def _members(self, name: str) -> list[str]:
+        node = self.classes.get(name)
+        if node is None or not any("Enum" in (named(base) or "") for base in node.bases):
+            return []
+        return [
+            item.targets[0].id
+            for item in node.body
+            if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name)
+        ]
+
+    def kind(self, hint: ast.expr | None) -> str:
+        """How many words such a field takes on a command line, as vLLM's get_kwargs decides it."""
+        names = {named(part.value) if isinstance(part, ast.Subscript) else named(part) for part in self.parts(hint)}
+        names |= {"None" for part in self.parts(hint) if isinstance(part, ast.Constant)}
+        if names == {"bool", "str", "None"}:
+            return "optional"
+        if "bool" in names:
+            return "flag"
+        if names & {"Literal"}:
+            return "value"
+        if names & {"list", "List", "tuple", "Tuple", "set", "Set"}:
+            return "many"
+        if names & {"dict", "Dict", "Mapping"} or any(self._is_configuration(n) for n in names):
+            return "json"
+        return "value"
+
+    def _is_configuration(self, name: str | None) -> bool:
+        node = self.classes.get(name or "")
+        return node is not None and (name or "").endswith("Config")
+
+
+def named(node: ast.expr | None) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return None
+
+
+class Declarations(ast.NodeVisitor):
+    """Collects the flags that one module declares."""
+
+    def __init__(self, sources: Sources, file: str) -> None:
+        self.sources, self.file = sources, file
+        self.flags: list[Flag] = []
+        self.groups: dict[str, str] = {}
+        self.config_of: dict[str, str] = {}
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if node.name in ("add_cli_args", "make_arg_parser", "_add_cli_args"):
+            self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        target, value = node.targets[0], node.value
+        if isinstance(target, ast.Name) and isinstance(value, ast.Call):
+            called = named(value.func)
+            if called == "add_argument_group":
+                self.groups[target.id] = title_of(value)
+            elif called == "get_kwargs" and value.args:
+                self.config_of[target.id] = named(value.args[0]) or ""
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if named(node.func) == "add_argument":
+            names = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            if names and all(name.startswith("-") for name in names):
+                owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+                self.flags.append(self._flag(names, node, self.groups.get(named(owner) or "", "")))
+        self.generic_visit(node)
+
+    def _flag(self, names: list[str], node: ast.Call, group: str) -> Flag:
+        hint, given = None, {}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                hint = self._hint(keyword.value)
+            else:
+                given[keyword.arg] = keyword.value
+        kind = kind_of(given) or self.sources.kind(hint)
+        choices = self.sources.choices(hint)
+        if isinstance(given.get("choices"), ast.List):
+            choices = [str(c.value) for c in given["choices"].elts if isinstance(c, ast.Constant)]  # type: ignore[attr-defined]
+        return Flag(names, kind, choices, group, self.file)
+
+    def _hint(self, value: ast.expr) -> ast.expr | None:
+        if isinstance(value, ast.Dict):
+            spread = [v for k, v in zip(value.keys, value.values, strict=True) if k is None]
+            return self._hint(spread[0]) if spread else None
+        if isinstance(value, ast.Subscript) and isinstance(value.slice, ast.Constant):
+            config = self.config_of.get(named(value.value) or "", "")
+            return self.sources.fields(config).get(str(value.slice.value))
+        return None
+
+
+def title_of(call: ast.Call) -> str:
+    for value in [k.value for k in call.keywords if k.arg == "title"] + call.args[:1]:
+        if isinstance(value, ast.Constant):
+            return str(value.value)
+    return ""
+
+
+def kind_of(given: dict[str, ast.expr]) -> str | None:
+    """What an explicit action or number of words says; None where the field's type decides."""
+    nargs, action = given.get("nargs"), given.get("action")
+    if isinstance(nargs, ast.Constant):
+        return "optional" if nargs.value == "?" else "many"
+    if isinstance(action, ast.Constant) and action.value in ("store_true", "store_false"):
+        return "switch"
+    if named(action) == "BooleanOptionalAction":
+        return "flag"
+    if "type" in given and named(given["type"]) in ("loads",):
+        return "json"
+    return "value" if {"type", "help"} & given.keys() and not action else None
+
+
+def frontend(sources: Sources) -> Iterator[Flag]:
+    """The flags that stand for all fields of the front end's arguments."""
+    text = "".join(path.read_text() for path in sources.declaring)
+    file = next((p for p in sources.declaring if p.name == "cli_args.py"), sources.root)
+    for cls in FRONTEND:
+        for name, hint in sources.fields(cls).items():
+            single = f'del frontend_kwargs["{name}"]["nargs"]' in text
+            kind = "value" if single else sources.kind(hint)
+            yield Flag(
+                [f"--{name.replace('_', '-')}"],
+                "json" if name.startswith(("allowed_", "default_chat")) else kind,
+                sources.choices(hint),
+                "Frontend",
+                str(file.relative_to(sources.root)),
+            )
+
+
+def flags_of(folder: Path) -> dict[str, Flag]:
+    """Every flag of `vllm serve` in one version, by its long name."""
+    sources = Sources(folder)
+    found: dict[str, Flag] = {}
+    for flag in frontend(sources):
+        found[flag.names[0]] = flag
+    for path, tree in sources.declaring.items():
+        declared = Declarations(sources, str(path.relative_to(folder)))
+        declared.visit(tree)
+        for flag in declared.flags:
+            flag.names.sort(key=lambda name: (not name.startswith("--"), name))
+            found.setdefault(flag.names[0], flag)
+    return found
+
+
+def variables_of(folder: Path) -> set[str]:
+    """Every variable that one version's envs.py reads."""
+    tree = ast.parse((folder / "vllm" / "envs.py").read_text("utf-8"))
+    keys = (key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys)
+    return {k.value for k in keys if isinstance(k, ast.Constant) and re.fullmatch(r"[A-Z][A-Z0-9_]{4,}", str(k.value))}
+
+
+def bounds(versions: list[str], having: Iterable[str]) -> tuple[str, str]:
+    seen = sorted(having, key=Version)
+    return seen[0], "" if seen[-1] == versions[-1] else seen[-1]
+
+
+def written(row: dict[str, object]) -> str:
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in row.items() if value]
+    return "[[row]]\n" + "\n".join(lines) + "\n"
+
+
+def flags_table(folder: Path, versions: list[str]) -> str:
+    by_version = {version: flags_of(folder / version) for version in versions}
+    rows = []
+    for name in sorted({name for flags in by_version.values() for name in flags}):
+        having = [version for version in versions if name in by_version[version]]
+        since, until = bounds(versions, having)
+        newest = by_version[having[-1]][name]
+        aliases = {a for version in having for a in by_version[version][name].names} - {name}
+        choices: dict[str, None] = {}
+        for version in reversed(having):
+            choices |= dict.fromkeys(by_version[version][name].choices)
+        row = {
+            "name": name,
+            "aliases": sorted(aliases),
+            "kind": newest.kind,
+            "choices": list(choices),
+            "group": newest.group,
+            "since": since,
+            "until": until,
+            "source": f"github.com/vllm-project/vllm v{having[-1]} {newest.file}",
+        }
+        rows.append(written(row))
+    head = HEAD.format(what="The flags of `vllm serve`", versions=" ".join(versions))
+    return "\n".join([head, *rows])
+
+
+def variables_table(folder: Path, versions: list[str]) -> str:
+    by_version = {version: variables_of(folder / version) for version in versions}
+    rows = []
+    for name in sorted(set().union(*by_version.values())):
+        since, until = bounds(versions, (v for v in versions if name in by_version[v]))
+        source = f"github.com/vllm-project/vllm v{until or versions[-1]} vllm/envs.py"
+        rows.append(written({"name": name, "since": since, "until": until, "source": source}))
+    head = HEAD.format(what="The variables that vLLM reads", versions=" ".join(versions))
+    return "\n".join([head, *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--versions", type=Path, required=True)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    versions = sorted((path.name for path in given.versions.iterdir() if path.is_dir()), key=Version)
+    (given.out / "flags.toml").write_text(flags_table(given.versions, versions))
+    (given.out / "variables.toml").write_text(variables_table(given.versions, versions))
+
+
+if __name__ == "__main__":
+    main()
