@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from packaging.version import Version
@@ -25,6 +26,8 @@ HEAD = """\
 """
 # Loops over all fields of a class declare these flags; the rest is declared one by one.
 FRONTEND = ("BaseFrontendArgs", "FrontendArgs")
+# Configurations that have flags of their own: as a value inside another one nobody writes them out.
+WHOLE = ("ModelConfig", "ParallelConfig", "LoadConfig", "VllmConfig", "DeviceConfig")
 WORDS = re.compile(r"= Literal\[|Enum\)|Literal\[")
 
 
@@ -37,6 +40,8 @@ class Flag:
     choices: list[str] = field(default_factory=list)
     group: str = ""
     file: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Keys of its JSON, those of nested configurations behind dots, and the kinds of their values."""
 
 
 class Sources:
@@ -64,9 +69,9 @@ class Sources:
             if isinstance(node, ast.ClassDef):
                 if near or node.name not in self.classes:
                     self.classes[node.name] = node
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                if near or node.targets[0].id not in self.aliases:
-                    self.aliases[node.targets[0].id] = node.value
+            elif isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
+                known = self.aliases.get(target.id)
+                self.aliases[target.id] = node.value if near or known is None else known
 
     def fields(self, name: str) -> dict[str, ast.expr]:
         """The fields of a class with their types, those of its bases among them."""
@@ -93,7 +98,10 @@ class Sources:
             of = hint.slice
             for part in of.elts if isinstance(of, ast.Tuple) else [of]:
                 yield from self.parts(part, depth)
-        elif isinstance(hint, ast.Subscript) and named(hint.value) in ("Annotated", "SkipValidation"):
+        elif isinstance(hint, ast.Subscript) and named(hint.value) in (
+            "Annotated",
+            "SkipValidation",
+        ):
             of = hint.slice
             yield from self.parts(of.elts[0] if isinstance(of, ast.Tuple) else of, depth)
         elif isinstance(hint, ast.Name) and hint.id in self.aliases and depth < 5:
@@ -119,6 +127,8 @@ class Sources:
         node = self.classes.get(name)
         if node is None or not any("Enum" in (named(base) or "") for base in node.bases):
             return []
+        if any(named(base) == "IntEnum" for base in node.bases):
+            return []  # given as numbers
         return [
             item.targets[0].id
             for item in node.body
@@ -127,7 +137,10 @@ class Sources:
 
     def kind(self, hint: ast.expr | None) -> str:
         """How many words such a field takes on a command line, as vLLM's get_kwargs decides it."""
-        names = {named(part.value) if isinstance(part, ast.Subscript) else named(part) for part in self.parts(hint)}
+        names = {
+            named(part.value) if isinstance(part, ast.Subscript) else named(part)
+            for part in self.parts(hint)
+        }
         names |= {"None" for part in self.parts(hint) if isinstance(part, ast.Constant)}
         if names == {"bool", "str", "None"}:
             return "optional"
@@ -140,6 +153,18 @@ class Sources:
         if names & {"dict", "Dict", "Mapping"} or any(self._is_configuration(n) for n in names):
             return "json"
         return "value"
+
+    def keys(self, hint: ast.expr | None, depth: int = 0) -> dict[str, str]:
+        """The keys that a JSON value of this type may have."""
+        found: dict[str, str] = {}
+        names = (named(part) for part in self.parts(hint))
+        for name in (
+            n for n in names if self._is_configuration(n) and n not in (WHOLE if depth else ())
+        ):
+            for key, inner in self.fields(name or "").items():
+                found[key] = self.kind(inner)
+                found |= {f"{key}.{k}": v for k, v in self.keys(inner, depth + 1).items()}
+        return found
 
     def _is_configuration(self, name: str | None) -> bool:
         node = self.classes.get(name or "")
@@ -179,7 +204,11 @@ class Declarations(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         if named(node.func) == "add_argument":
-            names = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            names = [
+                a.value
+                for a in node.args
+                if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            ]
             if names and all(name.startswith("-") for name in names):
                 owner = node.func.value if isinstance(node.func, ast.Attribute) else None
                 self.flags.append(self._flag(names, node, self.groups.get(named(owner) or "", "")))
@@ -196,7 +225,8 @@ class Declarations(ast.NodeVisitor):
         choices = self.sources.choices(hint)
         if isinstance(given.get("choices"), ast.List):
             choices = [str(c.value) for c in given["choices"].elts if isinstance(c, ast.Constant)]  # type: ignore[attr-defined]
-        return Flag(names, kind, choices, group, self.file)
+        keys = self.sources.keys(hint) if kind == "json" else {}
+        return Flag(names, kind, choices, group, self.file, keys)
 
     def _hint(self, value: ast.expr) -> ast.expr | None:
         if isinstance(value, ast.Dict):
@@ -246,6 +276,7 @@ def frontend(sources: Sources) -> Iterator[Flag]:
             )
 
 
+@cache
 def flags_of(folder: Path) -> dict[str, Flag]:
     """Every flag of `vllm serve` in one version, by its long name."""
     sources = Sources(folder)
@@ -265,7 +296,11 @@ def variables_of(folder: Path) -> set[str]:
     """Every variable that one version's envs.py reads."""
     tree = ast.parse((folder / "vllm" / "envs.py").read_text("utf-8"))
     keys = (key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys)
-    return {k.value for k in keys if isinstance(k, ast.Constant) and re.fullmatch(r"[A-Z][A-Z0-9_]{4,}", str(k.value))}
+    return {
+        k.value
+        for k in keys
+        if isinstance(k, ast.Constant) and re.fullmatch(r"[A-Z][A-Z0-9_]{4,}", str(k.value))
+    }
 
 
 def bounds(versions: list[str], having: Iterable[str]) -> tuple[str, str]:
@@ -274,7 +309,9 @@ def bounds(versions: list[str], having: Iterable[str]) -> tuple[str, str]:
 
 
 def written(row: dict[str, object]) -> str:
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in row.items() if value]
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in row.items() if value
+    ]
     return "[[row]]\n" + "\n".join(lines) + "\n"
 
 
@@ -304,6 +341,27 @@ def flags_table(folder: Path, versions: list[str]) -> str:
     return "\n".join([head, *rows])
 
 
+def keys_table(folder: Path, versions: list[str]) -> str:
+    by_version: dict[str, dict[str, tuple[str, str]]] = {}
+    for version in versions:
+        flags = flags_of(folder / version).values()
+        by_version[version] = {
+            f"{flag.names[0]}.{key}": (kind, flag.file)
+            for flag in flags
+            for key, kind in flag.keys.items()
+        }
+    rows = []
+    for name in sorted(set().union(*by_version.values())):
+        having = [v for v in versions if name in by_version[v]]
+        since, until = bounds(versions, having)
+        kind, file = by_version[having[-1]][name]
+        source = f"github.com/vllm-project/vllm v{having[-1]} {file}"
+        row = {"name": name, "kind": kind, "since": since, "until": until, "source": source}
+        rows.append(written(row))
+    head = HEAD.format(what="The keys of flags that take JSON", versions=" ".join(versions))
+    return "\n".join([head, *rows])
+
+
 def variables_table(folder: Path, versions: list[str]) -> str:
     by_version = {version: variables_of(folder / version) for version in versions}
     rows = []
@@ -320,8 +378,11 @@ def main() -> None:
     parser.add_argument("--versions", type=Path, required=True)
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    versions = sorted((path.name for path in given.versions.iterdir() if path.is_dir()), key=Version)
+    versions = sorted(
+        (path.name for path in given.versions.iterdir() if path.is_dir()), key=Version
+    )
     (given.out / "flags.toml").write_text(flags_table(given.versions, versions))
+    (given.out / "keys.toml").write_text(keys_table(given.versions, versions))
     (given.out / "variables.toml").write_text(variables_table(given.versions, versions))
 
 

@@ -19,7 +19,10 @@ import click
 from cordee.core.errors import UsageError
 
 FOLDER = click.Path(path_type=Path)
-LATER = {"move": "cordee.serve.move.cli:move"}
+LATER = {
+    "check-args": "cordee.serve.deployment.cli:check_args",
+    "move": "cordee.serve.move.cli:move",
+}
 SERVICE = "http://127.0.0.1:8000"
 
 

@@ -14,6 +14,10 @@ from cordee.serve.deployment.words import Word
 NUMBER = re.compile(r"-\d+(\.\d+)?")
 NAME = re.compile(r"(?<=--)[^.]*")
 TRUTH = ("true", "false")
+LONGEST = 10
+"""Digits of a number that could be meant."""
+DEEPEST = 500
+"""Brackets of a JSON value that could be meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Arguments:
     def number(self, name: str, default: int = 1) -> int:
         """A flag's value as a number; the default where it is none or not known."""
         text = self.value(name) or ""
-        return int(text) if text.isdigit() else default
+        return int(text) if text.isdecimal() and len(text) < LONGEST else default
 
     def has(self, name: str) -> bool:
         """Whether the flag is given, and not as --no-NAME."""
@@ -77,33 +81,41 @@ def _inside(option: Option, name: str, known: Mapping[str, str]) -> str | None:
 
 
 def parsed(text: str) -> object:
-    """What JSON says; None where it is none."""
+    """What JSON says; None where it is none, or nested as nobody nests it."""
+    if text.count("{") + text.count("[") > DEEPEST:
+        return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
 
 
-def arguments(words: Sequence[Word], known: Mapping[str, str], version: str, folder: Path) -> Arguments:
+def arguments(
+    words: Sequence[Word], known: Mapping[str, str], version: str, folder: Path
+) -> Arguments:
     """Read the words after `vllm serve`; options of `--config FILE` come before the others."""
     reader = _Reader(list(words), known, version)
     options, positional = reader.read()
-    unread = ""
+    unread, named_there = "", list[Word]()
     for option in options:
         if option.name == "--config" and option.words:
             file = option.words[0].value(known)
             try:
                 inner, model = _configuration(folder / file, file, version)
             except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-                said = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+                said = (
+                    error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+                )
                 unread = f"{file}: {said or 'it cannot be read'}"
                 continue
             options = [*inner, *(o for o in options if o is not option)]
-            positional = positional or ([model] if model else [])
+            named_there = [model] if model else []
+    blank = [word for word in positional if not word.text.strip()]
+    positional = [word for word in positional if word.text.strip()] or named_there
     model_flag = next((o for o in reversed(options) if o.name == "--model" and o.words), None)
     model = positional[0] if positional else (model_flag.words[0] if model_flag else None)
     kept = tuple(o for o in options if o.name != "--model")
-    return Arguments(model, kept, tuple(positional[1:]), unread, known)
+    return Arguments(model, kept, (*positional[1:], *blank), unread, known)
 
 
 class _Reader:

@@ -31,6 +31,15 @@ class Family(Fact):
         return f"{IMAGE}:v{release.ascend}{self.image_suffix}"
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a server is to run."""
+
+    chip: Chip
+    family: Family
+    release: Release
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount(Fact):
     """What a container needs beside the chips."""

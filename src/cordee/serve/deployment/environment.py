@@ -1,6 +1,7 @@
 """Environment variables of a deployment: what each is on Ascend, and what is set there instead."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from cordee.serve.deployment.flags import Variable, variables
 from cordee.serve.deployment.judgement import Finding, Row, Verdict, table
@@ -24,16 +25,18 @@ def judged(
     return findings, list(kept.values())
 
 
-def _one(
-    setting: Setting, known: Mapping[str, str], family: str
-) -> tuple[Finding, Setting | None]:
-    place = f"line {setting.line}" if setting.line else ""
+def _one(setting: Setting, known: Mapping[str, str], family: str) -> tuple[Finding, Setting | None]:
+    place = f"line {setting.line}" if setting.line > 1 else ""
     value = setting.value.value(known)
     row = next((r for r in table("environment.toml") if _fits(r, setting, value, family)), None)
     subject = f"{setting.name}={value}" if len(value) <= 40 else setting.name
     if row is None:
         return _without_row(setting, variables().get(setting.name), subject, place), setting
-    return row.finding(subject, place), _after(setting, row, value)
+    after = _after(setting, row, value)
+    becomes = "" if after == setting else "left out"
+    if after is not None and after != setting:
+        becomes = f"{after.name}={after.value.text}"
+    return replace(row.finding(subject, place), becomes=becomes), after
 
 
 def _fits(row: Row, setting: Setting, value: str, family: str) -> bool:
@@ -42,9 +45,7 @@ def _fits(row: Row, setting: Setting, value: str, family: str) -> bool:
     return row.fits(setting.name, value, family)
 
 
-def _without_row(
-    setting: Setting, variable: Variable | None, subject: str, place: str
-) -> Finding:
+def _without_row(setting: Setting, variable: Variable | None, subject: str, place: str) -> Finding:
     if variable is not None:
         says = "what it does on Ascend is not known"
         return Finding(Verdict.UNCHECKED, subject, says, "try it", True, variable.source, place)
@@ -63,7 +64,7 @@ def _after(setting: Setting, row: Row, value: str) -> Setting | None:
         return Setting(setting.name, Word(rest), setting.line)
     if what == "name":
         name, _, unit = rest.partition(" ")
-        if unit == "megabytes" and value.isdigit():
+        if unit == "megabytes" and value.isdecimal():
             return Setting(name, Word(str(max(1, int(value) // MEGABYTE))), setting.line)
         return Setting(name, setting.value, setting.line)
     return setting

@@ -78,7 +78,11 @@ def _draft_length(s: Situation) -> Iterator[Added]:
 def _draft_over_stages(s: Situation) -> Iterator[Added]:
     method = s.arguments.value("--speculative-config.method") or s.arguments.value("--spec-method")
     producer = s.arguments.value("--kv-transfer-config.kv_role") == "kv_producer"
-    if "mtp" in (method or "") and s.arguments.number("--pipeline-parallel-size") > 1 and not producer:
+    if (
+        "mtp" in (method or "")
+        and s.arguments.number("--pipeline-parallel-size") > 1
+        and not producer
+    ):
         yield Added(
             Finding(
                 Verdict.ABSENT,

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,17 @@ from cordee.serve.deployment.words import Word, words_of
 
 INSTRUCTION = re.compile(r"^\s*(FROM|ENV|CMD|ENTRYPOINT)\s+(.*)$", re.IGNORECASE | re.DOTALL)
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915")
-CONTAINERS = ("containers", "initContainers", "workerTemplate", "leaderTemplate")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What a file says of a container, beside its words."""
+
+    image: str
+    settings: tuple[Setting, ...]
+    kind: str
+    name: str = ""
+    line: int = 0
 
 
 def launches_of(text: str, where: str, name: str = "") -> list[Launch]:
@@ -53,7 +63,8 @@ def kind_of(text: str, name: str) -> str:
 
 
 def _dockerfile(text: str, where: str) -> Iterator[Launch]:
-    image, settings = "", []
+    image = ""
+    settings: list[Setting] = []
     entry: list[Word] = []
     default: list[Word] = []
     line = 1
@@ -71,7 +82,8 @@ def _dockerfile(text: str, where: str) -> Iterator[Launch]:
             entry, line = _command(rest, where), number
         else:
             default, line = _command(rest, where), (line if entry else number)
-    yield from _container([*entry, *default], image, settings, "dockerfile", "", line, where)
+    box = Box(image, tuple(settings), "dockerfile", line=line)
+    yield from _container([*entry, *default], box, where)
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
@@ -136,7 +148,8 @@ def _service(name: str, service: dict[Any, Any], where: str) -> Iterator[Launch]
     settings = [Setting(key, _mine(value)) for key, value in pairs]
     words = [*_words(service.get("entrypoint"), where), *_words(service.get("command"), where)]
     image = str(service.get("image") or "")
-    for launch in _container(words, image, settings, "compose", name, 0, where):
+    box = Box(image, tuple(settings), "compose", name)
+    for launch in _container(words, box, where):
         yield replace(launch, gpus=_reserved(service))
 
 
@@ -154,35 +167,44 @@ def _reserved(service: dict[Any, Any]) -> int | None:
     return None
 
 
-def _containers(node: Any, depth: int = 0) -> Iterator[tuple[str, dict[Any, Any]]]:
+def _containers(document: dict[Any, Any]) -> Iterator[tuple[str, dict[Any, Any]]]:
     """Everything in a manifest that looks like a container."""
-    if depth > 30:
-        return
-    if isinstance(node, dict):
+    waiting: list[Any] = [document]
+    seen: set[int] = set()  # what an anchor names is looked at once
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, dict | list) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, list):
+            waiting += reversed(node)
+            continue
         if ("image" in node or "command" in node) and ("command" in node or "args" in node):
             yield str(node.get("name") or ""), node
-        for value in node.values():
-            yield from _containers(value, depth + 1)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _containers(value, depth + 1)
+        waiting += reversed(list(node.values()))
 
 
 def _pod_container(name: str, node: dict[Any, Any], where: str) -> Iterator[Launch]:
-    settings = []
-    for item in node.get("env") or []:
-        if isinstance(item, dict) and "value" in item:
-            settings.append(Setting(str(item.get("name")), Word(_scalar(item["value"]))))
+    given = node.get("env")
+    items = [item for item in (given if isinstance(given, list) else []) if isinstance(item, dict)]
+    settings = [
+        Setting(str(item.get("name")), _mine(_scalar(item["value"])))
+        for item in items
+        if "value" in item
+    ]
+    looked_up = tuple(item for item in items if "valueFrom" in item)
     words = [*_words(node.get("command"), where), *_words(node.get("args"), where)]
     gpus = None
     resources = node.get("resources")
     for part in (resources or {}).values() if isinstance(resources, dict) else []:
         for key in GPU_RESOURCES:
-            if isinstance(part, dict) and str(part.get(key, "")).isdigit():
-                gpus = int(part[key])
+            count = str(part.get(key, "")) if isinstance(part, dict) else ""
+            if count.isdecimal() and len(count) < 4:
+                gpus = int(count)
     image = str(node.get("image") or "")
-    for launch in _container(words, image, settings, "kubernetes", name, 0, where):
-        yield replace(launch, gpus=gpus)
+    box = Box(image, tuple(settings), "kubernetes", name)
+    for launch in _container(words, box, where):
+        yield replace(launch, gpus=gpus, looked_up=looked_up)
 
 
 def _words(given: Any, where: str) -> list[Word]:
@@ -201,18 +223,12 @@ def _mine(text: str) -> Word:
 def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return ""
     return "" if value is None else str(value)
 
 
-def _container(
-    words: list[Word],
-    image: str,
-    settings: list[Setting],
-    kind: str,
-    name: str,
-    line: int,
-    where: str,
-) -> Iterator[Launch]:
+def _container(words: list[Word], box: Box, where: str) -> Iterator[Launch]:
     """The servers that a container starts, by its words or by its image."""
     texts = [word.text for word in words]
     shell = next((i for i, text in enumerate(texts) if text in ("-c", "-lc", "-ec", "-xc")), None)
@@ -222,14 +238,14 @@ def _container(
     elif found := found_in(texts):
         prefix = tuple(words[: found.start])
         inside = [Launch(engine=found.engine, arguments=tuple(words[found.end :]), prefix=prefix)]
-    elif "vllm-openai" in image.rpartition("/")[2]:
+    elif "vllm-openai" in box.image.rpartition("/")[2]:
         inside = [Launch(arguments=tuple(words))]
     for launch in inside:
         yield replace(
             launch,
-            settings=(*settings, *launch.settings),
-            image=image,
-            kind=kind,
-            name=name,
-            line=line,
+            settings=(*box.settings, *launch.settings),
+            image=box.image,
+            kind=box.kind,
+            name=box.name,
+            line=box.line,
         )

@@ -11,6 +11,8 @@ from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
 
 TABLES = files("cordee.serve.deployment")
+LONGEST = 80
+"""Letters of a name that could be meant for a flag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,18 @@ def flags() -> tuple[Flag, ...]:
 
 
 @cache
+def keys() -> dict[str, Flag]:
+    """The keys of flags that take JSON, by the flag's name and the key behind a dot."""
+    return {key.name: key for key in rows(TABLES / "keys.toml", Flag)}
+
+
+@cache
+def closed() -> frozenset[str]:
+    """The flags whose keys are all in the table, and the keys that hold others."""
+    return frozenset(name.rpartition(".")[0] for name in keys())
+
+
+@cache
 def variables() -> dict[str, Variable]:
     """Every variable that vLLM reads, by its name."""
     return {variable.name: variable for variable in rows(TABLES / "variables.toml", Variable)}
@@ -82,7 +96,9 @@ def release(version: str | None) -> Release:
         if Version(known.vllm) == wanted:
             return known
     have = ", ".join(known.vllm for known in releases())
-    raise UsageError(f"--vllm {version}: no release of vllm-ascend is known for it; there are {have}")
+    raise UsageError(
+        f"--vllm {version}: no release of vllm-ascend is known for it; there are {have}"
+    )
 
 
 @cache
@@ -107,6 +123,9 @@ def abbreviated(name: str, version: str) -> Flag | None:
 
 
 def meant(name: str) -> str | None:
-    """The flag that an unknown name most resembles."""
-    near = difflib.get_close_matches(name, _by_name(), n=1, cutoff=0.75)
+    """The flag, or the key of one, that an unknown name most resembles."""
+    if len(name) > LONGEST:
+        return None
+    known = keys() if "." in name else _by_name()
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     return near[0] if near else None

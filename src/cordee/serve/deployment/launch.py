@@ -60,6 +60,8 @@ class Launch:
     """Variables of the script that are not exported, as they were written."""
     gpus: int | None = None
     """How many the container was given, where that is said."""
+    looked_up: tuple[Mapping[str, object], ...] = ()
+    """Variables of a manifest whose values lie elsewhere, as they were written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,12 @@ class _Scope:
 def _launches(given: Iterable[Command], where: str, scope: _Scope) -> list[Launch]:
     out: list[Launch] = []
     for command in given:
-        exporting = bool(command.words) and command.words[0].text in ("export", "declare", "local", "readonly")
+        exporting = bool(command.words) and command.words[0].text in (
+            "export",
+            "declare",
+            "local",
+            "readonly",
+        )
         if exporting or not command.words:
             pairs = list(command.assignments)
             if exporting:
@@ -170,7 +177,11 @@ def _launch(command: Command, where: str, scope: _Scope) -> list[Launch] | None:
     settings = (*scope.exported.values(), *own)
     values = [word.value(scope.known) for word in words]
     for at, value in enumerate(values):
-        if value in ("-c", "-lc", "-ec", "-xc") and at and PurePosixPath(values[at - 1]).name in ("bash", "sh"):
+        if (
+            value in ("-c", "-lc", "-ec", "-xc")
+            and at
+            and PurePosixPath(values[at - 1]).name in ("bash", "sh")
+        ):
             inside = launches_in(values[at + 1], where) if at + 1 < len(values) else []
             return [_around(i, settings, words[: at - 1], command.line) for i in inside] or None
     docker = _docker(words, values, settings, command.line)
@@ -228,7 +239,11 @@ def _leading(words: Sequence[Word], line: int) -> tuple[list[Word], list[Setting
 def _docker(
     words: Sequence[Word], values: Sequence[str], settings: Iterable[Setting], line: int
 ) -> Launch | None:
-    runs = [i for i, v in enumerate(values[:-1]) if v in ("docker", "podman", "nerdctl") and values[i + 1] == "run"]
+    runs = [
+        i
+        for i, v in enumerate(values[:-1])
+        if v in ("docker", "podman", "nerdctl") and values[i + 1] == "run"
+    ]
     if not runs:
         return None
     at, options, given = runs[0] + 2, list(words[: runs[0] + 2]), list(settings)
@@ -249,7 +264,9 @@ def _docker(
     image, rest = words[at], [*entry, *words[at + 1 :]]
     found = found_in([word.text for word in rest])
     engine = found.engine if found else _engine_of(image.text)
-    if engine is None or (found is None and rest and not rest[0].text.startswith("-") and engine != "vllm"):
+    if engine is None or (
+        found is None and rest and not rest[0].text.startswith("-") and engine != "vllm"
+    ):
         return None
     return Launch(
         engine=engine,
@@ -274,7 +291,7 @@ def gpus_of(options: Sequence[str]) -> int | None:
         if name == "--gpus":
             value = value if equals else "".join(options[at + 1 : at + 2])
             value = value.strip("\"'")
-            if value.isdigit():
+            if value.isdecimal() and len(value) < 4:
                 return int(value)
             if value.startswith("device="):
                 return len(value.removeprefix("device=").split(","))

@@ -114,7 +114,9 @@ def findings_about(model: Model, family: str, told: str | None) -> Iterator[Find
 
 def _support(model: Model, family: str) -> Finding:
     last = model.name.rstrip("/").rpartition("/")[2].lower()
-    subject = f"model {model.name}" + (f" ({model.architectures[0]})" if model.architectures else "")
+    subject = f"model {model.name}" + (
+        f" ({model.architectures[0]})" if model.architectures else ""
+    )
     fitting = [k for k in matrix() if any(fnmatchcase(last, p) for p in k.names)]
     if not fitting:
         fitting = [k for k in matrix() if set(k.architectures) & set(model.architectures)]

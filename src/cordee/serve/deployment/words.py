@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from cordee.core.errors import UsageError
 
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 ARRAY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=\(")
-VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|([A-Za-z_]\w*))")
+VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|([A-Za-z_]\w*))")
 WHOLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?:\[[@*]\])?\}?")
 SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")")
 REDIRECT = re.compile(r"(\d*|&)(>>|>&|>|<<<|<)(&?\d+|&-)?")
@@ -67,7 +68,7 @@ class _Reader:
         self.at = 0
 
     def line(self, at: int) -> int:
-        return sum(1 for start in self.lines if start <= at)
+        return bisect_right(self.lines, at)
 
     def word(self) -> Word:
         start, out, quoted = self.at, "", False
@@ -150,34 +151,43 @@ def commands(text: str, where: str = "the command") -> Iterator[Command]:
     now = Command(1)
     while reader.at < len(reader.text):
         c = reader.text[reader.at]
-        if c in " \t":
-            reader.at += 1
-        elif c == "#":
-            reader.at = _line_end(reader.text, reader.at)
-        elif c == "\n" or reader.text.startswith(SEPARATORS, reader.at):
+        if c == "\n" or reader.text.startswith(SEPARATORS, reader.at):
             reader.at += 1
             if now.words or now.assignments:
                 yield now
             now = Command(reader.line(reader.at))
-        elif HEREDOC.match(reader.text, reader.at) and not reader.text.startswith("<<<", reader.at):
-            _skip_heredoc(reader)
-        elif redirect := REDIRECT.match(reader.text, reader.at):
-            reader.at = redirect.end()
-            if redirect[3] is None:
-                _skip_blanks(reader)
-                reader.word()
-        elif not now.words and (array := ARRAY.match(reader.text, reader.at)):
-            reader.at = array.end()
-            now.assignments.append((array[1] + "[]" + array[2], _array(reader)))
-        else:
+        elif not _skipped(reader, c):
             _take(reader, now)
     if now.words or now.assignments:
         yield now
 
 
+def _skipped(reader: _Reader, c: str) -> bool:
+    """Go past blanks, comments, redirections and what is fed to a command, if one begins here."""
+    if c in " \t":
+        reader.at += 1
+    elif c == "#":
+        reader.at = _line_end(reader.text, reader.at)
+    elif HEREDOC.match(reader.text, reader.at) and not reader.text.startswith("<<<", reader.at):
+        _skip_heredoc(reader)
+    elif redirect := REDIRECT.match(reader.text, reader.at):
+        reader.at = redirect.end()
+        if redirect[3] is None:
+            _skip_blanks(reader)
+            reader.word()
+    else:
+        return False
+    return True
+
+
 def _take(reader: _Reader, now: Command) -> None:
     if not now.words and not now.assignments:
         now.line = reader.line(reader.at)
+    array = ARRAY.match(reader.text, reader.at) if not now.words else None
+    if array:
+        reader.at = array.end()
+        now.assignments.append((array[1] + "[]" + array[2], _array(reader)))
+        return
     assignment = ASSIGNMENT.match(reader.text, reader.at) if not now.words else None
     if assignment:
         reader.at = assignment.end()
@@ -229,5 +239,7 @@ def words_of(text: str, where: str = "the command") -> list[Word]:
 
 
 def _all(command: Command) -> list[Word]:
-    given = [Word(f"{name}={word.text}", word.expands, word.quoted) for name, word in command.assignments]
+    given = [
+        Word(f"{name}={word.text}", word.expands, word.quoted) for name, word in command.assignments
+    ]
     return given + command.words
