@@ -26,6 +26,8 @@ from cordee.serve.http.server import Listener, listen
 VOCABULARY = 50_000
 TOKENS = 64
 DONE = b"data: [DONE]\n\n"
+WAIT = "wait"
+"""A prompt whose first token is late where --wait-s says so."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,13 +41,15 @@ class Line:
     tokens: int
     at: int
     whole: Whole | None
+    from_s: float = 0.0
+    """On the loop's clock: no token before that."""
 
 
 class Mock:
     """Answers with tokens at a steady rate."""
 
-    def __init__(self, tokens_per_s: float, wrong_after: int) -> None:
-        self.tokens_per_s, self.wrong_after = tokens_per_s, wrong_after
+    def __init__(self, tokens_per_s: float, wrong_after: int, wait_s: float) -> None:
+        self.tokens_per_s, self.wrong_after, self.wait_s = tokens_per_s, wrong_after, wait_s
         self.lines: set[Line] = set()
         self.steps = 0
         self.bundles = bundle.Bundles()
@@ -91,6 +95,8 @@ class Mock:
             given.said,
             None if request.stream else Whole(),
         )
+        if prompt == WAIT:
+            line.from_s = asyncio.get_running_loop().time() + self.wait_s
         if line.whole is None:
             self.bundles.join(exchange)
             exchange.start(200)
@@ -106,7 +112,8 @@ class Mock:
             await asyncio.sleep(max(0.0, due - loop.time()))
             self.steps += bool(self.lines)
             for line in list(self.lines):
-                self._say(line)
+                if line.from_s <= due:
+                    self._say(line)
 
     def _say(self, line: Line) -> None:
         if line.at < line.tokens:
@@ -173,10 +180,13 @@ def chunk(line: Line, token: int, finish: bytes) -> bytes:
 @click.option("--port", default=0)
 @click.option("--tokens-per-s", default=50.0, show_default=True)
 @click.option("--wrong-after", default=0, help="Wrong tokens from this position on; 0: none.")
+@click.option("--wait-s", default=0.0, help=f"How late the first token of the prompt {WAIT!r} is.")
 @click.option("--model", default="", help="Taken, so that it starts as other engines do.")
-def main(host: str, port: int, tokens_per_s: float, wrong_after: int, model: str) -> None:
+def main(
+    host: str, port: int, model: str, tokens_per_s: float, wrong_after: int, wait_s: float
+) -> None:
     """Serve nonsense at a steady rate."""
-    run(_serve(Mock(tokens_per_s, wrong_after), host, port))
+    run(_serve(Mock(tokens_per_s, wrong_after, wait_s), host, port))
 
 
 async def _serve(mock: Mock, host: str, port: int) -> None:

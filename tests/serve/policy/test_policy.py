@@ -8,7 +8,7 @@ from cordee.serve.policy.admission import Bucket, Queue, retry_after_s
 from cordee.serve.policy.breaker import FAILURES, FIRST_PAUSE_S, Breaker
 from cordee.serve.policy.canary import Agreement, Limits, Tally, decide, gates, interval
 from cordee.serve.policy.failover import Signs, after_failure, hangs
-from cordee.serve.policy.hedging import ENOUGH, hedge_after_s, may_hedge
+from cordee.serve.policy.hedging import BURST, ENOUGH, LATEST_S, Budget, Late
 from cordee.serve.policy.routing import Candidate, Memory, pick, pieces, split
 
 
@@ -55,6 +55,15 @@ def test_a_replica_that_fails_is_left_alone_then_tried_once() -> None:
     assert breaker.state(FIRST_PAUSE_S) == "closed"
 
 
+def test_where_the_one_that_tries_goes_away_another_may_try() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        breaker.failed(0)
+    breaker.begin(FIRST_PAUSE_S)
+    breaker.left()
+    assert breaker.allows(FIRST_PAUSE_S)
+
+
 @pytest.mark.parametrize(
     ("signs", "gone"),
     [
@@ -95,11 +104,25 @@ def test_the_queue_is_bounded_and_in_order() -> None:
     assert retry_after_s(5, 0) == 1
 
 
-def test_a_late_first_token_is_asked_for_again_but_seldom() -> None:
-    assert hedge_after_s([0.1] * (ENOUGH - 1)) is None
-    assert hedge_after_s([0.1] * ENOUGH) == pytest.approx(0.2)
-    assert may_hedge(0, 0)
-    assert not may_hedge(10, 100)
+def test_a_first_token_is_late_after_what_is_usual_and_some() -> None:
+    late = Late(quantile=0.95, factor=2.0, least_s=0.05)
+    assert late.after_s([0.1] * (ENOUGH - 1)) is None
+    assert late.after_s([0.1] * ENOUGH) == pytest.approx(0.2)
+    assert late.after_s([0.1] * 96 + [9.0] * 4) == pytest.approx(0.2)
+    assert late.after_s([0.001] * ENOUGH) == 0.05
+    assert late.after_s([60.0] * ENOUGH) == LATEST_S
+
+
+def test_few_requests_are_asked_twice_however_many_are_late() -> None:
+    budget = Budget(0.03)
+    spent = 0
+    for _ in range(10_000):
+        budget.earn()
+        spent += budget.spend()
+    assert 299 <= spent <= 302
+    for _ in range(10_000):
+        budget.earn()
+    assert sum(budget.spend() for _ in range(10_000)) == BURST
 
 
 def tally(requests: int, errors: int = 0, first_s: float = 0.1) -> Tally:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cordee.core.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
@@ -22,7 +24,20 @@ class GatewayConfig:
     """How long a request waits for a replica when none is ready."""
     hedge: bool = False
     """Ask a second replica where a first token is late."""
+    hedge_quantile: float = 0.95
+    hedge_factor: float = 1.5
+    """Late is what takes so many times as long as this quantile of the pool's first tokens of late..."""
+    hedge_least_s: float = 0.05
+    """...and at least so long."""
+    hedge_share: float = 0.03
+    """The most requests that are asked twice."""
     log: str | None = None
     """Where what happens is written as lines of JSON: a file, or `-` for standard output."""
     traces: str | None = None
     """Where OpenTelemetry's collector takes traces over HTTP, such as http://127.0.0.1:4318."""
+
+    def __post_init__(self) -> None:
+        for name in ("hedge_quantile", "hedge_share"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise UsageError(f"[gateway]: {name} is {value:g}, not from 0 to 1")

@@ -26,6 +26,10 @@ class Trace:
         """Whether there is to be a span of the request here."""
         return self.begins and bool(int(self.flags, 16) & 1)
 
+    def below(self) -> str:
+        """A name for a span below that of the request; none where there is to be no span."""
+        return secrets.token_hex(8) if self.sampled else ""
+
     def headers(self, span: str) -> Mapping[str, str]:
         """What an engine is told, so that its spans are below `span`."""
         made = {"traceparent": f"00-{self.id}-{span or self.span}-{self.flags}"}

@@ -1,9 +1,8 @@
 """Places relays on replicas, moves them when replicas fail, and answers their clients."""
 
 import asyncio
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -12,14 +11,17 @@ from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.bundles import Bundles
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.events import Events
-from cordee.serve.gateway.fleet import Answered, Fleet, Mirror, Pool, Replica
-from cordee.serve.gateway.record import Outcome, Record, seed_of
+from cordee.serve.gateway.fleet import Answered, Fleet, Mirror, Replica
+from cordee.serve.gateway.hedges import Hedges
+from cordee.serve.gateway.record import Outcome, Record
 from cordee.serve.gateway.relay import FAILURES_MOST, Gap, Relay, gone_error
+from cordee.serve.gateway.rival import Rival
+from cordee.serve.gateway.rooms import Rooms
 from cordee.serve.gateway.wire import DONE, usage_event
 from cordee.serve.http.client import Client, Stream, Unreachable
 from cordee.serve.policy.admission import Queue, retry_after_s
 from cordee.serve.policy.failover import after_failure
-from cordee.serve.policy.routing import Candidate, pick, pieces, split
+from cordee.serve.policy.routing import pieces
 
 MOVED_PRIORITY = 10_000
 """Those whose replica failed go before those who have not begun."""
@@ -34,7 +36,6 @@ class Totals:
     failed: int = 0
     rejected: int = 0
     failovers: int = 0
-    hedged: int = 0
 
 
 class Dispatcher:
@@ -49,8 +50,10 @@ class Dispatcher:
         self.finished: Callable[[Record], None] = lambda record: None
         """Is told of every request that is over, whatever became of it."""
         self.totals = Totals()
-        self.on_replica: dict[Replica, set[Relay]] = {}
+        self.on_replica: dict[Replica, set[Relay | Rival]] = {}
         self.active: dict[Record, list[Relay]] = {}
+        self.rooms = Rooms(config, fleet)
+        self.hedges = Hedges(config, self.rooms, self)
         self._waiting: Queue[Relay] = Queue(10**9)  # bounded by `admit`
         self._ends_s: list[float] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,7 +64,7 @@ class Dispatcher:
 
     def admit(self, record: Record) -> None:
         """Begin with a request. Raises `ApiError` 503 where too many wait."""
-        if len(self._waiting) >= self.config.max_queue and not self._free(record):
+        if len(self._waiting) >= self.config.max_queue and not self.rooms.free():
             self.totals.rejected += 1
             rate = len(self._ends_s) / RATE_S
             raise ApiError(
@@ -70,7 +73,7 @@ class Dispatcher:
                 code="overloaded",
                 retry_after_s=retry_after_s(len(self._waiting), rate),
             )
-        self._choose_pool(record)
+        self.rooms.choose_pool(record)
         relays = [Relay(self, record, line) for line in record.lines if not line.finished]
         self.active[record] = relays
         record.exchange.when_gone(lambda: self.abandon(record))
@@ -89,42 +92,52 @@ class Dispatcher:
     # What relays call.
 
     def place(self, relay: Relay) -> None:
-        replica = self._replica_for(relay)
+        replica = self.rooms.place_for(relay)
         if replica is None:
             if relay.waiting_since_s is None:
                 relay.waiting_since_s = time.monotonic()
             moved = MOVED_PRIORITY if relay.line.said else 0
             self._waiting.put(relay, relay.record.priority + moved)
             return
+        self.enter(relay, relay.record, replica)
+        relay.start(replica)
+        if self.config.hedge:
+            self.hedges.watch(relay, replica)
+
+    def enter(self, asking: Relay | Rival, record: Record, replica: Replica) -> None:
         replica.running += 1
         replica.breaker.begin(time.monotonic())
-        replica.memory.see(pieces(relay.record.prompt))
-        self.on_replica.setdefault(replica, set()).add(relay)
-        relay.start(replica)
+        replica.memory.see(pieces(record.prompt))
+        self.on_replica.setdefault(replica, set()).add(asking)
 
-    def begin(self, relay: Relay, replica: Replica, stream: Stream, body: bytes) -> None:
-        task = asyncio.get_running_loop().create_task(self._begin(relay, replica, stream, body))
+    def begin(self, asking: Relay | Rival, url: str, stream: Stream, body: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(self._begin(asking, url, stream, body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _begin(self, relay: Relay, replica: Replica, stream: Stream, body: bytes) -> None:
+    async def _begin(self, asking: Relay | Rival, url: str, stream: Stream, body: bytes) -> None:
         if stream.ended:
             return
-        bundle = self.bundles.of(replica)
-        headers: Mapping[str, str] = {}
-        if bundle is not None:
-            relay.part = bundle.join(relay.take, relay.move)
-            headers = relay.part.headers
-        if relay.record.trace is not None and relay.leg is not None:
-            if relay.record.trace.sampled:
-                relay.leg.span = secrets.token_hex(8)
-            headers = {**headers, **relay.record.trace.headers(relay.leg.span)}
-        url = replica.url + relay.record.path
+        if isinstance(asking, Rival):
+            headers = asking.headers
+        elif asking.replica is not None:
+            headers = self._headers(asking, asking.replica)
         try:
             await self.client.begin(stream, url, body=body, headers=headers)
         except Unreachable as error:
             if not stream.ended:
-                relay.unreached(error)
+                asking.unreached(error)
+
+    def _headers(self, relay: Relay, replica: Replica) -> Mapping[str, str]:
+        headers: Mapping[str, str] = {}
+        bundle = self.bundles.of(replica)
+        if bundle is not None:
+            relay.part = bundle.join(relay.take, relay.move)
+            headers = relay.part.headers
+        if relay.record.trace is not None and relay.leg is not None:
+            relay.leg.span = relay.record.trace.below()
+            headers = {**headers, **relay.record.trace.headers(relay.leg.span)}
+        return headers
 
     def say(self, relay: Relay, event: bytes) -> None:
         record = relay.record
@@ -180,9 +193,11 @@ class Dispatcher:
             record.exchange.send(status, body)
 
     def failed(self, relay: Relay, replica: Replica, reason: str) -> None:
-        replica.breaker.failed(time.monotonic())
-        self.events.failed(replica, reason)
-        others = [r for r in self._candidates(relay.record) if r is not replica]
+        self.broke(replica, reason)
+        if relay.rival is not None:  # it has been asked already
+            relay.adopt(relay.rival)
+            return
+        others = [r for r in self.rooms.candidates(relay.record) if r is not replica]
         what = after_failure(
             others=len(others),
             waited_s=0.0,
@@ -195,9 +210,19 @@ class Dispatcher:
         else:
             self.place(relay)
 
-    def leave(self, relay: Relay, replica: Replica) -> None:
+    def broke(self, replica: Replica, reason: str) -> None:
+        replica.breaker.failed(time.monotonic())
+        self.events.failed(replica, reason)
+
+    def adopted(self, relay: Relay, rival: Rival) -> None:
+        guests = self.on_replica[rival.replica]
+        guests.discard(rival)
+        guests.add(relay)
+
+    def leave(self, asking: Relay | Rival, replica: Replica) -> None:
         replica.running -= 1
-        self.on_replica.get(replica, set()).discard(relay)
+        replica.breaker.left()
+        self.on_replica.get(replica, set()).discard(asking)
         if len(self._waiting):
             self.pump()
 
@@ -212,7 +237,7 @@ class Dispatcher:
                 break
             if relay.over:
                 continue
-            if self._replica_for(relay) is None:
+            if self.rooms.place_for(relay) is None:
                 left.append(relay)
                 break
             self.place(relay)
@@ -304,75 +329,3 @@ class Dispatcher:
 
     def _ready(self) -> bool:
         return any(replica.state == "ready" for replica in self.fleet.replicas())
-
-    def _choose_pool(self, record: Record) -> None:
-        """By the shares of the pools; a request keeps its pool, whoever asks again."""
-        model = record.lines[0].body.get("model") or ""
-        pools = [
-            pool
-            for pool in self.fleet.pools()
-            if pool.role in ("primary", "canary") and model in ("", pool.model)
-        ]
-        if not pools:
-            known = sorted({pool.model for pool in self.fleet.pools()})
-            raise ApiError(
-                404,
-                f"there is no model {model}; this service has {', '.join(known)}",
-                param="model",
-                code="model_not_found",
-            )
-        number = (seed_of(record.id) % 2**20) / 2**20
-        if record.pool not in [pool.name for pool in pools]:
-            shares = [(pool.name, pool.share) for pool in pools]
-            record.pool = split(shares, number) or pools[0].name
-        chosen = next(pool for pool in pools if pool.name == record.pool)
-        for line in record.lines:
-            line.body["model"] = chosen.model
-
-    def _candidates(self, record: Record) -> list[Replica]:
-        """Replicas that could take it: of its pool, else of any other that serves the model."""
-        now = time.monotonic()
-        model = record.lines[0].body.get("model") or ""
-        ready = [
-            replica
-            for replica in self.fleet.replicas()
-            if replica.takes(now)
-            and replica.pool.role != "shadow"
-            and model in ("", replica.pool.model)
-        ]
-        own = [replica for replica in ready if replica.pool.name == record.pool]
-        return own or [replica for replica in ready if _same_answers(replica.pool, record)]
-
-    def _replica_for(self, relay: Relay) -> Replica | None:
-        """The replica to begin on; of a request under way one that gives the same bits if it can be."""
-        most = self.config.replica_requests
-        ready = [r for r in self._candidates(relay.record) if r.running < most]
-        others = [replica for replica in ready if replica is not relay.avoid]
-        if relay.line.said and relay.avoid is not None:
-            same = [replica for replica in others if replica.numerics == relay.avoid.numerics]
-            others = same or others
-        return self._picked(others or ready, relay.record)
-
-    def _picked(self, replicas: Sequence[Replica], record: Record) -> Replica | None:
-        names = pieces(record.prompt)
-        by_name = {replica.name: replica for replica in replicas}
-        chosen = pick(
-            [
-                Candidate(
-                    replica.name,
-                    max(replica.running, replica.told_running + replica.told_waiting),
-                    replica.memory.known(names),
-                )
-                for replica in replicas
-            ]
-        )
-        return None if chosen is None else by_name[chosen]
-
-    def _free(self, record: Record) -> bool:
-        most = self.config.replica_requests
-        return any(r.running < most and r.takes(time.monotonic()) for r in self.fleet.replicas())
-
-
-def _same_answers(pool: Pool, record: Record) -> bool:
-    """Whether a pool may stand in for another: not one that is only being tried."""
-    return pool.role in ("primary", "standby") and bool(record.id)

@@ -9,9 +9,10 @@ import msgspec
 
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.bundles import Line as Part
-from cordee.serve.gateway.fleet import Replica
+from cordee.serve.gateway.fleet import Kind, Replica
 from cordee.serve.gateway.foreign import Differs, Foreign
 from cordee.serve.gateway.record import Leg, Line, Record
+from cordee.serve.gateway.rival import Rival
 from cordee.serve.gateway.wire import (
     DONE,
     IDS,
@@ -37,8 +38,11 @@ class Keeper(Protocol):
     def place(self, relay: "Relay") -> None:
         """Start the relay on a replica, now or when there is one."""
 
-    def begin(self, relay: "Relay", replica: Replica, stream: Stream, body: bytes) -> None:
+    def begin(self, asking: "Relay", url: str, stream: Stream, body: bytes) -> None:
         """Send the request."""
+
+    def adopted(self, relay: "Relay", rival: Rival) -> None:
+        """The relay takes the place of its rival."""
 
     def say(self, relay: "Relay", event: bytes) -> None:
         """An event for the client."""
@@ -58,7 +62,7 @@ class Keeper(Protocol):
     def failed(self, relay: "Relay", replica: Replica, reason: str) -> None:
         """The replica broke off."""
 
-    def leave(self, relay: "Relay", replica: Replica) -> None:
+    def leave(self, asking: "Relay", replica: Replica) -> None:
         """The relay is on the replica no more."""
 
 
@@ -86,6 +90,9 @@ class Relay:
     waiting_since_s: float | None = None
     stream: Stream | None = None
     over: bool = False
+    silent: bool = True
+    """Whether the present replica has told nothing yet."""
+    rival: Rival | None = None
     foreign: Foreign | None = None
     part: Part | None = None
     """Of the replica's bundle, where its answer comes through one."""
@@ -101,21 +108,50 @@ class Relay:
 
     def start(self, replica: Replica) -> None:
         """Ask a replica for the choice, from where it is."""
-        now = time.monotonic()
-        self.replica, self.waiting_since_s = replica, None
-        self._status, self._rest, self._began_s, self._first = 0, b"", now, True
-        self._put = None
-        self.leg = Leg(
-            self.line.index, replica.name, replica.pool.name, replica.url, self.line.said, now
-        )
+        self.waiting_since_s = None
+        stream = Stream(self._on_status, self._on_data, self._on_end)
+        self._listen(replica, stream, time.monotonic())
+        body = self.question(replica.pool.kind)
+        self.keeper.begin(self, replica.url + self.record.path, stream, body)
+
+    def question(self, kind: Kind) -> bytes:
+        """What a replica of this kind is asked now."""
+        deadline_s = self.record.deadline_s
+        left = None if deadline_s is None else deadline_s - time.monotonic()
+        return request_body(self.record, self.line, kind, left)
+
+    def adopt(self, rival: Rival) -> None:
+        """The second replica goes on with the choice: it is faster, or the first one failed."""
+        if self.replica is not None:
+            # It would have taken longer than that, so what is late is not judged by the quick alone.
+            self.replica.first_tokens_s.append(time.monotonic() - self._began_s)
+        self.rival = None
+        self._leave()
+        self._listen(rival.replica, rival.stream, rival.began_s)
+        self._status = rival.status
+        if self.leg is not None:
+            self.leg.span = rival.span
+        self.keeper.adopted(self, rival)
+        rival.stream.hand_to(self._on_status, self._on_data, self._on_end)
+        if rival.data:
+            self._on_data(rival.data)
+
+    def _listen(self, replica: Replica, stream: Stream, began_s: float) -> None:
+        """Nothing of the answer is known yet."""
+        self.replica, self.stream, self._began_s = replica, stream, began_s
+        self._status, self._rest, self._first = 0, b"", True
+        self._put, self.silent = None, True
+        said = self.line.said
+        self.leg = Leg(self.line.index, replica.name, replica.pool.name, replica.url, said, began_s)
         self.record.legs.append(self.leg)
         if self.foreign is not None:
             self.foreign.begin()
-        left = None if self.record.deadline_s is None else self.record.deadline_s - now
-        stream = Stream(self._on_status, self._on_data, self._on_end)
-        self.stream = stream
-        body = request_body(self.record, self.line, replica.pool.kind, left)
-        self.keeper.begin(self, replica, stream, body)
+
+    def _settle(self) -> None:
+        """The present replica speaks: no other one is needed."""
+        self.silent = False
+        if self.rival is not None:
+            self.rival.stop()
 
     def stop(self) -> None:
         """Nobody wants the choice any more."""
@@ -209,6 +245,7 @@ class Relay:
         elif has_usage(event):
             self._count(event)
         else:
+            self._settle()
             self.keeper.say(self, event)
 
     def _of_others(self, event: bytes, replica: Replica, now: float) -> None:
@@ -235,6 +272,7 @@ class Relay:
         """A token came."""
         if self._first:
             self._first = False
+            self._settle()
             replica.breaker.succeeded()
             replica.first_tokens_s.append(now - self._began_s)
             self.failures = 0
@@ -296,6 +334,8 @@ class Relay:
                 self.leg.ended_s = time.monotonic()
                 self.leg.ids = self.line.said - self.leg.begins_at
             self.keeper.leave(self, replica)
+        if self.over and self.rival is not None:
+            self.rival.stop()
 
     def _leave_part(self) -> None:
         part, self.part = self.part, None

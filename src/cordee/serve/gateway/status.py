@@ -43,6 +43,10 @@ class Status:
                 },
                 "failovers": totals.failovers,
                 "spans": self.spans(),
+                "hedges": {
+                    "asked": self._dispatcher.hedges.asked,
+                    "won": self._dispatcher.hedges.won,
+                },
             },
             "pools": [
                 {
@@ -133,6 +137,16 @@ class _Families:
                 "cordee_gateway_failovers",
                 "Times that a request went on on another replica.",
                 value=gateway["failovers"],
+            ),
+            CounterMetricFamily(
+                "cordee_gateway_hedges",
+                "Requests whose first token was late, so that a second replica was asked.",
+                value=gateway["hedges"]["asked"],
+            ),
+            CounterMetricFamily(
+                "cordee_gateway_hedges_won",
+                "Those of them that the second replica answered first.",
+                value=gateway["hedges"]["won"],
             ),
             GaugeMetricFamily(
                 "cordee_gateway_streams", "Requests under way.", value=gateway["streams"]

@@ -67,6 +67,17 @@ class Stream:
         """The answer is whole but for its end, which keeps the connection for another request."""
         self.ended = True
 
+    def hand_to(
+        self,
+        on_status: Callable[[int, Mapping[str, str]], None],
+        on_data: Callable[[bytes], None],
+        on_end: Callable[[Unreachable | None], None],
+    ) -> None:
+        """From now on somebody else hears the answer."""
+        self.on_status, self.on_data, self.on_end = on_status, on_data, on_end
+        if self.connection is not None:
+            self.connection.hear()
+
     def end(self, error: Unreachable | None) -> None:
         if not self.ended:
             self.ended = True
@@ -91,6 +102,13 @@ class _Connection(asyncio.Protocol):
         self._stream, stream.connection = stream, self
         assert self._transport is not None
         self._transport.write(request)
+
+    def hear(self) -> None:
+        if self._stream is not None and self._reader is not None:
+            self._reader.on_head, self._reader.on_data = (
+                self._stream.on_status,
+                self._stream.on_data,
+            )
 
     def abort(self) -> None:
         self._stream = self._reader = None

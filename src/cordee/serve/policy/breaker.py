@@ -32,6 +32,10 @@ class Breaker:
         """A request goes there."""
         self.trying = self.state(now_s) == "half-open"
 
+    def left(self) -> None:
+        """A request went away: where it was the one that tried, another one may."""
+        self.trying = False
+
     def succeeded(self) -> None:
         """It gave a token."""
         if self.failures:
