@@ -142,6 +142,7 @@ def restart(pool: str, url: str, key: str) -> None:
 @click.option("--pool", "name", default="engines", show_default=True)
 @click.option("--device", default="cpu", type=click.Choice(["cpu", "cuda", "ascend"]))
 @click.option("--replicas", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--max-replicas", default=0, help="So many where the load asks for more.")
 @click.option("--chips", default=1, show_default=True, type=click.IntRange(1), help="Of each.")
 @click.option("--namespace", default="default", show_default=True)
 def manifests(model: str, **given: object) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,18 @@ class ApiServer:
     def __init__(self) -> None:
         self.pods: list[dict[str, Any]] = []
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.changed: list[tuple[str, str, object]] = []
 
     def handle(self, exchange: Exchange) -> None:
         self.asked.append((exchange.path, dict(exchange.query)))
         if exchange.headers.get("authorization") != "Bearer secret":
             refusal = {"kind": "Status", "code": 403, "message": "pods is forbidden"}
             exchange.send(403, json.dumps(refusal).encode())
+            return
+        if exchange.method == "PATCH":
+            kind = exchange.headers["content-type"]
+            self.changed.append((exchange.path, kind, json.loads(exchange.body)))
+            exchange.send(200, b'{"kind": "Scale"}')
             return
         exchange.send(200, json.dumps({"kind": "PodList", "items": self.pods}).encode())
 
@@ -105,6 +112,18 @@ def test_replicas_follow_the_pods(tmp_path: Path) -> None:
             api.pods = api.pods[1:]
             await states(fleet, {"b": "ready"})
             await fleet.stop()
+
+    asyncio.run(main())
+
+
+def test_a_deployment_is_given_another_number_of_engines(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with cluster(tmp_path) as (api, config):
+            await Kubernetes(replace(config, deployment="engines")).scale(3)
+            path = "/apis/apps/v1/namespaces/models/deployments/engines/scale"
+            assert api.changed == [
+                (path, "application/merge-patch+json", {"spec": {"replicas": 3}})
+            ]
 
     asyncio.run(main())
 

@@ -54,6 +54,27 @@ def test_the_gateway_looks_for_the_labels_that_the_engines_carry(tmp_path: Path)
     assert (pool.kubernetes.port, pool.kubernetes.namespace) == (port, "inference")
 
 
+def test_the_gateway_may_change_what_it_is_to_scale_and_nothing_else(tmp_path: Path) -> None:
+    all_of_it = made(max_replicas=6)
+    file = tmp_path / "fleet.toml"
+    file.write_text(all_of_it["ConfigMap", "cordee-fleet"]["data"]["fleet.toml"])
+    pool = read_fleet(file).pools[0]
+    assert pool.kubernetes is not None
+    assert pool.scaling is not None
+    assert ("Deployment", pool.kubernetes.deployment) in all_of_it
+    assert (pool.scaling.min, pool.scaling.max) == (2, 6)
+    rules = all_of_it["Role", "cordee-gateway"]["rules"]
+    assert [rule for rule in rules if "patch" in rule["verbs"]] == [
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments/scale"],
+            "verbs": ["patch"],
+            "resourceNames": ["cordee-ascend"],
+        }
+    ]
+    assert len(made()["Role", "cordee-gateway"]["rules"]) == 1
+
+
 def test_chips_are_asked_for_by_the_name_of_the_vendor() -> None:
     pod = made(device="ascend", chips=2)["Deployment", "cordee-ascend"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"] == {"limits": {"huawei.com/Ascend910": 2}}

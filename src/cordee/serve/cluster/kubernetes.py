@@ -74,6 +74,8 @@ class KubernetesConfig:
     api: str = ""
     """The API server; the cluster's own where the gateway runs in a pod."""
     token_file: Path = ACCOUNT / "token"
+    deployment: str = ""
+    """Whose number of replicas is to follow the load, where there is [pool.scaling]."""
     authority: Path = ACCOUNT / "ca.crt"
     """Whom to believe that a server is the API server."""
 
@@ -117,6 +119,21 @@ class Kubernetes:
         except msgspec.DecodeError as error:
             raise CordeeError(f"{url}: the answer is no list of pods: {error}") from error
         return [_found(pod, config.port) for pod in pods.items if pod.status.podIP]
+
+    async def scale(self, number: int) -> None:
+        """Let the deployment have so many engines. Raises `CordeeError` where that is refused."""
+        config = self.config
+        url = (
+            f"{config.server()}/apis/apps/v1/namespaces/{quote(config.namespace, safe='')}"
+            f"/deployments/{quote(config.deployment, safe='')}/scale"
+        )
+        body = msgspec.json.encode({"spec": {"replicas": number}})
+        headers = self._headers() | {"Content-Type": "application/merge-patch+json"}
+        reply = await self.client.request(
+            url, method="PATCH", body=body, headers=headers, timeout_s=10
+        )
+        if reply.status != 200:
+            raise CordeeError(f"{url}: answered {reply.status}: {_why(reply.body)}")
 
     def _headers(self) -> dict[str, str]:
         # Read each time: the cluster renews it.

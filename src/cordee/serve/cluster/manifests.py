@@ -30,6 +30,8 @@ class Wanted:
     """A PersistentVolumeClaim that holds it."""
     device: str = "cpu"
     replicas: int = 2
+    max_replicas: int = 0
+    """As many as there may be where the load asks for more; 0: always as many."""
     chips: int = 1
     """For each replica, where its device has chips."""
     namespace: str = "default"
@@ -38,6 +40,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.device != "cpu" and self.device not in RESOURCES:
             raise UsageError(f"device {self.device}: is none of cpu, {', '.join(RESOURCES)}")
+        if self.max_replicas and self.max_replicas < self.replicas:
+            raise UsageError(f"at most {self.max_replicas} replicas are fewer than {self.replicas}")
         for what, name in (("name", self.name), ("namespace", self.namespace)):
             if not _is_label(name):
                 raise UsageError(
@@ -73,6 +77,9 @@ def _made(version: str, kind: str, name: str, wanted: Wanted, **parts: object) -
 
 def _role(wanted: Wanted) -> Manifest:
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
+    if wanted.max_replicas:
+        scale = {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"]}
+        rules.append({**scale, "resourceNames": [f"cordee-{wanted.name}"]})
     return _made("rbac.authorization.k8s.io/v1", "Role", "cordee-gateway", wanted, rules=rules)
 
 
@@ -98,6 +105,9 @@ def _fleet(wanted: Wanted) -> Manifest:
         f'[pool.kubernetes]\nnamespace = "{wanted.namespace}"\n'
         f'labels = "{POOL_LABEL}={wanted.name}"\nport = {ENGINE_PORT}\n'
     )
+    if wanted.max_replicas:
+        text += f'deployment = "cordee-{wanted.name}"\n\n'
+        text += f"[pool.scaling]\nmin = {wanted.replicas}\nmax = {wanted.max_replicas}\n"
     return _made("v1", "ConfigMap", "cordee-fleet", wanted, data={"fleet.toml": text})
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.bundles import Bundles
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.events import Events
-from cordee.serve.gateway.fleet import Answered, Fleet, Mirror, Replica
+from cordee.serve.gateway.fleet import RECENT, Answered, Fleet, Mirror, Replica
 from cordee.serve.gateway.hedges import Hedges
 from cordee.serve.gateway.record import Outcome, Record
 from cordee.serve.gateway.relay import FAILURES_MOST, Gap, Relay, gone_error
@@ -55,12 +56,18 @@ class Dispatcher:
         self.rooms = Rooms(config, fleet)
         self.hedges = Hedges(config, self.rooms, self)
         self._waiting: Queue[Relay] = Queue(10**9)  # bounded by `admit`
+        self.first_tokens: deque[tuple[float, str, float]] = deque(maxlen=RECENT)
+        """When they came, in which pool, and how long their clients waited."""
         self._ends_s: list[float] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def queued(self) -> int:
         return len(self._waiting)
+
+    def queued_for(self, pool: str) -> int:
+        """How many wait for a replica of a pool."""
+        return sum(relay.record.pool == pool for relay in self._waiting)
 
     def admit(self, record: Record) -> None:
         """Begin with a request. Raises `ApiError` 503 where too many wait."""
@@ -120,7 +127,8 @@ class Dispatcher:
             return
         if isinstance(asking, Rival):
             headers = asking.headers
-        elif asking.replica is not None:
+        else:
+            assert asking.replica is not None  # else its stream were ended
             headers = self._headers(asking, asking.replica)
         try:
             await self.client.begin(stream, url, body=body, headers=headers)
@@ -142,7 +150,9 @@ class Dispatcher:
     def say(self, relay: Relay, event: bytes) -> None:
         record = relay.record
         if record.first_s is None:
-            record.first_s = time.monotonic() - record.began_s
+            now = time.monotonic()
+            record.first_s = now - record.began_s
+            self.first_tokens.append((now, record.pool, record.first_s))
         if record.whole is not None:
             record.whole.add_event(event[len(b"data: ") :])
             return

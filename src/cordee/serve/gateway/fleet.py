@@ -31,6 +31,8 @@ class Pool:
     kind: Kind = "cordee"
     role: Role = "primary"
     share: float = 1.0
+    wanted: int | None = None
+    """How many replicas it is to have, where that follows its load."""
 
 
 @dataclass(slots=True, eq=False)

@@ -116,6 +116,8 @@ class Health:
         for gone in [replica for replica in self._probed_s if replica not in known]:
             del self._probed_s[gone]
             self._unreached.pop(gone, None)
+            if not self._dispatcher.on_replica.get(gone):
+                self._dispatcher.on_replica.pop(gone, None)
 
 
 def _number(state: dict[str, object], name: str) -> int:

@@ -26,6 +26,7 @@ class Status:
     def read(self, *, events: bool = True) -> dict[str, Any]:
         """The state as JSON has it."""
         replicas = self._fleet.replicas()
+        self._marks = {r: mark for r, mark in self._marks.items() if r in replicas}
         rates = {replica: self._rate(replica) for replica in replicas}
         totals = self._dispatcher.totals
         return {
@@ -55,6 +56,7 @@ class Status:
                     "role": pool.role,
                     "share": pool.share,
                     "model": pool.model,
+                    "wanted": pool.wanted,
                     "replicas": [
                         self._replica(replica, rates[replica])
                         for replica in replicas
@@ -155,8 +157,17 @@ class _Families:
                 "cordee_gateway_queued", "Requests that wait.", value=gateway["queued"]
             ),
         ]
-        made += self._of_replicas()
+        made += [self._wanted(), *self._of_replicas()]
         return made
+
+    def _wanted(self) -> Metric:
+        family = GaugeMetricFamily(
+            "cordee_wanted_replicas", "How many replicas its load asks for.", labels=["pool"]
+        )
+        for pool in self._state["pools"]:
+            if pool["wanted"] is not None:
+                family.add_metric([pool["name"]], pool["wanted"])
+        return family
 
     def _of_replicas(self) -> list[Metric]:
         fields: dict[str, tuple[str, Callable[[dict[str, Any]], float | None]]] = {

@@ -10,10 +10,21 @@ from cordee.core.errors import UsageError
 from cordee.serve.cluster.kubernetes import KubernetesConfig
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Kind, Role
+from cordee.serve.policy.scaling import Limits
 
 Device = Literal["cpu", "cuda", "ascend"]
 T = TypeVar("T")
 PATHS = ("keys", "certificate", "private_key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingConfig(Limits):
+    """A table [pool.scaling]: how many replicas there are to be, and who is told."""
+
+    command: tuple[str, ...] = ()
+    """Is run with the number as its last argument."""
+    url: str = ""
+    """Or gets it as JSON, by POST."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +42,7 @@ class PoolConfig:
     """Where the engines listen that somebody else runs."""
     kubernetes: KubernetesConfig | None = None
     """Or how they are found in a cluster."""
+    scaling: ScalingConfig | None = None
     device: Device = "cpu"
     chips_per_replica: int = 1
     spare_chips: int = 0
@@ -118,13 +130,13 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
     for name, value in given.items():
         at = f"{where}: {name}"
         if name in ("urls", "arguments", "command"):
-            if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-                raise UsageError(f"{at} is {value!r}, not a list of texts")
-            values[name] = tuple(value)
+            values[name] = _texts(value, at)
         elif name in ("replicas", "chips_per_replica", "spare_chips", "threads"):
             values[name] = _of(value, int, at)
         elif name == "kubernetes":
             values[name] = _kubernetes(value, at, file)
+        elif name == "scaling":
+            values[name] = _scaling(value, at)
         elif name in ("share", "ready_s"):
             values[name] = float(_of(value, (int, float), at))
         else:
@@ -155,6 +167,30 @@ def _kubernetes(given: object, where: str, file: Path) -> KubernetesConfig:
     return KubernetesConfig(**values)  # type: ignore[arg-type]
 
 
+def _scaling(given: object, where: str) -> ScalingConfig:
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: is no table")
+    usual = {f.name: f.default for f in fields(ScalingConfig)}
+    _known(given, set(usual), where)
+    values: dict[str, object] = {}
+    for name, value in given.items():
+        at = f"{where}: {name}"
+        if isinstance(usual[name], tuple):
+            values[name] = _texts(value, at)
+        elif isinstance(usual[name], float):
+            values[name] = float(_of(value, (int, float), at))
+        else:
+            values[name] = _of(value, type(usual[name]), at)
+    made = ScalingConfig(**values)  # type: ignore[arg-type]
+    if not 1 <= made.min <= made.max:
+        raise UsageError(f"{where}: min is {made.min} and max {made.max}, not 1 <= min <= max")
+    if made.requests <= 0 or not 0 < made.cache <= 1:
+        raise UsageError(f"{where}: requests must be above 0, and cache above 0 and at most 1")
+    if made.command and made.url:
+        raise UsageError(f"{where}: has command and url: one of them")
+    return made
+
+
 def _check(pool: PoolConfig, where: str, file: Path) -> None:
     for name, value, choices in (
         ("kind", pool.kind, get_args(Kind)),
@@ -179,8 +215,19 @@ def _check(pool: PoolConfig, where: str, file: Path) -> None:
         raise UsageError(f"{where}: {given[0]} is of engines that are started here, and has urls")
     if pool.kind != "vllm" and (pool.python or pool.command):
         raise UsageError(f'{where}: {given[0]} is of kind = "vllm"')
+    _check_where_and_how_many(pool, where)
+
+
+def _check_where_and_how_many(pool: PoolConfig, where: str) -> None:
     if pool.urls and pool.kubernetes is not None:
         raise UsageError(f"{where}: has urls and [pool.kubernetes]: one of them")
+    limits = pool.scaling
+    if limits is None or pool.elsewhere or limits.min <= pool.replicas <= limits.max:
+        return
+    raise UsageError(
+        f"{where}: replicas is {pool.replicas}, and [pool.scaling] says from {limits.min} to "
+        f"{limits.max}"
+    )
 
 
 def _values(pool: PoolConfig) -> dict[str, object]:
@@ -192,6 +239,12 @@ def _known(given: Mapping[str, object], known: set[str], where: str) -> None:
     if unknown:
         name = sorted(unknown)[0]
         raise UsageError(f"{where}: {name} is no key here; known: {', '.join(sorted(known))}")
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise UsageError(f"{where} is {value!r}, not a list of texts")
+    return tuple(value)
 
 
 def _of(value: object, kind: type[T] | tuple[type[T], ...], where: str) -> T:

@@ -13,6 +13,7 @@ from cordee.core.errors import CordeeError, UsageError
 from cordee.serve.cluster.kubernetes import Found, Kubernetes
 from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.policy.breaker import Breaker
+from cordee.serve.policy.scaling import Candidate, superfluous
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.launch import launch
 from cordee.serve.pool.logs import keep
@@ -43,6 +44,8 @@ class Place:
     process: Process | None = None
     task: "asyncio.Task[None] | None" = None
     wanted: bool = True
+    leaves: bool = False
+    """Whether it goes once it has ended: the pool is to be smaller."""
     started_s: float = 0.0
     pause_s: float = 0.0
     error: str = ""
@@ -59,6 +62,8 @@ class LocalFleet:
     _places: list[Place] = field(default_factory=list)
     _pools: list[Pool] = field(default_factory=list)
     _spares: list[int] = field(default_factory=list)
+    _stock: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    """Chips for the replicas that a pool may yet get, by its name."""
     _lookouts: "list[asyncio.Task[None]]" = field(default_factory=list)
     _endings: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Those of engines that are given time for it."""
@@ -81,6 +86,12 @@ class LocalFleet:
                 state = "ready" if config.urls else "starting"
                 replica = Replica(f"{config.name}-{number}", url, pool, state=state)  # type: ignore[arg-type]
                 self._places.append(Place(replica, config, chips))
+            if config.device != "cpu" and config.scaling is not None and not config.urls:
+                each = config.chips_per_replica
+                more = config.scaling.max - config.replicas
+                firsts = range(chip, chip + more * each, each)
+                self._stock[config.name] = [tuple(range(first, first + each)) for first in firsts]
+                chip += more * each
             self._spares += range(chip, chip + config.spare_chips)
             chip += config.spare_chips
 
@@ -94,7 +105,7 @@ class LocalFleet:
         """Start all local replicas and keep them running."""
         for place in self._places:
             if not place.config.urls:
-                place.task = asyncio.get_running_loop().create_task(self._keep(place))
+                self._begin(place)
         for config, pool in zip(self.configs, self._pools, strict=True):
             if config.kubernetes is not None:
                 watch = self._watch(config, pool, Kubernetes(config.kubernetes))
@@ -144,7 +155,7 @@ class LocalFleet:
         if action == "resume" and process is None:
             place.wanted = True
             if place.task is None or place.task.done():
-                place.task = asyncio.get_running_loop().create_task(self._keep(place))
+                self._begin(place)
             return
         if process is None:
             raise UsageError(f"{replica.name} does not run now")
@@ -163,11 +174,55 @@ class LocalFleet:
             process.signal(signals[action])
             return
         place.wanted = action == "restart"
-        self._set(replica, "draining")
+        self._drain(place, process)
+
+    def _drain(self, place: Place, process: Process) -> None:
+        """It takes no more requests, finishes those it has, and ends."""
+        self._set(place.replica, "draining")
         if place.config.kind == "vllm":
             self._later(self._end(place))
         else:
             process.signal(signal.SIGTERM)
+
+    def scale(self, pool: Pool, number: int) -> None:
+        """Let a pool have so many replicas; those that are too many finish what they have."""
+        places = {p.replica.name: p for p in self._places if p.replica.pool is pool and p.wanted}
+        for _ in range(number - len(places)):
+            self._grow(pool)
+        candidates = [
+            Candidate(number_of(name), place.replica.state == "ready", place.replica.running)
+            for name, place in places.items()
+        ]
+        for candidate in superfluous(candidates, max(0, len(places) - number)):
+            self._shrink(places[f"{pool.name}-{candidate.number}"])
+
+    def _grow(self, pool: Pool) -> None:
+        config = next(c for c in self.configs if c.name == pool.name)
+        taken = {number_of(p.replica.name) for p in self._places if p.replica.pool is pool}
+        number = next(n for n in range(len(taken) + 1) if n not in taken)
+        stock = self._stock.get(pool.name, [])
+        replica = Replica(f"{pool.name}-{number}", "", pool, state="starting")
+        place = Place(replica, config, stock.pop(0) if stock else ())
+        self._places.append(place)
+        self._begin(place)
+
+    def _shrink(self, place: Place) -> None:
+        place.wanted, place.leaves = False, True
+        if place.process is not None:
+            self._drain(place, place.process)
+        elif place.task is not None:  # it does nothing yet
+            place.task.cancel()
+            self._gone(place)
+
+    def _gone(self, place: Place) -> None:
+        self._set(place.replica, "stopped")
+        if place.leaves and place in self._places:
+            self._places.remove(place)
+            if place.chips:
+                self._stock.setdefault(place.config.name, []).append(place.chips)
+
+    def _begin(self, place: Place) -> None:
+        place.task = asyncio.get_running_loop().create_task(self._keep(place))
 
     def failed(self, replica: Replica, reason: str) -> None:
         """One that hangs is killed, so that another can take its place."""
@@ -265,7 +320,7 @@ class LocalFleet:
                 self._to_spare(place)
             if code != 0:
                 await self._pause(place)
-        self._set(replica, "stopped")
+        self._gone(place)
 
     def _after(self, place: Place) -> str:
         return "dead" if place.wanted else "stopped"
@@ -296,6 +351,11 @@ class LocalFleet:
     def _set(self, replica: Replica, state: str) -> None:
         replica.state = state  # type: ignore[assignment]
         replica.since_s = time.time()
+
+
+def number_of(name: str) -> int:
+    """The number at the end of a replica's name."""
+    return int(name.rpartition("-")[2])
 
 
 def _how(code: int) -> str:

@@ -1,5 +1,6 @@
 """A service from the command line: replicas started, the gateway before them."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from cordee.serve.http.server import Listener, bound
 from cordee.serve.move.center import Center
 from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
+from cordee.serve.pool.scaling import Autoscaler
 
 INSIDE = "CORDEE_SERVE_ON_VIRTUAL_CHIPS"
 MACHINE = "CORDEE_MACHINE"
@@ -146,6 +148,7 @@ async def serve_fleet(config: FleetConfig, logs: Path, say: Say, pages: Pages) -
     fleet = LocalFleet(config.pools, logs)
     gateway = Gateway(config.gateway, fleet, Center(fleet, kept_folder("moves")), pages)
     failed: list[str] = []
+    scaling: list[asyncio.Task[None]] = []
 
     def told(kind: str, replica: Replica, text: str) -> None:
         say(f"{replica.name}: {text}")
@@ -166,6 +169,8 @@ async def serve_fleet(config: FleetConfig, logs: Path, say: Say, pages: Pages) -
                 gateway.dispatcher.pump()
 
         fleet.tell = heard
+        scaler = Autoscaler(fleet, gateway.dispatcher, config.pools)
+        scaling.append(asyncio.get_running_loop().create_task(scaler.run()))
         scheme = "https" if config.gateway.certificate else "http"
         say(f"serving {', '.join(dict.fromkeys(pool.called for pool in config.pools))}")
         say(f"its page is at {scheme}://{config.gateway.host}:{listener.port}/")
@@ -179,4 +184,6 @@ async def serve_fleet(config: FleetConfig, logs: Path, say: Say, pages: Pages) -
             say(line)
         await serve(gateway, ready, sockets)
     finally:
+        for task in scaling:
+            task.cancel()
         await fleet.stop()
