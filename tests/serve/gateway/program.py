@@ -3,15 +3,20 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import FixedFleet, Pool
 from cordee.serve.gateway.service import Gateway, serve
 from cordee.serve.http.loop import run
+from cordee.serve.pool.config import PATHS
 
 
 def main(urls: list[str]) -> None:
     settings = {"port": 0} | json.loads(os.environ.get("GATEWAY", "{}"))
+    for name in PATHS:
+        if name in settings:
+            settings[name] = Path(settings[name])
     fleet = FixedFleet([(Pool("engines", "small"), urls)])
 
     def ready(_: object, listener: object) -> None:

@@ -35,6 +35,8 @@ class GatewayConfig:
     """Where what happens is written as lines of JSON: a file, or `-` for standard output."""
     traces: str | None = None
     """Where OpenTelemetry's collector takes traces over HTTP, such as http://127.0.0.1:4318."""
+    journal: Path | None = None
+    """A folder that gateways share, so that streams of one that was killed go on at another."""
 
     def __post_init__(self) -> None:
         for name in ("hedge_quantile", "hedge_share"):

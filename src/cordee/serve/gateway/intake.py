@@ -105,6 +105,7 @@ def returned(exchange: Exchange, kept: Kept, said: Sequence[int], timeout_s: flo
             line.ids = ids[:count]
         else:  # the engine makes those again that are not known here
             line.base = count
+            line.prefix = array("i") if base else ids
     return record
 
 

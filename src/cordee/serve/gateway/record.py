@@ -30,6 +30,8 @@ class Line:
     ids: "array[int]" = field(default_factory=lambda: array("i"))
     base: int = 0
     """How many tokens come before `ids`, where the client has them from another gateway."""
+    prefix: "array[int]" = field(default_factory=lambda: array("i"))
+    """The first of those before `ids`, as far as they are known here."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0

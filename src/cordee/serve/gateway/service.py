@@ -27,7 +27,8 @@ from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import Fleet, Mirror
 from cordee.serve.gateway.forward import Forward
 from cordee.serve.gateway.health import Health
-from cordee.serve.gateway.intake import asked, kept_of, object_of, position_in, returned
+from cordee.serve.gateway.intake import Kept, asked, kept_of, object_of, position_in, returned
+from cordee.serve.gateway.journal import Journal
 from cordee.serve.gateway.keys import Key, Keys, read_keys
 from cordee.serve.gateway.log import Log
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Record
@@ -59,6 +60,8 @@ class Gateway:
         self.tls = _tls(config)
         self.events = Events()
         self._log = Log(config.log) if config.log else None
+        keep_s = config.request_timeout_s + KEPT_S
+        self._journal = Journal(config.journal, keep_s) if config.journal else None
         if self._log is not None:
             self.events.listeners.add(self._log.event)
         self.dispatcher = Dispatcher(config, fleet, self.events, mirror)
@@ -92,22 +95,32 @@ class Gateway:
     def handle(self, exchange: Exchange) -> Awaitable[None] | None:
         """Answer one request."""
         try:
-            return self._route(exchange)
+            waiting = self._route(exchange)
+            return None if waiting is None else self._answered(exchange, waiting)
         except ApiError as error:
             self._refuse(exchange, error)
         except UsageError as error:
             self._refuse(exchange, ApiError(400, str(error)))
         return None
 
+    async def _answered(self, exchange: Exchange, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        except ApiError as error:
+            self._refuse(exchange, error)
+
     def beside(self) -> Sequence[Coroutine[None, None, None]]:
         """What runs beside requests until it is cancelled."""
-        health = Health(self.fleet, self.dispatcher).run()
-        return [health] if self.collector is None else [health, self.collector.run()]
+        made = [Health(self.fleet, self.dispatcher).run()]
+        made += [self.collector.run()] if self.collector is not None else []
+        return [*made, self._journal.run()] if self._journal is not None else made
 
     async def close(self) -> None:
         """Bring to its place what is still held back."""
         if self.collector is not None:
             await self.collector.close()
+        if self._journal is not None:
+            await self._journal.close()
 
     def tell(self, what: str, **told: object) -> None:
         """Write to the log what becomes of the service."""
@@ -140,8 +153,7 @@ class Gateway:
             who = f"by {key.name}" if key else f"from {exchange.client or 'this machine'}"
             return self._admin.handle(exchange, who)
         if path.startswith("/v1/streams/") and exchange.method == "GET":
-            self._again(exchange, path.removeprefix("/v1/streams/"), key)
-            return None
+            return self._again(exchange, path.removeprefix("/v1/streams/"), key)
         route = self._routes.get((exchange.method, path))
         if route is None:
             known = any(path == other for _, other in self._routes)
@@ -158,7 +170,8 @@ class Gateway:
         key = self.keys.who(exchange.headers.get("authorization"))
         self.keys.admit(key)
         body = object_of(exchange.body)
-        self._begin(asked(exchange, exchange.path, body, key, self.config.request_timeout_s))
+        record = asked(exchange, exchange.path, body, key, self.config.request_timeout_s)
+        self._begin(record, stays=record.streams)
 
     def _respond(self, exchange: Exchange) -> None:
         """OpenAI's newer endpoint, on top of chat completions."""
@@ -174,28 +187,43 @@ class Gateway:
         own = ResponsesExchange(exchange, events)
         self._begin(asked(own, CHAT, body, key, self.config.request_timeout_s))
 
-    def _begin(self, record: Record) -> None:
+    def _begin(self, record: Record, *, stays: bool = False) -> None:
+        """`stays`: its client may come back for the rest, here or at another gateway."""
         headers = record.exchange.headers
         record.trace = trace_of(headers, begins=self.collector is not None)
         self.dispatcher.admit(record)
         self._records[record.id] = record
         while len(self._records) > KEPT_MOST:
             self._records.popitem(last=False)
+        if stays and self._journal is not None:
+            self._journal.begin(record)
 
-    def _again(self, exchange: Exchange, request_id: str, key: Key | None) -> None:
+    async def _again(self, exchange: Exchange, request_id: str, key: Key | None) -> None:
         """A client comes back for the rest of its stream."""
         said = position_in(exchange, request_id)
-        old = self._records.get(request_id)
-        longest_s = KEPT_S + self.config.request_timeout_s
-        if old is None or time.monotonic() - old.began_s > longest_s or old.key != _name(key):
+        kept = self._kept(request_id, _name(key))
+        if kept is None and self._journal is not None:
+            kept = await self._journal.read(request_id)
+        if kept is None or kept.key != _name(key):
             raise ApiError(
                 404,
                 f"there is no stream {request_id} any more: send the request again, with its "
                 "Last-Event-ID",
                 code="not_found",
             )
+        if any(pool.name == kept.pool and pool.kind != "cordee" for pool in self.fleet.pools()):
+            raise ApiError(409, f"an engine of {kept.pool} cannot go on with it: ask again")
+        timeout_s = self.config.request_timeout_s
+        self._begin(returned(exchange, kept, said, timeout_s), stays=True)
+
+    def _kept(self, request_id: str, key: str) -> Kept | None:
+        """A stream of this gateway; its replica is told to end what it still does for it."""
+        old = self._records.get(request_id)
+        longest_s = KEPT_S + self.config.request_timeout_s
+        if old is None or old.key != key or time.monotonic() - old.began_s > longest_s:
+            return None
         self.dispatcher.abandon(old)
-        self._begin(returned(exchange, kept_of(old), said, self.config.request_timeout_s))
+        return kept_of(old)
 
     def _count(self, record: Record) -> None:
         """A request is over: its key is charged with its tokens."""
@@ -205,6 +233,8 @@ class Gateway:
             self._log.request(record)
         if self.collector is not None:
             self.collector.request(record)
+        if self._journal is not None:
+            self._journal.over(record)
         if self._mirror is not None and record.outcome in ("ok", "failed"):
             self._mirror.finished(record)
 

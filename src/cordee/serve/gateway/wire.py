@@ -72,7 +72,7 @@ def request_body(record: Record, line: Line, kind: Kind, deadline_s: float | Non
         "request_id": record.id,
         "created": record.created,
         "index": line.index,
-        "continue_from": [] if line.base else line.ids.tolist(),
+        "continue_from": (line.prefix if line.base else line.ids).tolist(),
         "said": line.said,
         "priority": record.priority,
     }

@@ -14,7 +14,7 @@ from cordee.serve.policy.scaling import Limits
 
 Device = Literal["cpu", "cuda", "ascend"]
 T = TypeVar("T")
-PATHS = ("keys", "certificate", "private_key")
+PATHS = ("keys", "certificate", "private_key", "journal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
