@@ -214,3 +214,34 @@ def test_the_command_runs_without_torch_and_numpy_and_ends_with_its_code(tmp_pat
     assert done.returncode == 1
     assert done.stderr == ""
     assert "--nope" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("deepseek-ai/DeepSeek-V3.1", "absent"),
+        ("openai/gpt-oss-120b", "absent"),
+        ("Qwen/Qwen3-8B-AWQ", "absent"),
+        ("vllm-ascend/DeepSeek-R1-W8A8", "works"),
+    ],
+)
+def test_weights_are_known_by_the_name_where_no_folder_is(name: str, verdict: str) -> None:
+    assert judged(f"vllm serve {name}").verdict("weights in") == verdict
+
+
+def test_weights_in_bf16_need_no_word() -> None:
+    answer = judged("vllm serve unsloth/gpt-oss-120b-BF16")
+    assert not [f for f in answer.reports[0]["findings"] if f["subject"].startswith("weights")]
+
+
+def test_a_variable_of_another_version_of_vllm_is_left_out() -> None:
+    answer = judged(
+        f"VLLM_PREFIX_CACHE_RETENTION_INTERVAL=1 VLLM_USE_FASTOKENS=1 vllm serve {MODEL}"
+    )
+    assert answer.reports[0]["environment"].keys() == {
+        "VLLM_PREFIX_CACHE_RETENTION_INTERVAL",
+        "VLLM_USE_FASTOKENS",
+    }
+    older = judged(f"VLLM_USE_FASTOKENS=1 vllm serve {MODEL}", "--vllm", "0.11.0")
+    assert older.verdict("VLLM_USE_FASTOKENS") == "meaningless"
+    assert older.reports[0]["environment"] == {}

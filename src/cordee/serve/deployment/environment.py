@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from cordee.serve.deployment.chips import Target
 from cordee.serve.deployment.flags import Variable, variables
 from cordee.serve.deployment.judgement import Finding, Row, Verdict, table
 from cordee.serve.deployment.launch import Setting
@@ -12,26 +13,29 @@ MEGABYTE = 1024 * 1024
 
 
 def judged(
-    settings: Iterable[Setting], known: Mapping[str, str], family: str
+    settings: Iterable[Setting], known: Mapping[str, str], at: Target
 ) -> tuple[list[Finding], list[Setting]]:
     """What is said of the variables, and those that are set on Ascend."""
     findings: list[Finding] = []
     kept: dict[str, Setting] = {}
     for setting in settings:
-        found, after = _one(setting, known, family)
+        found, after = _one(setting, known, at)
         findings.append(found)
         if after is not None:
             kept[after.name] = after
     return findings, list(kept.values())
 
 
-def _one(setting: Setting, known: Mapping[str, str], family: str) -> tuple[Finding, Setting | None]:
+def _one(setting: Setting, known: Mapping[str, str], at: Target) -> tuple[Finding, Setting | None]:
     place = f"line {setting.line}" if setting.line > 1 else ""
     value = setting.value.value(known)
-    row = next((r for r in table("environment.toml") if _fits(r, setting, value, family)), None)
+    row = next(
+        (r for r in table("environment.toml") if _fits(r, setting, value, at.family.name)), None
+    )
     subject = f"{setting.name}={value}" if len(value) <= 40 else setting.name
     if row is None:
-        return _without_row(setting, variables().get(setting.name), subject, place), setting
+        finding = _without_row(setting, variables().get(setting.name), subject, place, at)
+        return finding, None if finding.becomes else setting
     after = _after(setting, row, value)
     becomes = "" if after == setting else "left out"
     if after is not None and after != setting:
@@ -45,7 +49,14 @@ def _fits(row: Row, setting: Setting, value: str, family: str) -> bool:
     return row.fits(setting.name, value, family)
 
 
-def _without_row(setting: Setting, variable: Variable | None, subject: str, place: str) -> Finding:
+def _without_row(
+    setting: Setting, variable: Variable | None, subject: str, place: str, at: Target
+) -> Finding:
+    if variable is not None and not variable.there(at.release.vllm):
+        ends = f"to {variable.until}" if variable.until else f"from {variable.since}"
+        says = f"vLLM reads it {ends}; there it is {at.release.vllm}"
+        source = variable.source
+        return Finding(Verdict.MEANINGLESS, subject, says, "", False, source, place, "left out")
     if variable is not None:
         says = "what it does on Ascend is not known"
         return Finding(Verdict.UNCHECKED, subject, says, "try it", True, variable.source, place)

@@ -32,8 +32,7 @@ class Flag(Fact):
 
     def there(self, version: str) -> bool:
         """Whether a version of vLLM has this flag."""
-        at = Version(version)
-        return Version(self.since) <= at and (not self.until or at <= Version(self.until))
+        return _between(self.since, version, self.until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,15 @@ class Variable(Fact):
     name: str
     since: str
     until: str = ""
+
+    def there(self, version: str) -> bool:
+        """Whether a version of vLLM reads this variable."""
+        return _between(self.since, version, self.until)
+
+
+def _between(since: str, version: str, until: str) -> bool:
+    at = Version(version)
+    return Version(since) <= at and (not until or at <= Version(until))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ class Known(Fact):
     families: list[str]
     why: str
     instead: str = ""
+    weights: str = ""
+    """The format in which its makers publish it, where that is none of bf16 and fp16."""
     checked: str
 
 
@@ -95,12 +97,13 @@ def findings_about(model: Model, family: str, told: str | None) -> Iterator[Find
     if model.problem:
         yield Finding(Verdict.UNCHECKED, "model", model.problem, "mend the folder", True)
         return
-    yield _support(model, family)
-    if model.quantization and not told:
-        row = row_for(model.quantization.lower(), model.quantization, family, "quantization.toml")
-        where = "config.json" if model.read else "the name"
+    known = _known(model, family)
+    yield _support(model, known, family)
+    weights, where = _weights(model, known)
+    if weights and not told:
+        row = row_for(weights.lower(), weights, family, "quantization.toml")
         if row is not None:
-            yield row.finding(f"weights in {model.quantization}, as {where} says")
+            yield row.finding(f"weights in {weights}, {where}")
     if model.latent and family == "310P":
         yield Finding(
             Verdict.ABSENT,
@@ -112,23 +115,35 @@ def findings_about(model: Model, family: str, told: str | None) -> Iterator[Find
         )
 
 
-def _support(model: Model, family: str) -> Finding:
+def _weights(model: Model, known: list[Known]) -> tuple[str, str]:
+    """The format of the weights, and who says so."""
+    if model.read or model.quantization:
+        return model.quantization, f"as {'config.json' if model.read else 'the name'} says"
+    plain = "bf16" in model.name.lower()
+    return ("" if plain or not known else known[0].weights), "as its makers publish it"
+
+
+def _known(model: Model, family: str) -> list[Known]:
+    """The rows about a model, those of this chip first."""
     last = model.name.rstrip("/").rpartition("/")[2].lower()
-    subject = f"model {model.name}" + (
-        f" ({model.architectures[0]})" if model.architectures else ""
-    )
     fitting = [k for k in matrix() if any(fnmatchcase(last, p) for p in k.names)]
     if not fitting:
         fitting = [k for k in matrix() if set(k.architectures) & set(model.architectures)]
-    here = next((k for k in fitting if family in k.families), None)
-    if here is not None:
+    return sorted(fitting, key=lambda known: family not in known.families)
+
+
+def _support(model: Model, known: list[Known], family: str) -> Finding:
+    subject = f"model {model.name}" + (
+        f" ({model.architectures[0]})" if model.architectures else ""
+    )
+    if known and family in known[0].families:
+        here = known[0]
         verdict = Verdict(here.verdict)
-        return Finding(
-            verdict, subject, here.why, here.instead, verdict is not Verdict.WORKS, here.source
-        )
-    if fitting:
-        says = f"in vllm-ascend's matrix for {', '.join(fitting[0].families)}, not for this chip"
-        return Finding(Verdict.UNCHECKED, subject, says, "try it", True, fitting[0].source)
+        open_ = verdict is not Verdict.WORKS
+        return Finding(verdict, subject, here.why, here.instead, open_, here.source)
+    if known:
+        says = f"in vllm-ascend's matrix for {', '.join(known[0].families)}, not for this chip"
+        return Finding(Verdict.UNCHECKED, subject, says, "try it", True, known[0].source)
     if "$" in model.name:
         says = "its name is in a variable"
     else:

@@ -78,7 +78,8 @@ def _dotted(option: Option, value: str, row: Row | None, at: Target, place: str)
     if finding is not None and here is None:
         words = () if finding.verdict is Verdict.ABSENT else _as_given(option)
         return Judged((finding,), words)
-    row = here or row
+    parent = row_for(option.name.partition(".")[0], value, at.family.name)
+    row = here or row or (parent if parent and parent.verdict == Verdict.WORKS else None)
     subject = _subject(option, value)
     if row is None:
         says = "what it does on Ascend is not known"

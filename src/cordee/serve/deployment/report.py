@@ -66,7 +66,7 @@ def report(given: Launch, target: Target, folder: Path) -> Report:
         findings += judged.findings
         if judged.words:
             written.append(judged.words)
-    said, kept = environment.judged(launch.settings, launch.known, target.family.name)
+    said, kept = environment.judged(launch.settings, launch.known, target)
     findings += said
     model = None
     if args.model is not None:
