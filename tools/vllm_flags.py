@@ -69,9 +69,11 @@ class Sources:
             if isinstance(node, ast.ClassDef):
                 if near or node.name not in self.classes:
                     self.classes[node.name] = node
-            elif isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
-                known = self.aliases.get(target.id)
-                self.aliases[target.id] = node.value if near or known is None else known
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                name = named(target) or ""
+                known = self.aliases.get(name)
+                self.aliases[name] = node.value if near or known is None else known
 
     def fields(self, name: str) -> dict[str, ast.expr]:
         """The fields of a class with their types, those of its bases among them."""
@@ -119,6 +121,8 @@ class Sources:
                         found.append(str(item.value))
                     else:
                         found += self.choices(item)
+            elif isinstance(part, ast.Subscript) and named(part.value) in ("list", "List"):
+                found += self.choices(part.slice)
             elif isinstance(part, ast.Name):
                 found += self._members(part.id)
         return found
@@ -142,7 +146,7 @@ class Sources:
             for part in self.parts(hint)
         }
         names |= {"None" for part in self.parts(hint) if isinstance(part, ast.Constant)}
-        if names == {"bool", "str", "None"}:
+        if names - {None} == {"bool", "str", "None"}:
             return "optional"
         if "bool" in names:
             return "flag"
@@ -187,6 +191,7 @@ class Declarations(ast.NodeVisitor):
         self.flags: list[Flag] = []
         self.groups: dict[str, str] = {}
         self.config_of: dict[str, str] = {}
+        self.hints: dict[str, ast.expr] = {}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if node.name in ("add_cli_args", "make_arg_parser", "_add_cli_args"):
@@ -200,6 +205,10 @@ class Declarations(ast.NodeVisitor):
                 self.groups[target.id] = title_of(value)
             elif called == "get_kwargs" and value.args:
                 self.config_of[target.id] = named(value.args[0]) or ""
+        elif isinstance(target, ast.Name) and isinstance(value, ast.Subscript):
+            hint = self._hint(value)  # what one field needs, under a name of its own
+            if hint is not None:
+                self.hints[target.id] = hint
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -229,6 +238,8 @@ class Declarations(ast.NodeVisitor):
         return Flag(names, kind, choices, group, self.file, keys)
 
     def _hint(self, value: ast.expr) -> ast.expr | None:
+        if isinstance(value, ast.Name):
+            return self.hints.get(value.id)
         if isinstance(value, ast.Dict):
             spread = [v for k, v in zip(value.keys, value.values, strict=True) if k is None]
             return self._hint(spread[0]) if spread else None

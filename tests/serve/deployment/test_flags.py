@@ -37,6 +37,8 @@ MODEL = "Qwen/Qwen3-8B"
         ("--numa-bind", "otherwise"),
         ("--load-format gguf", "absent"),
         ("--moe-backend triton", "otherwise"),
+        ("--moe-backend deep-gemm", "otherwise"),
+        ("--moe-backend nonsense", "unknown"),
         ("--enable-sleep-mode", "works"),
         ("--enable-lora", "works"),
         ("--cpu-offload-gb 4", "unchecked"),

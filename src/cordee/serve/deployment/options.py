@@ -137,8 +137,9 @@ def _wrong_value(option: Option, flag: Flag, value: str, row: Row | None) -> Fin
     literal = option.words and not any(word.expands for word in option.words)
     if not literal or not flag.choices or option.name in QUANTIZATION or (row and row.values):
         return None
-    known = {choice.lower() for choice in flag.choices}
-    if flag.kind in ("value", "optional") and value.lower() not in known and "." not in option.name:
+    known = {choice.lower().replace("-", "_") for choice in flag.choices}
+    plain = value.lower().replace("-", "_")
+    if flag.kind in ("value", "optional") and plain not in known and "." not in option.name:
         says = (
             "vLLM takes " + ", ".join(flag.choices[:8]) + (" ..." if len(flag.choices) > 8 else "")
         )
