@@ -55,6 +55,8 @@ def test_words_after_two_dashes_are_the_command() -> None:
         ("CUDA_VISIBLE_DEVICES=0,1", "otherwise", {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}),
         ("NCCL_SOCKET_IFNAME=eth0", "otherwise", {"HCCL_SOCKET_IFNAME": "eth0"}),
         ("NCCL_BUFFSIZE=268435456", "otherwise", {"HCCL_BUFFSIZE": "256"}),
+        ("NCCL_IB_TIMEOUT=20", "otherwise", {"HCCL_RDMA_TIMEOUT": "20"}),
+        ("NCCL_IB_HCA=mlx5", "otherwise", {}),
         ("NCCL_P2P_DISABLE=1", "meaningless", {}),
         ("VLLM_USE_V1=1", "meaningless", {}),
         ("VLLM_USE_V1=0", "absent", {}),
@@ -245,3 +247,7 @@ def test_a_variable_of_another_version_of_vllm_is_left_out() -> None:
     older = judged(f"VLLM_USE_FASTOKENS=1 vllm serve {MODEL}", "--vllm", "0.11.0")
     assert older.verdict("VLLM_USE_FASTOKENS") == "meaningless"
     assert older.reports[0]["environment"] == {}
+
+
+def test_a_value_that_hccl_does_not_take_is_yours_to_choose() -> None:
+    assert judged(f"NCCL_IB_TIMEOUT=23 vllm serve {MODEL}").finding("NCCL_IB_TIMEOUT")["decide"]
