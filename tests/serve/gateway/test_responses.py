@@ -1,11 +1,12 @@
 """Does /v1/responses give OpenAI's client what it expects, failures of replicas included?"""
 
 import json
+from pathlib import Path
 
 import openai
 import pytest
 from openai.types.responses import ResponseCompletedEvent, ResponseIncompleteEvent
-from tests.serve.gateway.conftest import Service
+from tests.serve.gateway.conftest import Service, serving
 
 TOOL = {
     "type": "function",
@@ -83,7 +84,9 @@ def test_a_function_is_called_and_its_output_read(service: Service) -> None:
     [
         ({"input": []}, "input"),
         ({"input": [{"type": "image"}]}, "image"),
-        ({"previous_response_id": "resp_1"}, "keeps no answers"),
+        ({"previous_response_id": "resp_1"}, "no response resp_1"),
+        ({"previous_response_id": "../../etc/passwd"}, "no response"),
+        ({"background": True}, "background"),
         ({"tools": [{"type": "web_search"}]}, "web_search"),
         ({"temperature": 999}, "temperature"),
     ],
@@ -93,3 +96,70 @@ def test_what_cannot_be_asked_is_said(
 ) -> None:
     with pytest.raises(openai.BadRequestError, match=words):
         service.client().responses.create(**{**ASKED, **changes})  # type: ignore[call-overload]
+
+
+def test_a_conversation_goes_on_from_an_answer_that_is_kept(service: Service) -> None:
+    client = service.client()
+    first = client.responses.create(**ASKED, max_output_tokens=20, instructions="Be brief.")
+    second = client.responses.create(
+        model="small",
+        input="And lexers?",
+        previous_response_id=first.id,
+        max_output_tokens=20,
+        temperature=0,
+        metadata={"a": "b"},
+    )
+    whole = client.responses.create(
+        model="small",
+        input=[
+            {"role": "user", "content": ASKED["input"]},
+            {"role": "assistant", "content": first.output_text},
+            {"role": "user", "content": "And lexers?"},
+        ],
+        max_output_tokens=20,
+        temperature=0,
+    )
+    assert second.output_text == whole.output_text
+    assert (second.previous_response_id, second.metadata) == (first.id, {"a": "b"})
+    items = client.responses.input_items.list(second.id, order="asc", limit=2)
+    said = [item.content[0].text for item in items]  # the client turns the page
+    assert said == [ASKED["input"], first.output_text, "And lexers?"]
+
+
+def test_an_answer_is_read_again_until_it_is_deleted(service: Service) -> None:
+    client = service.client()
+    *_, last = client.responses.create(**ASKED, max_output_tokens=20, stream=True)
+    told = last.response
+    found = client.responses.retrieve(told.id)
+    assert found.output_text == told.output_text
+    assert found.usage == told.usage
+    client.responses.delete(told.id)
+    for again in (client.responses.retrieve, client.responses.delete):
+        with pytest.raises(openai.NotFoundError):
+            again(told.id)
+
+
+def test_what_is_not_to_be_stored_is_not(service: Service) -> None:
+    response = service.client().responses.create(**ASKED, max_output_tokens=5, store=False)
+    assert response.store is False
+    with pytest.raises(openai.NotFoundError):
+        service.client().responses.retrieve(response.id)
+
+
+def test_another_gateway_with_the_same_folder_knows_the_conversation(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    journal = f'journal = "{tmp_path}"'
+    with serving(model_folder, replicas=1, gateway=journal) as one:
+        first = one.client().responses.create(**ASKED, max_output_tokens=20)
+        while not (tmp_path / "responses" / f"{first.id}.json").exists():
+            pass
+    with serving(model_folder, replicas=1, gateway=journal) as other:
+        client = other.client()
+        assert client.responses.retrieve(first.id).output_text == first.output_text
+        second = client.responses.create(
+            model="small", input="More.", previous_response_id=first.id, max_output_tokens=5
+        )
+        assert len(list(client.responses.input_items.list(second.id))) == 3
+        client.responses.delete(first.id)
+    assert [file.stem for file in (tmp_path / "responses").iterdir()] == [second.id]

@@ -1,6 +1,7 @@
 """/v1/responses as a way to write and read chat completions: requests over, answers and events back."""
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,21 +19,37 @@ SAME = (
     "seed",
     "top_logprobs",
 )
+NOT_DONE = ("background", "conversation", "prompt")
+ECHOED = ("instructions", "metadata", "previous_response_id", "temperature", "top_p", "store")
+"""Fields of a request that its response has too."""
 NAMES = {"developer": "system"}
 
 
-def chat_of(body: Mapping[str, Any]) -> Json:
-    """The request for /v1/chat/completions that asks the same. Raises `ApiError`."""
-    if body.get("previous_response_id") is not None:
-        raise ApiError(
-            400,
-            "previous_response_id: this service keeps no answers; send the conversation as input",
-            param="previous_response_id",
-        )
+def items_of(body: Mapping[str, Any]) -> list[Json]:
+    """What the client says, as items with names. Raises `ApiError`."""
+    given = body.get("input")
+    if isinstance(given, str):
+        given = [{"role": "user", "content": [{"type": "input_text", "text": given}]}]
+    if not isinstance(given, list) or not given:
+        raise ApiError(400, "input: must be a text or a list of items", param="input")
+    made: list[Json] = []
+    for number, item in enumerate(given):
+        if not isinstance(item, dict):
+            raise ApiError(400, f"input[{number}]: is no object", param="input")
+        named = {"type": "message", "id": f"item_{secrets.token_hex(12)}"}
+        made.append(named | {name: value for name, value in item.items() if value is not None})
+    return made
+
+
+def chat_of(body: Mapping[str, Any], items: Sequence[Json]) -> Json:
+    """The request for /v1/chat/completions that asks the same; `items`: all that was said. Raises `ApiError`."""
+    for name in NOT_DONE:
+        if body.get(name):
+            raise ApiError(400, f"{name}: is not done here", param=name)
     messages = []
     if body.get("instructions"):
         messages.append({"role": "system", "content": body["instructions"]})
-    messages += _messages(body.get("input"))
+    messages += _messages(items)
     made: Json = {key: body[key] for key in SAME if body.get(key) is not None}
     made["messages"] = messages
     if body.get("max_output_tokens") is not None:
@@ -54,15 +71,9 @@ def chat_of(body: Mapping[str, Any]) -> Json:
     return made
 
 
-def _messages(given: object) -> list[Json]:
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    if not isinstance(given, list) or not given:
-        raise ApiError(400, "input: must be a text or a list of items", param="input")
+def _messages(items: Sequence[Json]) -> list[Json]:
     made: list[Json] = []
-    for number, item in enumerate(given):
-        if not isinstance(item, dict):
-            raise ApiError(400, f"input[{number}]: is no object", param="input")
+    for number, item in enumerate(items):
         kind = item.get("type", "message")
         if kind == "message":
             role = str(item.get("role", "user"))
@@ -111,7 +122,11 @@ def _form(form: Json) -> Json:
 class Events:
     """The events of one response, from the chunks of a chat completion."""
 
-    def __init__(self, response_id: str, created: int, model: str) -> None:
+    def __init__(
+        self, response_id: str, created: int, model: str, asked: Mapping[str, Any] | None = None
+    ) -> None:
+        """`asked`: the request that it answers."""
+        asked = asked or {}
         self._base: Json = {
             "id": response_id,
             "object": "response",
@@ -126,7 +141,10 @@ class Events:
             "tools": [],
             "temperature": None,
             "top_p": None,
+            "previous_response_id": None,
+            "store": True,
         }
+        self._base |= {name: asked[name] for name in ECHOED if asked.get(name) is not None}
         self._id = response_id
         self._number = 0
         self._text = ""

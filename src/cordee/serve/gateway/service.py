@@ -3,25 +3,24 @@
 import asyncio
 import gc
 import logging
-import secrets
 import signal
 import socket
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from cordee.core.errors import UsageError
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.openapi import document
-from cordee.serve.api.responses import Events as ResponseEvents
-from cordee.serve.api.responses import chat_of
 from cordee.serve.gateway.admin import Admin
 from cordee.serve.gateway.collector import Collector
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.context import trace_of
+from cordee.serve.gateway.conversations import Conversations
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import Fleet, Mirror
@@ -32,7 +31,7 @@ from cordee.serve.gateway.journal import Journal
 from cordee.serve.gateway.keys import Key, Keys, read_keys
 from cordee.serve.gateway.log import Log
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Record
-from cordee.serve.gateway.responses import ResponsesExchange
+from cordee.serve.gateway.responses import Responses
 from cordee.serve.gateway.status import Status
 from cordee.serve.http.exchange import Exchange
 from cordee.serve.http.server import Limits, Listener, bound, listen_on
@@ -78,6 +77,10 @@ class Gateway:
         self.draining = False
         self._pages = pages or {}
         self._forward = Forward(self.dispatcher)
+        self._conversations = Conversations(config.journal)
+        self._responses = Responses(
+            self._conversations, lambda: self.fleet.pools()[0].model, self._chat
+        )
         self._admin = Admin(fleet, self.dispatcher, self.status, self.events)
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None] | None]] = {
@@ -111,7 +114,7 @@ class Gateway:
 
     def beside(self) -> Sequence[Coroutine[None, None, None]]:
         """What runs beside requests until it is cancelled."""
-        made = [Health(self.fleet, self.dispatcher).run()]
+        made = [Health(self.fleet, self.dispatcher).run(), self._conversations.run()]
         made += [self.collector.run()] if self.collector is not None else []
         return [*made, self._journal.run()] if self._journal is not None else made
 
@@ -154,6 +157,8 @@ class Gateway:
             return self._admin.handle(exchange, who)
         if path.startswith("/v1/streams/") and exchange.method == "GET":
             return self._again(exchange, path.removeprefix("/v1/streams/"), key)
+        if path.startswith("/v1/responses/"):
+            return self._respond(exchange)
         route = self._routes.get((exchange.method, path))
         if route is None:
             known = any(path == other for _, other in self._routes)
@@ -173,19 +178,19 @@ class Gateway:
         record = asked(exchange, exchange.path, body, key, self.config.request_timeout_s)
         self._begin(record, stays=record.streams)
 
-    def _respond(self, exchange: Exchange) -> None:
+    def _respond(self, exchange: Exchange) -> Awaitable[None]:
         """OpenAI's newer endpoint, on top of chat completions."""
+        key = self.keys.who(exchange.headers.get("authorization"))
+        if exchange.method != "POST" or exchange.path != "/v1/responses":
+            return self._responses.other(exchange, _name(key))
         if self.draining:
             raise ApiError(503, "the gateway is ending", code="draining", retry_after_s=1)
-        key = self.keys.who(exchange.headers.get("authorization"))
         self.keys.admit(key)
-        body = chat_of(object_of(exchange.body))
-        body["stream_options"] = {"include_usage": True}
-        name = f"resp_{secrets.token_hex(12)}"
-        models = [pool.model for pool in self.fleet.pools()]
-        events = ResponseEvents(name, int(time.time()), str(body.get("model") or models[0]))
-        own = ResponsesExchange(exchange, events)
-        self._begin(asked(own, CHAT, body, key, self.config.request_timeout_s))
+        return self._responses.create(exchange, _name(key))
+
+    def _chat(self, exchange: Exchange, body: dict[str, Any], key: str) -> None:
+        timeout_s = self.config.request_timeout_s
+        self._begin(asked(exchange, CHAT, body, self.keys.named(key), timeout_s))
 
     def _begin(self, record: Record, *, stays: bool = False) -> None:
         """`stays`: its client may come back for the rest, here or at another gateway."""
