@@ -1,9 +1,11 @@
 """Do streams survive replicas that are killed, hang, break off and reckon wrongly, one every two seconds?
 
 python benchmarks/storm.py MODEL_DIR [--streams 200] [--seconds 120] [--replicas 4] [--chip Ascend910B3]
+python benchmarks/storm.py MODEL_DIR --engine vllm --python VENV/bin/python --streams 12 --every 20 --replicas 3
 
 Every answer is compared with that of an undisturbed run: greedy ones and sampled ones. Writes what it saw
-to storm-cpu.json or storm-ascend.json beside this file.
+to storm-cpu.json, storm-ascend.json or storm-vllm.json beside this file. vLLM is killed and made to hang only, and
+not often: it takes a minute to start.
 """
 
 import asyncio
@@ -14,13 +16,21 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cordee.serve.http.client import Client, Stream
 from cordee.serve.http.loop import run
 
-FAULTS = ("kill", "hang", "reset", "corrupt")
+FAULTS = {"cordee": ("kill", "hang", "reset", "corrupt"), "vllm": ("kill", "hang")}
+HUNG_S = 9.0
+"""So long a vLLM hangs; ours is killed by its pool at once."""
+POOLS = {
+    "cordee": 'arguments = ["--canary", "--faults"]',
+    "vllm": 'kind = "vllm"\npython = "{python}"\n'
+    'arguments = ["--max-model-len", "1024", "--enforce-eager", "--dtype", "float32"]',
+}
 WORDS = [
     "def",
     "class",
@@ -123,9 +133,12 @@ def hear(answer: Answer, event: bytes) -> None:
             answer.last_s = now
 
 
-async def strike(client: Client, url: str, until_s: float, every_s: float) -> dict[str, int]:
+async def strike(
+    client: Client, url: str, until_s: float, every_s: float, engine: str
+) -> dict[str, int]:
     """One fault after another, on the replica with the most requests of those that are ready."""
-    struck = dict.fromkeys(FAULTS, 0)
+    faults = FAULTS[engine]
+    struck = dict.fromkeys(faults, 0)
     turn, due_s = 0, time.monotonic() + every_s
     while due_s < until_s:
         await asyncio.sleep(max(0.05, due_s - time.monotonic()))
@@ -133,15 +146,20 @@ async def strike(client: Client, url: str, until_s: float, every_s: float) -> di
         ready = [r for p in state["pools"] for r in p["replicas"] if r["state"] == "ready"]
         if len(ready) < 2:
             continue  # somebody must be left to go on
-        fault = FAULTS[turn % len(FAULTS)]
+        fault = faults[turn % len(faults)]
         turn, due_s = turn + 1, due_s + every_s
         victim = max(ready, key=lambda r: r["running"])
         await client.request(f"{url}/cordee/replicas/{victim['name']}/{fault}", method="POST")
         struck[fault] += 1
+        if engine == "vllm" and fault == "hang":
+            await asyncio.sleep(HUNG_S)
+            await client.request(f"{url}/cordee/replicas/{victim['name']}/resume", method="POST")
     return struck
 
 
-async def storm(url: str, streams: int, seconds: float, tokens: int) -> dict[str, object]:
+async def storm(
+    url: str, streams: int, seconds: float, tokens: int, every_s: float, engine: str
+) -> dict[str, object]:
     client = Client()
     numbers = iter(range(10**9))
     began, answers = time.monotonic(), []
@@ -151,12 +169,12 @@ async def storm(url: str, streams: int, seconds: float, tokens: int) -> dict[str
         while time.monotonic() < until_s:
             answers.append(await ask(client, url, next(numbers), tokens))
 
-    strikes = asyncio.ensure_future(strike(client, url, until_s, 2.0))
+    strikes = asyncio.ensure_future(strike(client, url, until_s, every_s, engine))
     await asyncio.gather(*(one_after_another() for _ in range(streams)))
     struck = await strikes
     stormy_s = time.monotonic() - began
     await asyncio.sleep(3.0)
-    limit = asyncio.Semaphore(64)
+    limit = asyncio.Semaphore(min(64, streams))
 
     async def calm(number: int) -> Answer:
         async with limit:
@@ -190,18 +208,20 @@ async def storm(url: str, streams: int, seconds: float, tokens: int) -> dict[str
 @click.option("--seconds", default=120.0)
 @click.option("--replicas", default=4)
 @click.option("--tokens", default=60)
+@click.option("--every", "every_s", default=2.0, help="Seconds from one fault to the next.")
 @click.option("--chip", help="Virtual Ascend instead of the CPU.")
-def main(
-    model: Path, streams: int, seconds: float, replicas: int, tokens: int, chip: str | None
-) -> None:
+@click.option("--engine", type=click.Choice(list(FAULTS)), default="cordee")
+@click.option("--python", default="", help="Of the environment with vLLM.")
+def main(model: Path, replicas: int, chip: str | None, engine: str, python: str, **of: Any) -> None:
     device = "ascend" if chip else "cpu"
+    kind = POOLS[engine].format(python=python)
     folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"storm-{os.getpid()}"
     folder.mkdir()
     fleet = folder / "fleet.toml"
     fleet.write_text(
         "[gateway]\nport = 0\nmax_queue = 1000\n[[pool]]\n"
         f'name = "storm"\nmodel = "{model.resolve()}"\nreplicas = {replicas}\n'
-        f'device = "{device}"\nthreads = 1\narguments = ["--canary", "--faults"]\n'
+        f'device = "{device}"\nthreads = 1\n{kind}\n'
     )
     under = ["-m", "cordee", "run", "--chip", chip, "--chips", str(replicas), "--", sys.executable]
     command = [
@@ -222,9 +242,11 @@ def main(
         os.set_blocking(process.stdout.fileno(), True)
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=log)
         wait_ready(url, replicas)
-        seen = json.dumps(run(storm(url, streams, seconds, tokens)), indent=1)
+        seen = json.dumps(run(storm(url, engine=engine, **of)), indent=1)
         print(seen)
-        Path(__file__).with_name(f"storm-{device}.json").write_text(seen + "\n")
+        Path(__file__).with_name(f"storm-{engine if engine == 'vllm' else device}.json").write_text(
+            seen + "\n"
+        )
     finally:
         process.terminate()
         process.wait(30)

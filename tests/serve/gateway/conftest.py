@@ -49,8 +49,8 @@ class Service:
     def replicas(self) -> list[dict[str, Any]]:
         return [replica for pool in self.status()["pools"] for replica in pool["replicas"]]
 
-    def wait_ready(self, count: int) -> None:
-        end = time.monotonic() + 60
+    def wait_ready(self, count: int, within_s: float = 60) -> None:
+        end = time.monotonic() + within_s
         while sum(replica["state"] == "ready" for replica in self.replicas()) < count:
             assert time.monotonic() < end, self.replicas()
             time.sleep(0.05)
@@ -76,7 +76,7 @@ def serving(
 
 
 @contextmanager
-def served(text: str, replicas: int, key: str = "none") -> Iterator[Service]:
+def served(text: str, replicas: int, key: str = "none", ready_s: float = 60) -> Iterator[Service]:
     """A service as a fleet file describes it."""
     with tempfile.TemporaryDirectory() as folder:
         fleet = Path(folder) / "fleet.toml"
@@ -95,7 +95,7 @@ def served(text: str, replicas: int, key: str = "none") -> Iterator[Service]:
                 assert line, f"the service ended with {process.wait(10)}"
                 found = re.search(r"listening on (\S+)/v1", line)
             with Service(found[1], process, key) as service:
-                service.wait_ready(replicas)
+                service.wait_ready(replicas, ready_s)
                 yield service
         finally:
             process.terminate()

@@ -151,9 +151,9 @@ def test_a_rolling_restart_loses_no_request(service: Service) -> None:
     assert all(replica["restarts"] > 0 for replica in service.replicas())
 
 
-def others(urls: list[str], kind: str) -> str:
+def others(urls: list[str], kind: str, more: str = "") -> str:
     """A fleet of engines that are not known to be ours."""
-    pool = f'name = "other"\nkind = "{kind}"\nmodel = "small"\nurls = {json.dumps(urls)}'
+    pool = f'name = "other"\nkind = "{kind}"\nmodel = "small"\nurls = {json.dumps(urls)}\n{more}'
     return f"[gateway]\nport = 0\n[[pool]]\n{pool}"
 
 
@@ -183,6 +183,38 @@ def test_an_answer_of_another_engine_is_made_again_and_goes_on_where_it_was(
             told = [plain(chunk) for chunk in chunks(iter(struck(service, body, engines)))]
     assert said(told) == said(expected)
     assert told[-1] == expected[-1]
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["to the end", "to a stop string"])
+def test_a_greedy_answer_of_a_vllm_goes_on_from_its_tokens(model_folder: Path, stops: bool) -> None:
+    body = dict(GREEDY)
+    start = (model_folder, "--name", "small", "--threads", "1")
+    with replica(*start) as one, replica(*start) as two:
+        engines = {one.url: one, two.url: two}
+        with served(others(list(engines), "vllm", f'tokenizer = "{model_folder}"'), 2) as service:
+            if stops:
+                body["stop"] = late_in(said(answer(service, body))[0])
+            expected = answer(service, body)
+            before = {engine.url: generated(engine) for engine in (one, two)}
+            told = [plain(chunk) for chunk in chunks(iter(struck(service, body, engines)))]
+            (left,) = [engine for engine in (one, two) if engine.process.poll() is None]
+            made = generated(left) - before[left.url]
+    assert said(told) == said(expected)
+    assert told[-1] == expected[-1]
+    assert made < len(said(expected)[1])  # the rest alone
+
+
+def late_in(text: str) -> str:
+    """Some letters that come for the first time when most of the text was said."""
+    places = range(2 * len(text) // 3, len(text) - 8)
+    return next(text[at : at + 8] for at in places if text.find(text[at : at + 8]) == at)
+
+
+def generated(engine: Replica) -> int:
+    """How many tokens an engine has made."""
+    lines = httpx.get(f"{engine.url}/metrics").text.splitlines()
+    line = next(line for line in lines if line.startswith("cordee_engine_tokens_total "))
+    return int(float(line.split()[-1]))
 
 
 def said(made: list[dict[str, object]]) -> tuple[str, list[int]]:

@@ -168,6 +168,38 @@ def test_bad_requests_get_an_error_and_the_service_goes_on(
         assert connection.recv(1000).endswith(b"ok")
 
 
+def test_one_who_wants_no_more_hears_no_more_of_the_same_piece() -> None:
+    reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3\r\none\r\n" * 3
+
+    async def heard() -> list[bytes]:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(reply)
+            await reader.read()  # until the client goes
+            writer.close()
+            closed.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        got: list[bytes] = []
+        closed = asyncio.Event()
+
+        def take(data: bytes) -> None:
+            got.append(data)
+            stream.abort()
+
+        stream = Stream(lambda status, headers: None, take, lambda error: None)
+        client = Client()
+        await client.begin(stream, f"http://127.0.0.1:{port}/", method="GET")
+        while not got:
+            await asyncio.sleep(0.01)
+        await client.close()
+        await closed.wait()
+        server.close()
+        return got
+
+    assert asyncio.run(heard()) == [b"one"]
+
+
 def test_a_client_says_what_it_could_not_reach() -> None:
     async def ask(url: str) -> None:
         await Client().request(url, timeout_s=2)

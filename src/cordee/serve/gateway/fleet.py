@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cordee.core.errors import UsageError
+from cordee.serve.gateway.reading import Reading
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.routing import Memory
 
@@ -33,6 +34,10 @@ class Pool:
     share: float = 1.0
     wanted: int | None = None
     """How many replicas it is to have, where that follows its load."""
+    positional: bool = False
+    """Whether its vLLM has our plug-in."""
+    reading: Reading | None = None
+    """Of a vLLM: how its tokens are read, where that is known."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +60,8 @@ class Replica:
     told_running: int = 0
     told_waiting: int = 0
     cache_used: float = 0.0
+    context: int = 0
+    """How many tokens it takes in all; 0: it was not asked."""
     tokens: int = 0
     breaker: Breaker = field(default_factory=Breaker)
     memory: Memory = field(default_factory=Memory)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -87,11 +88,21 @@ class Health:
         replica.answered_s = now
         if own and reply.status == 200:
             self._read(replica, msgspec.json.decode(reply.body), now)
+        if replica.pool.kind == "vllm" and not replica.context:
+            await self._ask_context(replica)
         if replica.state == "suspect" and reply.status in (200, 404) and not _broken(replica):
             replica.state = "ready"
             self._renew(replica, now)
             self._dispatcher.events.add("replica-ready", replica.name, "answers again")
             self._dispatcher.pump()
+
+    async def _ask_context(self, replica: Replica) -> None:
+        """How long an answer of vLLM may be that goes on from another's tokens."""
+        with suppress(
+            Unreachable, msgspec.DecodeError, KeyError, IndexError, TypeError, ValueError
+        ):
+            reply = await self._client.request(replica.url + "/v1/models", timeout_s=5 * SILENT_S)
+            replica.context = int(msgspec.json.decode(reply.body)["data"][0]["max_model_len"])
 
     def _read(self, replica: Replica, state: dict[str, object], now: float) -> None:
         if replica.generation and replica.generation != state.get("generation"):

@@ -88,8 +88,9 @@ class Hedges:
             rival.span = relay.record.trace.below()
             rival.headers = relay.record.trace.headers(rival.span)
         self.keeper.enter(rival, relay.record, replica)
-        body = relay.question(replica.pool.kind)
-        self.keeper.begin(rival, replica.url + relay.record.path, rival.stream, body)
+        asked = relay.question(replica)
+        rival.seam = asked.seam
+        self.keeper.begin(rival, replica.url + asked.path, rival.stream, asked.body)
 
     def _usual(self, pool: Pool) -> float | None:
         now = time.monotonic()

@@ -9,17 +9,20 @@ import msgspec
 
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.bundles import Line as Part
-from cordee.serve.gateway.fleet import Kind, Replica
-from cordee.serve.gateway.foreign import Differs, Foreign
+from cordee.serve.gateway.fleet import Replica
+from cordee.serve.gateway.foreign import Differs, Foreign, decoded
+from cordee.serve.gateway.question import Question, question
 from cordee.serve.gateway.record import Leg, Line, Record
 from cordee.serve.gateway.rival import Rival
+from cordee.serve.gateway.seam import Seam
 from cordee.serve.gateway.wire import (
     DONE,
     IDS,
     has_usage,
     ids_in,
+    is_broken_off,
     is_error,
-    request_body,
+    is_servers,
     usage_in,
 )
 from cordee.serve.http.bundle import HEADER
@@ -98,6 +101,8 @@ class Relay:
     """Of the replica's bundle, where its answer comes through one."""
     leg: Leg | None = None
     """The stretch on the present replica, or on the last one."""
+    seam: Seam | None = None
+    """Where a vLLM goes on from the tokens that another one made."""
     _status: int = 0
     _rest: bytes = b""
     _began_s: float = 0.0
@@ -111,14 +116,13 @@ class Relay:
         self.waiting_since_s = None
         stream = Stream(self._on_status, self._on_data, self._on_end)
         self._listen(replica, stream, time.monotonic())
-        body = self.question(replica.pool.kind)
-        self.keeper.begin(self, replica.url + self.record.path, stream, body)
+        asked = self.question(replica)
+        self.seam = asked.seam
+        self.keeper.begin(self, replica.url + asked.path, stream, asked.body)
 
-    def question(self, kind: Kind) -> bytes:
-        """What a replica of this kind is asked now."""
-        deadline_s = self.record.deadline_s
-        left = None if deadline_s is None else deadline_s - time.monotonic()
-        return request_body(self.record, self.line, kind, left)
+    def question(self, replica: Replica) -> Question:
+        """What a replica is asked now."""
+        return question(self.record, self.line, self.foreign, replica)
 
     def adopt(self, rival: Rival) -> None:
         """The second replica goes on with the choice: it is faster, or the first one failed."""
@@ -128,7 +132,7 @@ class Relay:
         self.rival = None
         self._leave()
         self._listen(rival.replica, rival.stream, rival.began_s)
-        self._status = rival.status
+        self._status, self.seam = rival.status, rival.seam
         if self.leg is not None:
             self.leg.span = rival.span
         self.keeper.adopted(self, rival)
@@ -237,9 +241,7 @@ class Relay:
             if record.whole is None and len(record.lines) == 1:
                 self._put = record.exchange.put
         elif event == DONE:
-            self.line.finished = self.over = True
-            self._leave(whole=True)
-            self.keeper.ended(self)
+            self._end(whole=True)
         elif is_error(event):
             self._told_error(event)
         elif has_usage(event):
@@ -250,23 +252,39 @@ class Relay:
 
     def _of_others(self, event: bytes, replica: Replica, now: float) -> None:
         """A chunk of an engine that knows nothing of continuations."""
+        if is_broken_off(event):
+            self._failed("broke off the answer")
+            return
         if self.foreign is None:
             self.foreign = Foreign(self.record, self.line)
         if has_usage(event):
             self._count(event)
-        before = len(self.line.ids)
+        chunk = decoded(event)
+        if not chunk.get("choices"):
+            return
+        before, seam = len(self.line.ids), self.seam
         try:
-            told = self.foreign.take(event)
+            for part in (chunk,) if seam is None else seam.chunks(chunk):
+                told = self.foreign.take(part)
+                if told is not None:
+                    self._live(replica, now)
+                    self.keeper.say(self, told)
         except Differs as error:
             self.over = True
             self._leave()
             self.keeper.not_continued(self, str(error))
             return
-        if told is None or b'"choices":[]' in told:
-            return
-        self._live(replica, now)
-        replica.tokens += max(1, len(self.line.ids) - before)
-        self.keeper.say(self, told)
+        replica.tokens += len(self.line.ids) - before
+        if seam is not None and seam.over:
+            self._end()  # maybe by a stop string, of which the replica does not know
+
+    def _end(self, *, whole: bool = False) -> None:
+        """The choice is at its end; `whole`: so is what the replica says of it."""
+        if self.seam is not None:
+            self.line.prompt_tokens, self.line.completion_tokens = self.seam.usage
+        self.line.finished = self.over = True
+        self._leave(whole=whole)
+        self.keeper.ended(self)
 
     def _live(self, replica: Replica, now: float) -> None:
         """A token came."""
@@ -292,7 +310,7 @@ class Relay:
 
     def _told_error(self, event: bytes) -> None:
         error = msgspec.json.decode(event[len(b"data: ") :])["error"]
-        if error.get("type") == "server_error":
+        if is_servers(error):
             self._failed(str(error.get("message", "an error of the server")))
             return
         self.over = True
@@ -316,6 +334,9 @@ class Relay:
         assert replica is not None
         if self.leg is not None:
             self.leg.reason = reason
+        if self.foreign is not None and self.foreign.finished:
+            self._end()  # only the word that it was the end is missing
+            return
         self._leave()
         self.avoid = replica
         self.failures += 1

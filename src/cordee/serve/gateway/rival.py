@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cordee.serve.gateway.fleet import Replica
+from cordee.serve.gateway.seam import Seam
 from cordee.serve.gateway.wire import is_error
 from cordee.serve.http.client import Stream, Unreachable
 
@@ -22,6 +23,8 @@ class Rival:
     headers: Mapping[str, str] = field(default_factory=dict)
     span: str = ""
     """Its name in traces."""
+    seam: Seam | None = None
+    """Where it goes on from the tokens of another vLLM."""
     status: int = 0
     data: bytes = b""
     began_s: float = field(default_factory=time.monotonic)

@@ -2,12 +2,14 @@
 
 import msgspec
 
-from cordee.serve.gateway.fleet import Kind
+from cordee.serve.gateway.fleet import Pool
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Line, Record
+from cordee.serve.gateway.seam import SAID
 
 IDS = b',"token_ids":['
 _USAGE = b'"usage":{'
 _ERROR = b'data: {"error":'
+_BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason":"error"')
 DONE = b"data: [DONE]\n\n"
 
 
@@ -23,6 +25,17 @@ def ids_in(event: bytes) -> list[int] | None:
 def is_error(event: bytes) -> bool:
     """Whether the event is an error in the middle of a stream."""
     return event.startswith(_ERROR)
+
+
+def is_broken_off(event: bytes) -> bool:
+    """Whether a vLLM says that it ends an answer because it ends itself, or failed."""
+    return any(reason in event for reason in _BROKEN_OFF)
+
+
+def is_servers(error: dict[str, object]) -> bool:
+    """Whether an error is the server's own, so that another one may answer; else the request is wrong."""
+    code = error.get("code")
+    return error.get("type") == "server_error" or (isinstance(code, int) and code >= 500)
 
 
 def has_usage(event: bytes) -> bool:
@@ -61,13 +74,15 @@ def usage_event(record: Record, prompt: int, completion: int, cached: int) -> by
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def request_body(record: Record, line: Line, kind: Kind, deadline_s: float | None) -> bytes:
-    """The request for one choice, from where its client is where the kind of replica can go on there."""
-    if kind == "openai":
+def request_body(record: Record, line: Line, pool: Pool, deadline_s: float | None) -> bytes:
+    """The request for one choice; of our own engine from where its client is."""
+    if pool.kind == "openai":
         plain = {key: value for key, value in line.body.items() if key != "return_token_ids"}
         return msgspec.json.encode(plain)
-    if kind == "vllm":
-        return msgspec.json.encode(line.body)
+    if pool.kind == "vllm":
+        extra = line.body.get("vllm_xargs")
+        more = (extra if isinstance(extra, dict) else {}) | {SAID: 0}
+        return msgspec.json.encode(line.body | ({"vllm_xargs": more} if pool.positional else {}))
     given = {
         "request_id": record.id,
         "created": record.created,

@@ -84,6 +84,10 @@ class Stream:
             self.on_end(error)
 
 
+def _unheard(_: bytes) -> None:
+    """Data that nobody wants any more."""
+
+
 class _Connection(asyncio.Protocol):
     """One connection to one server; one request at a time."""
 
@@ -111,6 +115,8 @@ class _Connection(asyncio.Protocol):
             )
 
     def abort(self) -> None:
+        if self._reader is not None:
+            self._reader.on_data = _unheard  # of the same piece there may be more to read
         self._stream = self._reader = None
         if self._transport is not None:
             self._transport.abort()

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -14,6 +14,9 @@ from cordee.serve.policy.scaling import Limits
 
 Device = Literal["cpu", "cuda", "ascend"]
 T = TypeVar("T")
+VLLM_ONLY = ("python", "command", "plugin", "tokenizer")
+LISTS = ("urls", "arguments", "command")
+NUMBERS = ("replicas", "chips_per_replica", "spare_chips", "threads")
 PATHS = ("keys", "certificate", "private_key", "journal")
 
 
@@ -56,6 +59,10 @@ class PoolConfig:
     """Of vLLM: the Python of the environment that it is in; else that of the command `vllm`."""
     command: tuple[str, ...] = ()
     """Of vLLM: or the whole beginning of its command line."""
+    plugin: bool | None = None
+    """Of vLLM: whether it has our plug-in; one that is started here has it unless this says no."""
+    tokenizer: str = ""
+    """Of vLLM elsewhere: a folder with the model's tokenizer, by which answers go on from their tokens."""
     ready_s: float = 0.0
     """How long it may take to start; 0: as long as its kind needs."""
 
@@ -63,8 +70,19 @@ class PoolConfig:
     def called(self) -> str:
         """The model's name in requests."""
         return self.served_name or (
-            self.model if self.elsewhere else Path(self.model).resolve().name
+            self.model
+            if self.elsewhere or (self.kind == "vllm" and not Path(self.model).exists())
+            else Path(self.model).resolve().name
         )
+
+    @property
+    def positional(self) -> bool:
+        """Whether its engines are vLLMs with our plug-in."""
+        if self.plugin is not None:
+            return self.plugin
+        # vLLM takes no logits processors beside its guessing ahead.
+        guesses = any(argument.startswith("--speculative-config") for argument in self.arguments)
+        return self.kind == "vllm" and not self.elsewhere and not guesses
 
     @property
     def elsewhere(self) -> bool:
@@ -126,29 +144,30 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
         raise UsageError(f"{where}: is no table")
     known = {f.name for f in fields(PoolConfig)}
     _known(given, known, where)
-    values: dict[str, object] = {}
-    for name, value in given.items():
-        at = f"{where}: {name}"
-        if name in ("urls", "arguments", "command"):
-            values[name] = _texts(value, at)
-        elif name in ("replicas", "chips_per_replica", "spare_chips", "threads"):
-            values[name] = _of(value, int, at)
-        elif name == "kubernetes":
-            values[name] = _kubernetes(value, at, file)
-        elif name == "scaling":
-            values[name] = _scaling(value, at)
-        elif name in ("share", "ready_s"):
-            values[name] = float(_of(value, (int, float), at))
-        else:
-            values[name] = _of(value, str, at)
+    values = {name: _value(name, value, f"{where}: {name}", file) for name, value in given.items()}
     if not values.get("name"):
         raise UsageError(f"{where}: has no name")
     pool = PoolConfig(**values)  # type: ignore[arg-type]
     _check(pool, where, file)
+    tokenizer = str(file.parent / pool.tokenizer) if pool.tokenizer else ""
     if pool.elsewhere:
-        return pool
+        return replace(pool, tokenizer=tokenizer)
     folder = file.parent / pool.model
-    return PoolConfig(**{**_values(pool), "model": str(folder)})  # type: ignore[arg-type]
+    if pool.kind == "vllm" and not folder.exists():
+        return replace(pool, tokenizer=tokenizer)  # a name that vLLM knows where to load from
+    return replace(pool, model=str(folder), tokenizer=tokenizer)
+
+
+def _value(name: str, value: object, at: str, file: Path) -> object:
+    if name in LISTS:
+        return _texts(value, at)
+    if name == "kubernetes":
+        return _kubernetes(value, at, file)
+    if name == "scaling":
+        return _scaling(value, at)
+    if name in ("share", "ready_s"):
+        return float(_of(value, (int, float), at))
+    return _of(value, bool if name == "plugin" else int if name in NUMBERS else str, at)
 
 
 def _kubernetes(given: object, where: str, file: Path) -> KubernetesConfig:
@@ -213,8 +232,9 @@ def _check(pool: PoolConfig, where: str, file: Path) -> None:
     given = [name for name in ("python", "command", "ready_s") if getattr(pool, name)]
     if given and pool.elsewhere:
         raise UsageError(f"{where}: {given[0]} is of engines that are started here, and has urls")
-    if pool.kind != "vllm" and (pool.python or pool.command):
-        raise UsageError(f'{where}: {given[0]} is of kind = "vllm"')
+    own = [name for name in VLLM_ONLY if getattr(pool, name)]
+    if own and pool.kind != "vllm":
+        raise UsageError(f'{where}: {own[0]} is of kind = "vllm"')
     _check_where_and_how_many(pool, where)
 
 
@@ -228,10 +248,6 @@ def _check_where_and_how_many(pool: PoolConfig, where: str) -> None:
         f"{where}: replicas is {pool.replicas}, and [pool.scaling] says from {limits.min} to "
         f"{limits.max}"
     )
-
-
-def _values(pool: PoolConfig) -> dict[str, object]:
-    return {f.name: getattr(pool, f.name) for f in fields(PoolConfig)}
 
 
 def _known(given: Mapping[str, object], known: set[str], where: str) -> None:

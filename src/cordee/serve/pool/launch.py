@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cordee
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.vllm import command as vllm
 
 READY_S = 120.0
+PACKAGE = Path(cordee.__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ def _vllm(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -
         chips=chips,
         threads=threads,
         arguments=config.arguments,
+        plugin=_plugin_path(log.parent) if config.positional else "",
     )
     return Launch(
         command=(sys.executable, "-m", "cordee.serve.pool.watched", *start.command()),
@@ -70,6 +73,17 @@ def _vllm(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -
         port=start.port,
         tells_why=False,
     )
+
+
+def _plugin_path(folder: Path) -> str:
+    """A folder with nothing but this package in it: what else is installed beside it is not for vLLM."""
+    seen = folder / "plugin"
+    seen.mkdir(exist_ok=True)
+    link = seen / "cordee"
+    if not link.exists() or link.resolve() != PACKAGE:
+        link.unlink(missing_ok=True)
+        link.symlink_to(PACKAGE)
+    return str(seen)
 
 
 def _free_port() -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cordee.core.errors import CordeeError, UsageError
 from cordee.serve.cluster.kubernetes import Found, Kubernetes
 from cordee.serve.gateway.fleet import Action, Pool, Replica
+from cordee.serve.gateway.reading import Reading, reading_of
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.scaling import Candidate, superfluous
 from cordee.serve.pool.config import PoolConfig
@@ -73,7 +74,15 @@ class LocalFleet:
     def __post_init__(self) -> None:
         chip = 0
         for config in self.configs:
-            pool = Pool(config.name, config.called, config.kind, config.role, config.share)
+            pool = Pool(
+                config.name,
+                config.called,
+                config.kind,
+                config.role,
+                config.share,
+                positional=config.positional,
+                reading=_reading(config),
+            )
             self._pools.append(pool)
             if config.kubernetes is not None:
                 continue  # they are looked up
@@ -356,6 +365,12 @@ class LocalFleet:
 def number_of(name: str) -> int:
     """The number at the end of a replica's name."""
     return int(name.rpartition("-")[2])
+
+
+def _reading(config: PoolConfig) -> Reading | None:
+    """How the tokens of a vLLM are read, where its model's folder is here."""
+    folder = Path(config.tokenizer or config.model)
+    return reading_of(folder) if config.kind == "vllm" and folder.is_dir() else None
 
 
 def _how(code: int) -> str:

@@ -14,6 +14,7 @@ from cordee.core.facts import Fact, rows
 
 MODULE = "vllm.entrypoints.openai.api_server"
 """Its server as a program. The command `vllm` of the CPU's package does not know its own version, and ends."""
+PLUGIN = "cordee.serve.vllm.processor:Positional"
 READY_S = 600.0
 """It compiles before it is ready: minutes."""
 
@@ -44,6 +45,8 @@ class Start:
     chips: tuple[int, ...] = ()
     threads: int = 1
     arguments: tuple[str, ...] = ()
+    plugin: str = ""
+    """The folder from which it loads our plug-in; empty: it has none."""
 
     def command(self) -> tuple[str, ...]:
         """The whole command line; what `arguments` say goes before what is said here."""
@@ -52,6 +55,8 @@ class Start:
             made += ["--tensor-parallel-size", str(len(self.chips))]
         if not _told(self.arguments, "--disable-uvicorn-access-log"):
             made.append("--disable-uvicorn-access-log")  # else every question for its health
+        if self.plugin and not _told(self.arguments, "--logits-processors"):
+            made += ["--logits-processors", PLUGIN]
         model = (self.model,) if self.program[-1] == "serve" else ("--model", self.model)
         return (*self.program, *model, *made, *self.arguments)
 
@@ -63,8 +68,13 @@ class Start:
         if self.device == "cpu":
             # It would bind its threads to all cores, in every replica to the same ones.
             made["OMP_NUM_THREADS"] = str(self.threads)
-            made["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        return {name: value for name, value in made.items() if name not in given or self.chips}
+            made["VLLM_CPU_OMP_THREADS_BIND"] = given.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        if self.plugin:
+            made["PYTHONPATH"] = os.pathsep.join(
+                filter(None, (self.plugin, given.get("PYTHONPATH")))
+            )
+            made["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # the plug-in is written for the first one
+        return made
 
 
 def program(where: str, device: str, python: str, command: Sequence[str]) -> tuple[str, ...]:
