@@ -1,5 +1,6 @@
 """A service of `cordee serve` with two replicas, for tests that use and disturb it."""
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import httpx2 as httpx
 import openai
 import pytest
+from tests.serve.replicas import Replica
 
 FLEET = """
 [gateway]
@@ -105,6 +107,27 @@ def served(text: str, replicas: int, key: str = "none", ready_s: float = 60) -> 
                 process.kill()
                 process.wait(10)
             process.stdout.close()  # type: ignore[union-attr]
+
+
+@contextmanager
+def gateway(engines: list[Replica], **settings: object) -> Iterator[Service]:
+    """A gateway over engines that run already."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("program.py")), *(e.url for e in engines)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"GATEWAY": json.dumps(settings)},
+    )
+    try:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["ready"]["port"]
+        with Service(f"http://127.0.0.1:{port}", process, "none") as service:
+            service.wait_ready(len(engines))
+            yield service
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stdout.close()  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,5 @@
 """A first token that is late is asked for on a second replica, and the client hears one answer."""
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-from tests.serve.gateway.conftest import Service, serving
+from tests.serve.gateway.conftest import Service, gateway, serving
 from tests.serve.replicas import Replica, replica
 
 from cordee.serve.mock import WAIT
@@ -20,27 +16,6 @@ from cordee.serve.policy.hedging import ENOUGH
 
 HEDGE: dict[str, object] = {"hedge": True, "hedge_share": 0.5}
 MOCK = "cordee.serve.mock"
-
-
-@contextmanager
-def gateway(engines: list[Replica], **settings: object) -> Iterator[Service]:
-    """A gateway over engines that run already."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("program.py")), *(e.url for e in engines)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"GATEWAY": json.dumps(settings)},
-    )
-    try:
-        assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["ready"]["port"]
-        with Service(f"http://127.0.0.1:{port}", process, "none") as service:
-            service.wait_ready(len(engines))
-            yield service
-    finally:
-        process.kill()
-        process.wait(20)
-        process.stdout.close()  # type: ignore[union-attr]
 
 
 @contextmanager

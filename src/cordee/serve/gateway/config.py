@@ -22,6 +22,8 @@ class GatewayConfig:
     request_timeout_s: float = 600.0
     patience_s: float = 60.0
     """How long a request waits for a replica when none is ready."""
+    probe_s: float = 0.0
+    """How often all replicas are asked the same, to find one that reckons wrongly; 0: never."""
     hedge: bool = False
     """Ask a second replica where a first token is late."""
     hedge_quantile: float = 0.95

@@ -37,6 +37,8 @@ class Totals:
     failed: int = 0
     rejected: int = 0
     failovers: int = 0
+    probes: int = 0
+    """Rounds in which replicas were compared."""
 
 
 class Dispatcher:

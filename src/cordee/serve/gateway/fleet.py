@@ -53,6 +53,10 @@ class Replica:
     restarts: int = 0
     since_s: float = field(default_factory=time.time)
 
+    mistrusted: str = ""
+    """Why it gets no requests until it is started anew, or answers as the others do again."""
+    disagreements: int = 0
+    """How often it reckoned otherwise than it should."""
     numerics: str = ""
     generation: str = ""
     running: int = 0

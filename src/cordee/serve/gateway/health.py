@@ -60,14 +60,15 @@ class Health:
         own = replica.pool.kind == "cordee"
         reason = hangs(signs, SILENT_S if own else OTHERS_SILENT_S)
         if reason is not None:
-            self._lost(replica, reason)
+            self.lost(replica, reason)
 
     def _renew(self, replica: Replica, now: float) -> None:
         """It starts anew: its silence until now says nothing."""
         replica.answered_s = replica.stepped_s = now
         replica.steps, replica.longest_step_s = -1, 0.0
 
-    def _lost(self, replica: Replica, reason: str) -> None:
+    def lost(self, replica: Replica, reason: str) -> None:
+        """It is not to be relied on: its requests go on elsewhere."""
         replica.state = "suspect"
         replica.since_s = time.time()
         self._fleet.failed(replica, reason)
@@ -81,7 +82,7 @@ class Health:
         except Unreachable as error:
             self._unreached[replica] = self._unreached.get(replica, 0) + 1
             if self._unreached[replica] >= UNREACHED and replica.state in ("ready", "draining"):
-                self._lost(replica, str(error))
+                self.lost(replica, str(error))
             return
         self._unreached[replica] = 0
         now = time.monotonic()
@@ -90,7 +91,8 @@ class Health:
             self._read(replica, msgspec.json.decode(reply.body), now)
         if replica.pool.kind == "vllm" and not replica.context:
             await self._ask_context(replica)
-        if replica.state == "suspect" and reply.status in (200, 404) and not _broken(replica):
+        well = reply.status in (200, 404) and not replica.mistrusted and not _broken(replica)
+        if replica.state == "suspect" and well:
             replica.state = "ready"
             self._renew(replica, now)
             self._dispatcher.events.add("replica-ready", replica.name, "answers again")
@@ -107,6 +109,7 @@ class Health:
     def _read(self, replica: Replica, state: dict[str, object], now: float) -> None:
         if replica.generation and replica.generation != state.get("generation"):
             replica.memory.forget()
+            replica.mistrusted = ""
         replica.generation = str(state.get("generation", ""))
         replica.numerics = str(state.get("numerics", ""))
         replica.chip = replica.chip or (str(state["chip"]) if state.get("chip") else None)

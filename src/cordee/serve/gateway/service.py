@@ -30,6 +30,7 @@ from cordee.serve.gateway.intake import Kept, asked, kept_of, object_of, positio
 from cordee.serve.gateway.journal import Journal
 from cordee.serve.gateway.keys import Key, Keys, read_keys
 from cordee.serve.gateway.log import Log
+from cordee.serve.gateway.probes import Probes
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Record
 from cordee.serve.gateway.responses import Responses
 from cordee.serve.gateway.status import Status
@@ -114,9 +115,15 @@ class Gateway:
 
     def beside(self) -> Sequence[Coroutine[None, None, None]]:
         """What runs beside requests until it is cancelled."""
-        made = [Health(self.fleet, self.dispatcher).run(), self._conversations.run()]
-        made += [self.collector.run()] if self.collector is not None else []
-        return [*made, self._journal.run()] if self._journal is not None else made
+        health = Health(self.fleet, self.dispatcher)
+        made = [health.run(), self._conversations.run()]
+        if self.config.probe_s > 0:
+            made.append(Probes(self.dispatcher, health).run())
+        if self.collector is not None:
+            made.append(self.collector.run())
+        if self._journal is not None:
+            made.append(self._journal.run())
+        return made
 
     async def close(self) -> None:
         """Bring to its place what is still held back."""

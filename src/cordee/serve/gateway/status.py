@@ -43,6 +43,7 @@ class Status:
                     "rejected": totals.rejected,
                 },
                 "failovers": totals.failovers,
+                "probes": totals.probes,
                 "spans": self.spans(),
                 "hedges": {
                     "asked": self._dispatcher.hedges.asked,
@@ -91,6 +92,7 @@ class Status:
             "breaker": replica.breaker.state(time.monotonic()),
             "restarts": replica.restarts,
             "numerics": replica.numerics,
+            "disagreements": replica.disagreements,
             "since_s": replica.since_s,
         }
 
@@ -187,4 +189,16 @@ class _Families:
                     if value is not None:
                         family.add_metric([pool["name"], replica["name"]], value)
             made.append(family)
+        made.append(self._disagreements())
         return made
+
+    def _disagreements(self) -> Metric:
+        family = CounterMetricFamily(
+            "cordee_replica_disagreements",
+            "Times that it reckoned otherwise than other replicas, or than before.",
+            labels=["pool", "replica"],
+        )
+        for pool in self._state["pools"]:
+            for replica in pool["replicas"]:
+                family.add_metric([pool["name"], replica["name"]], replica["disagreements"])
+        return family

@@ -314,7 +314,7 @@ class LocalFleet:
                 await self._pause(place)
                 continue
             place.error, place.started_s = "", time.monotonic()
-            replica.breaker = Breaker()
+            replica.breaker, replica.mistrusted = Breaker(), ""
             replica.url, replica.pid = f"http://127.0.0.1:{place.process.port}", place.process.pid
             self._set(replica, "ready")
             self.tell("replica-ready", replica, f"listens on port {place.process.port}")
@@ -325,7 +325,7 @@ class LocalFleet:
             if code != 0 and place.wanted:
                 keep(log)
             self.tell("replica-dead", replica, _how(code) + (f"; {log}" if code > 0 else ""))
-            if code == CHIP_FAILED and place.chips:
+            if place.chips and (code == CHIP_FAILED or replica.mistrusted):
                 self._to_spare(place)
             if code != 0:
                 await self._pause(place)
