@@ -88,7 +88,7 @@ def run_service(logs: Path | None, **options: object) -> None:
 
     ask = Ask(**options)  # type: ignore[arg-type]
     config = ask.config()
-    command = ask.under_virtual_chips(sys.argv)
+    command = ask.under_virtual_chips(config.pools, sys.argv)
     if command is not None:
         os.execv(sys.executable, command)
     say = _say_aside if config.gateway.log == "-" else _say

@@ -28,6 +28,13 @@ def test_engines_elsewhere_keep_the_name_they_know_their_model_by(tmp_path: Path
     assert (pool.called, pool.urls) == ("org/model", ("http://far:1",))
 
 
+def test_a_pool_on_virtual_chips_says_how_many_it_takes(tmp_path: Path) -> None:
+    text = POOL + 'chip = "Ascend910B3"\nreplicas = 2\nchips_per_replica = 2\nspare_chips = 1\n'
+    pool = read_fleet(written(tmp_path, text + "[pool.scaling]\nmax = 3\n")).pools[0]
+    assert (pool.device, pool.chips) == ("ascend", 7)
+    assert read_fleet(written(tmp_path, POOL)).pools[0].chips == 0
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -47,6 +54,12 @@ def test_engines_elsewhere_keep_the_name_they_know_their_model_by(tmp_path: Path
         (POOL + "[pool.scaling]\nmax = 2\nrequest = 3\n", ("scaling", "request", "known:")),
         (POOL + "replicas = 4\n[pool.scaling]\nmax = 2\n", ("replicas", "4", "from 1 to 2")),
         (POOL + '[pool.scaling]\nmax = 2\nurl = "u"\ncommand = ["c"]\n', ("command", "url")),
+        (POOL + 'chip = "Ascend910B3"\ndevice = "cpu"\n', ("pool a", "chip", "ascend")),
+        (
+            POOL
+            + 'chip = "Ascend910B3"\n[[pool]]\nname = "b"\nmodel = "m"\nchip = "Ascend310P3"\n',
+            ("Ascend910B3, Ascend310P3", "one kind"),
+        ),
         ('[[pool]]\nmodel = "m"\n', ("no name",)),
         ('[[pool]]\nname = "a"\n', ("no model",)),
     ],

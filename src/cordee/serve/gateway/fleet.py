@@ -49,6 +49,8 @@ class Replica:
     pool: Pool
     state: State = "ready"
     chip: str | None = None
+    chips: tuple[int, ...] = ()
+    """Their numbers on its machine."""
     pid: int | None = None
     restarts: int = 0
     since_s: float = field(default_factory=time.time)

@@ -82,6 +82,7 @@ class Status:
             "url": replica.url,
             "state": replica.state,
             "chip": replica.chip,
+            "chips": replica.chips,
             "pid": replica.pid,
             "running": replica.running,
             "queued": replica.told_waiting,

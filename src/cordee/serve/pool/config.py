@@ -1,7 +1,7 @@
 """Fleet files: the gateway, and the pools behind it."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -47,6 +47,8 @@ class PoolConfig:
     """Or how they are found in a cluster."""
     scaling: ScalingConfig | None = None
     device: Device = "cpu"
+    chip: str = ""
+    """Virtual chips of this kind, such as Ascend910B3; then the device is ascend."""
     chips_per_replica: int = 1
     spare_chips: int = 0
     threads: int = 0
@@ -85,6 +87,14 @@ class PoolConfig:
         return self.kind == "vllm" and not self.elsewhere and not guesses
 
     @property
+    def chips(self) -> int:
+        """How many it takes of this machine, with those that wait."""
+        if self.elsewhere or self.device == "cpu":
+            return 0
+        most = self.replicas if self.scaling is None else self.scaling.max
+        return most * self.chips_per_replica + self.spare_chips
+
+    @property
     def elsewhere(self) -> bool:
         """Whether somebody else runs the engines."""
         return bool(self.urls) or self.kubernetes is not None
@@ -112,6 +122,7 @@ def read_fleet(file: Path) -> FleetConfig:
         raise UsageError(f"{file}: has no [[pool]]")
     gateway = _gateway(given.get("gateway", {}), file)
     made = tuple(_pool(entry, number, file) for number, entry in enumerate(pools, 1))
+    _check_chips(made, file)
     names = [pool.name for pool in made]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
@@ -145,6 +156,7 @@ def _pool(given: object, number: int, file: Path) -> PoolConfig:
     known = {f.name for f in fields(PoolConfig)}
     _known(given, known, where)
     values = {name: _value(name, value, f"{where}: {name}", file) for name, value in given.items()}
+    values.setdefault("device", "ascend" if values.get("chip") else "cpu")
     if not values.get("name"):
         raise UsageError(f"{where}: has no name")
     pool = PoolConfig(**values)  # type: ignore[arg-type]
@@ -184,6 +196,20 @@ def _kubernetes(given: object, where: str, file: Path) -> KubernetesConfig:
     if not values.get("labels"):
         raise UsageError(f"{where}: has no labels, by which engines are found")
     return KubernetesConfig(**values)  # type: ignore[arg-type]
+
+
+def _check_chips(pools: Sequence[PoolConfig], file: Path) -> None:
+    """One service has chips of one kind, virtual or real."""
+    here = [pool for pool in pools if not pool.elsewhere and pool.device == "ascend"]
+    kinds = dict.fromkeys(pool.chip for pool in here)
+    if len(kinds) > 1:
+        told = ", ".join(kind or "real ones" for kind in kinds)
+        raise UsageError(
+            f"{file}: pools on different chips, {told}: a service has one kind of them"
+        )
+    for pool in pools:
+        if pool.chip and (pool.device != "ascend" or pool.elsewhere):
+            raise UsageError(f"{file}: pool {pool.name}: chip is of pools on ascend that run here")
 
 
 def _scaling(given: object, where: str) -> ScalingConfig:

@@ -62,7 +62,8 @@ class LocalFleet:
     tell: Tell = lambda kind, replica, text: None
     _places: list[Place] = field(default_factory=list)
     _pools: list[Pool] = field(default_factory=list)
-    _spares: list[int] = field(default_factory=list)
+    _spares: dict[str, list[int]] = field(default_factory=dict)
+    """By the name of their device."""
     _stock: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     """Chips for the replicas that a pool may yet get, by its name."""
     _lookouts: "list[asyncio.Task[None]]" = field(default_factory=list)
@@ -72,7 +73,7 @@ class LocalFleet:
     """Why the engines of a pool in a cluster are not known, by its name."""
 
     def __post_init__(self) -> None:
-        chip = 0
+        firsts: dict[str, int] = {}
         for config in self.configs:
             pool = Pool(
                 config.name,
@@ -86,23 +87,24 @@ class LocalFleet:
             self._pools.append(pool)
             if config.kubernetes is not None:
                 continue  # they are looked up
+            chips = self._chips(config, firsts.get(config.device, 0))
+            firsts[config.device] = firsts.get(config.device, 0) + config.chips
             for number in range(len(config.urls) or config.replicas):
-                chips: tuple[int, ...] = ()
-                if config.device != "cpu" and not config.urls:
-                    chips = tuple(range(chip, chip + config.chips_per_replica))
-                    chip += config.chips_per_replica
                 url = config.urls[number].rstrip("/") if config.urls else ""
                 state = "ready" if config.urls else "starting"
                 replica = Replica(f"{config.name}-{number}", url, pool, state=state)  # type: ignore[arg-type]
-                self._places.append(Place(replica, config, chips))
-            if config.device != "cpu" and config.scaling is not None and not config.urls:
-                each = config.chips_per_replica
-                more = config.scaling.max - config.replicas
-                firsts = range(chip, chip + more * each, each)
-                self._stock[config.name] = [tuple(range(first, first + each)) for first in firsts]
-                chip += more * each
-            self._spares += range(chip, chip + config.spare_chips)
-            chip += config.spare_chips
+                self._places.append(Place(replica, config, chips.pop(0) if chips else ()))
+            self._stock[config.name] = chips
+
+    def _chips(self, config: PoolConfig, first: int) -> list[tuple[int, ...]]:
+        """Those of each replica that a pool can have; spare ones come after them."""
+        if not config.chips:
+            return []
+        each, spares = config.chips_per_replica, first + config.chips - config.spare_chips
+        self._spares.setdefault(config.device, []).extend(
+            range(spares, spares + config.spare_chips)
+        )
+        return [tuple(range(start, start + each)) for start in range(first, spares, each)]
 
     def replicas(self) -> Sequence[Replica]:
         return [place.replica for place in self._places]
@@ -228,7 +230,7 @@ class LocalFleet:
         if place.leaves and place in self._places:
             self._places.remove(place)
             if place.chips:
-                self._stock.setdefault(place.config.name, []).append(place.chips)
+                self._stock[place.config.name].append(place.chips)
 
     def _begin(self, place: Place) -> None:
         place.task = asyncio.get_running_loop().create_task(self._keep(place))
@@ -299,6 +301,7 @@ class LocalFleet:
         replica = place.replica
         while place.wanted:
             self._set(replica, "starting")
+            replica.chips = place.chips
             log = self.logs / f"{replica.name}.log"
             if place.config.kind == "vllm":
                 self.tell("replica-starting", replica, f"starts vLLM, see {log}")
@@ -343,9 +346,10 @@ class LocalFleet:
 
     def _to_spare(self, place: Place) -> None:
         """A chip failed: spare ones take its place, as far as there are any."""
-        taken = self._spares[: len(place.chips)]
+        spares = self._spares.get(place.config.device, [])
+        taken = spares[: len(place.chips)]
         if len(taken) == len(place.chips):
-            del self._spares[: len(place.chips)]
+            del spares[: len(place.chips)]
             place.chips = tuple(taken)
 
     def _threads(self, config: PoolConfig) -> int:

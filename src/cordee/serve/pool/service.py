@@ -49,16 +49,20 @@ class Ask:
     threads: int = 0
     canary: bool | None = None
 
-    def under_virtual_chips(self, arguments: Sequence[str]) -> list[str] | None:
+    def under_virtual_chips(
+        self, pools: Sequence[PoolConfig], arguments: Sequence[str]
+    ) -> list[str] | None:
         """The command that runs the same on virtual chips; None where none are asked for."""
-        if self.chip is None and self.chips is None:
+        kind = self.chip or next((pool.chip for pool in pools if pool.chip), "")
+        if not kind and self.chips is None:
             return None
         if os.environ.get(INSIDE):
             return None
         os.environ[INSIDE] = "1"
-        chip = ["--chip", self.chip] if self.chip else []
+        chip = ["--chip", kind] if kind else []
+        count = self.chips or max(1, sum(pool.chips for pool in pools if pool.device == "ascend"))
         return [
-            sys.executable, "-m", "cordee", "run", *chip, "--chips", str(self.chips or 1),
+            sys.executable, "-m", "cordee", "run", *chip, "--chips", str(count),
             "--", sys.executable, "-m", "cordee", *arguments[1:],
         ]  # fmt: skip
 
@@ -127,7 +131,7 @@ def require_devices(pools: Sequence[PoolConfig]) -> None:
         if pool.device == "ascend" and not (os.environ.get(MACHINE) or best_device() == "ascend"):
             raise UsageError(
                 f"pool {pool.name}: there is no Ascend chip here; virtual ones come with "
-                "--chip Ascend910B3 --chips N"
+                '--chip Ascend910B3, or with chip = "Ascend910B3" in a fleet file'
             )
         if pool.device == "cuda" and not any(Path(file).exists() for file in NVIDIA):
             raise UsageError(f"pool {pool.name}: there is no NVIDIA GPU here; try --device cpu")
