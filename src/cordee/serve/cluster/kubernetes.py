@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from cordee.core.errors import CordeeError, UsageError
+from cordee.serve.cluster.found import Found
 from cordee.serve.http.client import Client
 
 # Where a pod finds what it may do, and the API server's address:
@@ -51,17 +52,6 @@ class Pods(msgspec.Struct):
     items: list[Pod]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An engine in a cluster."""
-
-    name: str
-    url: str
-    ready: bool
-    ending: bool
-    """It finishes what it has, and takes no more."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesConfig:
     """A table [pool.kubernetes]."""
@@ -99,6 +89,7 @@ class Kubernetes:
 
     config: KubernetesConfig
     client: Client = field(default_factory=Client)
+    trouble: str = ""
 
     def __post_init__(self) -> None:
         if self.client.tls is None and self.config.authority.exists():

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 import yaml
 
 from cordee.core.errors import UsageError
+from cordee.serve.cluster.found import resource
 
 POOL_LABEL = "cordee.dev/pool"
 ENGINE_PORT, GATEWAY_PORT = 8000, 8000
 DRAIN_S = 600
 """How long an engine may finish what it has begun before it is ended."""
-# Names under which the vendors' device plug-ins offer chips: github.com/NVIDIA/k8s-device-plugin and
-# gitee.com/ascend/ascend-device-plugin.
-RESOURCES = {"cuda": "nvidia.com/gpu", "ascend": "huawei.com/Ascend910"}
+DEVICES = ("cpu", "cuda", "ascend")
 Manifest = dict[str, object]
 
 
@@ -38,8 +37,8 @@ class Wanted:
     arguments: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        if self.device != "cpu" and self.device not in RESOURCES:
-            raise UsageError(f"device {self.device}: is none of cpu, {', '.join(RESOURCES)}")
+        if self.device not in DEVICES:
+            raise UsageError(f"device {self.device}: is none of {', '.join(DEVICES)}")
         if self.max_replicas and self.max_replicas < self.replicas:
             raise UsageError(f"at most {self.max_replicas} replicas are fewer than {self.replicas}")
         for what, name in (("name", self.name), ("namespace", self.namespace)):
@@ -127,8 +126,9 @@ def _engines(wanted: Wanted) -> Manifest:
         "startupProbe": _probe(ENGINE_PORT, period_s=5, failures=360),
         "volumeMounts": [{"name": "model", "mountPath": wanted.model, "readOnly": True}],
     }
-    if wanted.device in RESOURCES:
-        container["resources"] = {"limits": {RESOURCES[wanted.device]: wanted.chips}}
+    chip = resource("kubernetes", wanted.device)
+    if chip is not None:
+        container["resources"] = {"limits": {chip: wanted.chips}}
     volume = {
         "name": "model",
         "persistentVolumeClaim": {"claimName": wanted.claim, "readOnly": True},
@@ -139,7 +139,7 @@ def _engines(wanted: Wanted) -> Manifest:
         "volumes": [volume],
     }
     # One more is started before one ends, unless the chips are all taken: then one ends first.
-    rolling = {"maxSurge": 0 if wanted.device in RESOURCES else 1, "maxUnavailable": 1}
+    rolling = {"maxSurge": 1 if chip is None else 0, "maxUnavailable": 1}
     labels = {POOL_LABEL: wanted.name}
     return _deployment(
         f"cordee-{wanted.name}", wanted, wanted.replicas, labels, pod, rollingUpdate=rolling

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, get_args
 
 from cordee.core.errors import UsageError
 from cordee.serve.cluster.kubernetes import KubernetesConfig
+from cordee.serve.cluster.ray import RayConfig
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Kind, Role
 from cordee.serve.policy.scaling import Limits
@@ -45,6 +46,8 @@ class PoolConfig:
     """Where the engines listen that somebody else runs."""
     kubernetes: KubernetesConfig | None = None
     """Or how they are found in a cluster."""
+    ray: RayConfig | None = None
+    """Or in which cluster of Ray they are, started there where there are fewer than `replicas`."""
     scaling: ScalingConfig | None = None
     device: Device = "cpu"
     chip: str = ""
@@ -71,11 +74,12 @@ class PoolConfig:
     @property
     def called(self) -> str:
         """The model's name in requests."""
-        return self.served_name or (
-            self.model
-            if self.elsewhere or (self.kind == "vllm" and not Path(self.model).exists())
-            else Path(self.model).resolve().name
-        )
+        if self.served_name:
+            return self.served_name
+        if self.ray is not None:  # a folder on its nodes
+            return Path(self.model).name
+        kept = self.elsewhere or (self.kind == "vllm" and not Path(self.model).exists())
+        return self.model if kept else Path(self.model).resolve().name
 
     @property
     def positional(self) -> bool:
@@ -97,7 +101,12 @@ class PoolConfig:
     @property
     def elsewhere(self) -> bool:
         """Whether somebody else runs the engines."""
-        return bool(self.urls) or self.kubernetes is not None
+        return bool(self.urls) or self.followed
+
+    @property
+    def followed(self) -> bool:
+        """Whether the engines are looked up, again and again."""
+        return self.kubernetes is not None or self.ray is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +184,8 @@ def _value(name: str, value: object, at: str, file: Path) -> object:
         return _texts(value, at)
     if name == "kubernetes":
         return _kubernetes(value, at, file)
+    if name == "ray":
+        return _ray(value, at, file)
     if name == "scaling":
         return _scaling(value, at)
     if name in ("share", "ready_s"):
@@ -210,6 +221,23 @@ def _check_chips(pools: Sequence[PoolConfig], file: Path) -> None:
     for pool in pools:
         if pool.chip and (pool.device != "ascend" or pool.elsewhere):
             raise UsageError(f"{file}: pool {pool.name}: chip is of pools on ascend that run here")
+
+
+def _ray(given: object, where: str, file: Path) -> RayConfig:
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: is no table")
+    _known(given, {f.name for f in fields(RayConfig)}, where)
+    values: dict[str, object] = {}
+    for name, value in given.items():
+        at = f"{where}: {name}"
+        if name in ("resources", "environment"):
+            kind = (int, float) if name == "resources" else str
+            values[name] = {k: _of(v, kind, f"{at}.{k}") for k, v in _of(value, dict, at).items()}
+        else:
+            values[name] = _of(value, int if name == "port" else str, at)
+    if "token_file" in values:
+        values["token_file"] = file.parent / str(values["token_file"])
+    return RayConfig(**values)  # type: ignore[arg-type]
 
 
 def _scaling(given: object, where: str) -> ScalingConfig:
@@ -265,8 +293,12 @@ def _check(pool: PoolConfig, where: str, file: Path) -> None:
 
 
 def _check_where_and_how_many(pool: PoolConfig, where: str) -> None:
-    if pool.urls and pool.kubernetes is not None:
-        raise UsageError(f"{where}: has urls and [pool.kubernetes]: one of them")
+    places = {"urls": pool.urls, "[pool.kubernetes]": pool.kubernetes, "[pool.ray]": pool.ray}
+    given = [name for name, value in places.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{where}: has {' and '.join(given)}: one of them")
+    if pool.ray is not None and pool.kind != "cordee":
+        raise UsageError(f'{where}: [pool.ray] starts engines of kind = "cordee"')
     limits = pool.scaling
     if limits is None or pool.elsewhere or limits.min <= pool.replicas <= limits.max:
         return

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cordee
+from cordee.serve.cluster.found import Cluster
+from cordee.serve.cluster.kubernetes import Kubernetes
+from cordee.serve.cluster.ray import Engine, Ray
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.vllm import command as vllm
 
@@ -84,6 +87,24 @@ def _plugin_path(folder: Path) -> str:
         link.unlink(missing_ok=True)
         link.symlink_to(PACKAGE)
     return str(seen)
+
+
+def cluster_of(config: PoolConfig) -> Cluster:
+    """Where the engines of a pool are looked up that run in a cluster."""
+    if config.ray is None:
+        assert config.kubernetes is not None
+        return Kubernetes(config.kubernetes)
+    threads = ("--threads", str(config.threads)) if config.threads else ()
+    engine = Engine(
+        name=config.name,
+        model=config.model,
+        called=config.called,
+        device=config.device,
+        chips=config.chips_per_replica,
+        arguments=(*threads, *config.arguments),
+        count=config.replicas,
+    )
+    return Ray(config.ray, engine)
 
 
 def _free_port() -> int:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import CordeeError, UsageError
-from cordee.serve.cluster.kubernetes import Found, Kubernetes
+from cordee.serve.cluster.found import Cluster, Found
 from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.gateway.reading import Reading, reading_of
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.scaling import Candidate, superfluous
 from cordee.serve.pool.config import PoolConfig
-from cordee.serve.pool.launch import launch
+from cordee.serve.pool.launch import cluster_of, launch
 from cordee.serve.pool.logs import keep
 from cordee.serve.pool.process import Process, StartError, start
 
@@ -85,7 +85,7 @@ class LocalFleet:
                 reading=_reading(config),
             )
             self._pools.append(pool)
-            if config.kubernetes is not None:
+            if config.followed:
                 continue  # they are looked up
             chips = self._chips(config, firsts.get(config.device, 0))
             firsts[config.device] = firsts.get(config.device, 0) + config.chips
@@ -118,8 +118,8 @@ class LocalFleet:
             if not place.config.urls:
                 self._begin(place)
         for config, pool in zip(self.configs, self._pools, strict=True):
-            if config.kubernetes is not None:
-                watch = self._watch(config, pool, Kubernetes(config.kubernetes))
+            if config.followed:
+                watch = self._watch(config, pool, cluster_of(config))
                 self._lookouts.append(asyncio.get_running_loop().create_task(watch))
 
     async def stop(self) -> None:
@@ -271,12 +271,14 @@ class LocalFleet:
         if place.replica.state == "suspect" and process is not None and place.process is process:
             process.signal(signal.SIGKILL)
 
-    async def _watch(self, config: PoolConfig, pool: Pool, cluster: Kubernetes) -> None:
+    async def _watch(self, config: PoolConfig, pool: Pool, cluster: Cluster) -> None:
         """Keep the replicas of a pool those that its cluster has."""
         while True:
             try:
                 self._take(config, pool, await cluster.engines())
                 self._unseen.pop(pool.name, None)
+                if cluster.trouble:
+                    self._unseen[pool.name] = f"pool {pool.name}: {cluster.trouble}"
             except CordeeError as error:  # those that are known stay
                 self._unseen[pool.name] = f"pool {pool.name}: {error}"
             await asyncio.sleep(LOOK_S)
