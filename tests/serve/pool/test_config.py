@@ -35,6 +35,30 @@ def test_a_pool_on_virtual_chips_says_how_many_it_takes(tmp_path: Path) -> None:
     assert read_fleet(written(tmp_path, POOL)).pools[0].chips == 0
 
 
+VLLM = POOL + 'kind = "vllm"\n'
+ELSEWHERE = VLLM + 'urls = ["http://far:1"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        (VLLM, True),
+        (VLLM + "plugin = false\n", False),
+        (VLLM + 'arguments = ["--speculative-config={}"]\n', False),
+        (ELSEWHERE, False),
+        (ELSEWHERE + "plugin = true\n", True),
+        (POOL, False),
+    ],
+)
+def test_a_vllm_that_is_started_here_has_our_plug_in(tmp_path: Path, text: str, has: bool) -> None:
+    assert read_fleet(written(tmp_path, text)).pools[0].positional is has
+
+
+def test_vllm_may_know_a_model_by_a_name_that_is_no_folder(tmp_path: Path) -> None:
+    pool = read_fleet(written(tmp_path, VLLM.replace('"m"', '"org/model"'))).pools[0]
+    assert (pool.model, pool.called) == ("org/model", "org/model")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -49,6 +73,9 @@ def test_a_pool_on_virtual_chips_says_how_many_it_takes(tmp_path: Path) -> None:
         (POOL + 'kind = "tgi"\n', ("kind", "tgi", "vllm")),
         (POOL + 'kind = "openai"\n', ("openai", "urls")),
         (POOL + 'python = "p"\n', ("python", "vllm")),
+        (POOL + "plugin = true\n", ("plugin", "vllm")),
+        (POOL + 'kind = "vllm"\nplugin = "yes"\n', ("plugin", "'yes'", "bool")),
+        (POOL + 'kind = "vllm"\nurls = ["http://a:1"]\npython = "p"\n', ("python", "urls")),
         (POOL + 'device = "tpu"\n', ("device", "tpu", "ascend")),
         (POOL + "[pool.scaling]\nmin = 2\n", ("scaling", "min", "max")),
         (POOL + "[pool.scaling]\nmax = 2\nrequest = 3\n", ("scaling", "request", "known:")),
