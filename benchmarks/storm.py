@@ -23,7 +23,7 @@ import click
 from cordee.serve.http.client import Client, Stream
 from cordee.serve.http.loop import run
 
-FAULTS = {"cordee": ("kill", "hang", "reset", "corrupt"), "vllm": ("kill", "hang")}
+FAULTS = {"cordee": ("kill", "hang", "reset", "corrupt"), "vllm": ("hang", "kill")}
 HUNG_S = 9.0
 """So long a vLLM hangs; ours is killed by its pool at once."""
 POOLS = {
@@ -145,9 +145,11 @@ async def strike(
         state = json.loads((await client.request(f"{url}/cordee/status")).body)
         ready = [r for p in state["pools"] for r in p["replicas"] if r["state"] == "ready"]
         if len(ready) < 2:
+            if time.monotonic() > until_s:
+                break  # one that takes minutes to start will not be back
             continue  # somebody must be left to go on
         fault = faults[turn % len(faults)]
-        turn, due_s = turn + 1, due_s + every_s
+        turn, due_s = turn + 1, max(due_s, time.monotonic() - every_s) + every_s
         victim = max(ready, key=lambda r: r["running"])
         await client.request(f"{url}/cordee/replicas/{victim['name']}/{fault}", method="POST")
         struck[fault] += 1
