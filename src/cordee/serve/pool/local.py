@@ -305,11 +305,11 @@ class LocalFleet:
             self._set(replica, "starting")
             replica.chips = place.chips
             log = self.logs / f"{replica.name}.log"
-            if place.config.kind == "vllm":
-                self.tell("replica-starting", replica, f"starts vLLM, see {log}")
             try:
-                threads = self._threads(place.config)
-                place.process = await start(launch(place.config, place.chips, threads, log))
+                made = launch(place.config, place.chips, self._threads(place.config), log)
+                if place.config.kind == "vllm":
+                    self.tell("replica-starting", replica, f"starts vLLM, see {log}")
+                place.process = await start(made)
             except (StartError, UsageError) as error:
                 if isinstance(error, StartError) and error.crashed:
                     keep(log)
