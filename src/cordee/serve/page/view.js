@@ -63,7 +63,7 @@ export function pools(node, state, act) {
   for (const pool of state.pools) {
     const box = kept(node, `pool-${pool.name}`, () => element("div", {}, element("div", { class: "pool-name" })));
     box.firstChild.replaceChildren(element("b", {}, pool.name),
-      element("span", { class: "soft" }, `${pool.kind}, ${pool.role}, ${percent(pool.share)} of the traffic`));
+      element("span", { class: "soft" }, `${pool.kind}, ${pool.role}` + (["primary", "canary"].includes(pool.role) ? `, ${percent(pool.share)} of the traffic` : "")));
     for (const replica of pool.replicas) one(box, replica, act);
     drop(box, new Set(["", ...pool.replicas.map((r) => `replica-${r.name}`)]));
   }

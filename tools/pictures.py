@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Makes the pictures of docs/serve.md: the service's page in light and dark, and the report of a move.
+
+`python tools/pictures.py MODEL_DIR`: serves the model in two pools of the CPU, asks, kills a replica, moves from one
+pool to the other, and takes pictures with chromium (chromedriver must be there, as for the tests of pages).
+"""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+FLEET = """
+[gateway]
+port = 0
+[[pool]]
+name = "nvidia"
+model = "{model}"
+replicas = 2
+threads = 1
+[[pool]]
+name = "ascend"
+model = "{model}"
+replicas = 1
+threads = 1
+role = "shadow"
+"""
+QUALITY = 70
+
+
+@contextmanager
+def service(model: Path) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "fleet.toml"
+        file.write_text(FLEET.format(model=model.resolve()))
+        command = [sys.executable, "-m", "cordee", "serve", "--fleet", str(file)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            while not (found := re.search(r"listening on (\S+)/v1", process.stdout.readline())):
+                pass
+            while sum(r["state"] == "ready" for r in replicas(found[1])) < 3:
+                time.sleep(0.1)
+            yield found[1]
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def replicas(url: str) -> list[dict[str, object]]:
+    with urllib.request.urlopen(f"{url}/cordee/status") as reply:
+        return [r for pool in json.load(reply)["pools"] for r in pool["replicas"]]
+
+
+@contextmanager
+def browser(scheme: str, height: int) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+        options.add_argument(flag)
+    made = Chrome(options, ChromeService(shutil.which("chromedriver") or ""))
+    made.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    made.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 1200, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
+    yield made
+    made.quit()
+
+
+def save(made: Chrome, name: str) -> None:
+    file = IMAGES / f"{name}.webp"
+    taken = made.execute_cdp_cmd(
+        "Page.captureScreenshot", {"format": "webp", "quality": QUALITY, "optimizeForSpeed": False}
+    )
+    file.write_bytes(base64.b64decode(taken["data"]))
+    print(f"{file}: {file.stat().st_size // 1024} KiB")
+
+
+def ask(made: Chrome, words: str, *, strike: bool) -> None:
+    """An answer in the page's chat; the replica that makes it is killed where that is asked for."""
+    tokens = made.find_element(By.ID, "tokens")
+    tokens.clear()
+    tokens.send_keys("300")
+    made.find_element(By.ID, "prompt").send_keys(words, Keys.ENTER)
+    said = ".turn:last-child .said"
+    WebDriverWait(made, 60).until(lambda b: len(b.find_element(By.CSS_SELECTOR, said).text) > 200)
+    if strike:
+        victim = made.find_element(By.CSS_SELECTOR, f"{said} span").get_attribute("data-replica")
+        made.find_element(By.CSS_SELECTOR, f'[aria-label="Kill {victim}"]').click()
+    WebDriverWait(made, 120).until(lambda b: b.find_element(By.ID, "send").is_enabled())
+    time.sleep(2)
+
+
+def traffic(url: str, count: int) -> None:
+    for number in range(count):
+        message = {"role": "user", "content": f"question {number}"}
+        body = {"messages": [message], "max_tokens": 12, "temperature": 0}
+        urllib.request.urlopen(f"{url}/v1/chat/completions", json.dumps(body).encode()).read()
+
+
+def move(url: str) -> None:
+    command = [
+        *(sys.executable, "-m", "cordee", "serve", "move", "--from", "nvidia", "--to", "ascend"),
+        *("--url", url, "--samples", "12", "--shares", "0.25,1"),
+        *("--ttft-factor", "100", "--tpot-factor", "100"),
+    ]
+    moving = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while moving.poll() is None:
+        traffic(url, 5)
+
+
+def main(model: Path) -> None:
+    with service(model) as url:
+        for scheme in ("light", "dark"):
+            with browser(scheme, 900) as made:
+                made.get(f"{url}/")
+                ask(made, "Tell me about mountains.", strike=True)
+                save(made, f"serve-page-{scheme}")
+        move(url)
+        with browser("light", 1000) as made:
+            made.get(f"{url}/cordee/move/report")
+            save(made, "serve-move")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
