@@ -40,6 +40,7 @@ threads = 1
 role = "shadow"
 """
 QUALITY = 70
+SAID = ".turn:last-child .said"
 
 
 @contextmanager
@@ -94,17 +95,15 @@ def save(made: Chrome, name: str) -> None:
     print(f"{file}: {file.stat().st_size // 1024} KiB")
 
 
-def ask(made: Chrome, words: str, *, strike: bool) -> None:
-    """An answer in the page's chat; the replica that makes it is killed where that is asked for."""
+def ask(made: Chrome, words: str) -> None:
+    """An answer in the page's chat; the replica that makes it is killed."""
     tokens = made.find_element(By.ID, "tokens")
     tokens.clear()
     tokens.send_keys("300")
     made.find_element(By.ID, "prompt").send_keys(words, Keys.ENTER)
-    said = ".turn:last-child .said"
-    WebDriverWait(made, 60).until(lambda b: len(b.find_element(By.CSS_SELECTOR, said).text) > 200)
-    if strike:
-        victim = made.find_element(By.CSS_SELECTOR, f"{said} span").get_attribute("data-replica")
-        made.find_element(By.CSS_SELECTOR, f'[aria-label="Kill {victim}"]').click()
+    WebDriverWait(made, 60).until(lambda b: len(b.find_element(By.CSS_SELECTOR, SAID).text) > 200)
+    victim = made.find_element(By.CSS_SELECTOR, f"{SAID} span").get_attribute("data-replica")
+    made.find_element(By.CSS_SELECTOR, f'[aria-label="Kill {victim}"]').click()
     WebDriverWait(made, 120).until(lambda b: b.find_element(By.ID, "send").is_enabled())
     time.sleep(2)
 
@@ -132,7 +131,12 @@ def main(model: Path) -> None:
         for scheme in ("light", "dark"):
             with browser(scheme, 900) as made:
                 made.get(f"{url}/")
-                ask(made, "Tell me about mountains.", strike=True)
+                while len(made.find_elements(By.CSS_SELECTOR, f"{SAID} span")) < 2:
+                    ask(made, "Tell me about mountains.")
+                made.execute_script(  # type: ignore[no-untyped-call]
+                    "arguments[0].scrollIntoView({block: 'center'}); scrollTo(0, 0)",
+                    made.find_elements(By.CSS_SELECTOR, f"{SAID} span")[1],
+                )
                 save(made, f"serve-page-{scheme}")
         move(url)
         with browser("light", 1000) as made:
