@@ -10,6 +10,7 @@ from cordee.serve.policy.canary import Agreement, Limits, Tally, decide, gates, 
 from cordee.serve.policy.failover import Signs, after_failure, hangs
 from cordee.serve.policy.hedging import BURST, ENOUGH, LATEST_S, Budget, Late
 from cordee.serve.policy.routing import Candidate, Memory, pick, pieces, split
+from cordee.serve.policy.warming import Peer, source
 
 
 def test_a_prompt_goes_where_its_beginning_is_known() -> None:
@@ -28,6 +29,12 @@ def test_prompts_with_the_same_beginning_share_its_names() -> None:
     memory = Memory()
     memory.see(one)
     assert (memory.known(one), memory.known(other)) == (3, 2)
+
+
+def test_who_starts_takes_prefixes_from_who_has_seen_most() -> None:
+    assert source([Peer("a", 3, 0), Peer("b", 9, 5), Peer("c", 9, 1)]) == Peer("c", 9, 1)
+    assert source([Peer("a", 0, 0)]) is None
+    assert source([]) is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.floats(0, 1, exclude_max=True))

@@ -9,14 +9,15 @@ import numpy as np
 from cordee.serve.engine.operators.table import BLOCK_TOKENS
 
 ROOT = b""
+NAME_BYTES = 16
 
 
 def digest(parent: bytes, ids: Sequence[int]) -> bytes:
     """Name a block by its own tokens and, through `parent`, by all that come before.
 
-    Sixteen bytes of BLAKE2b: the same on every replica, so that one may ask another for a block.
+    BLAKE2b: the same on every replica, so that one may ask another for a block.
     """
-    return hashlib.blake2b(parent + np.array(ids, "<i4").tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(parent + np.array(ids, "<i4").tobytes(), digest_size=NAME_BYTES).digest()
 
 
 def chain(ids: Sequence[int]) -> list[bytes]:
@@ -73,6 +74,23 @@ class Blocks:
         if name not in self._named and block not in self._names:
             self._named[name] = block
             self._names[block] = name
+
+    def named(self, name: bytes) -> int | None:
+        """The block that is kept under a name."""
+        return self._named.get(name)
+
+    def adopt(self, name: bytes) -> int | None:
+        """A free block for a prefix that was computed elsewhere; none is forgotten for it.
+
+        The first to be adopted is the last to be forgotten.
+        """
+        if name in self._named or not self._free:
+            return None
+        block = self._free.pop()
+        self._named[name], self._names[block] = block, name
+        self._idle[block] = None
+        self._idle.move_to_end(block, last=False)
+        return block
 
     def release(self, blocks: Sequence[int]) -> None:
         """Give blocks back; the last of a prefix is the first to be forgotten."""

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
@@ -25,6 +25,7 @@ from cordee.serve.engine.choice import Told
 from cordee.serve.engine.generation import Generation
 from cordee.serve.engine.metrics import Metrics
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, A, C, W
+from cordee.serve.engine.prefixes import PREFIXES, WARM, Prefixes
 from cordee.serve.engine.worker import Worker
 from cordee.serve.http import bundle
 from cordee.serve.http.exchange import Exchange
@@ -56,7 +57,8 @@ class Service(Generic[A, W, C]):
         self.metrics = Metrics(worker, model.name)
         self._began_s = int(time.time())
         self._bundles = bundle.Bundles()
-        self._routes: dict[tuple[str, str], Callable[[Exchange], None]] = {
+        self.prefixes = Prefixes(worker, identity.numerics)
+        self._routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None] | None]] = {
             ("POST", "/v1/chat/completions"): self._chat,
             ("POST", "/v1/completions"): self._completion,
             ("POST", "/v1/embeddings"): self._embeddings,
@@ -66,20 +68,23 @@ class Service(Generic[A, W, C]):
             ("GET", "/health"): self._health,
             ("GET", "/metrics"): self._metrics,
             ("GET", "/cordee/engine"): self._engine,
+            ("POST", PREFIXES): self.prefixes.tell,
+            ("POST", WARM): self.prefixes.warm,
             ("GET", bundle.PATH): self._bundles.open,
         }
         self._paths = {path for _, path in self._routes}
 
-    def handle(self, exchange: Exchange) -> None:
+    def handle(self, exchange: Exchange) -> Awaitable[None] | None:
         """Answer one request."""
         route = self._routes.get((exchange.method, exchange.path))
         try:
             if route is None:
                 raise _no_route(exchange, exchange.path in self._paths)
-            route(exchange)
+            return route(exchange)
         except ApiError as error:
             self.metrics.refused(error.status)
             exchange.send(error.status, error.body(), headers=error.headers)
+        return None
 
     def deliver(self, loop: asyncio.AbstractEventLoop, told: Told) -> None:
         """Bring what a step has to tell to the loop. From the worker's thread."""

@@ -80,6 +80,15 @@ class Memory:
         while len(self._seen) > KNOWN_MOST:
             self._seen.popitem(last=False)
 
+    @property
+    def size(self) -> int:
+        """How many beginnings it has seen."""
+        return len(self._seen)
+
+    def take_over(self, other: "Memory") -> None:
+        """It has what another one has."""
+        self.see(other._seen)
+
     def forget(self) -> None:
         """It was started anew."""
         self._seen.clear()

@@ -70,6 +70,8 @@ class PoolConfig:
     """Of vLLM elsewhere: a folder with the model's tokenizer, by which answers go on from their tokens."""
     ready_s: float = 0.0
     """How long it may take to start; 0: as long as its kind needs."""
+    warm_s: float = 10.0
+    """How long it may take prefixes from a peer before it gets requests; 0: it begins cold."""
 
     @property
     def called(self) -> str:
@@ -188,7 +190,7 @@ def _value(name: str, value: object, at: str, file: Path) -> object:
         return _ray(value, at, file)
     if name == "scaling":
         return _scaling(value, at)
-    if name in ("share", "ready_s"):
+    if name in ("share", "ready_s", "warm_s"):
         return float(_of(value, (int, float), at))
     return _of(value, bool if name == "plugin" else int if name in NUMBERS else str, at)
 

@@ -19,6 +19,7 @@ from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.launch import cluster_of, launch
 from cordee.serve.pool.logs import keep
 from cordee.serve.pool.process import Process, StartError, start
+from cordee.serve.pool.warming import Warming
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
 LOOK_S = 1.0
@@ -69,6 +70,7 @@ class LocalFleet:
     _lookouts: "list[asyncio.Task[None]]" = field(default_factory=list)
     _endings: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Those of engines that are given time for it."""
+    _warming: Warming = field(default_factory=Warming)
     _unseen: dict[str, str] = field(default_factory=dict)
     """Why the engines of a pool in a cluster are not known, by its name."""
 
@@ -321,8 +323,12 @@ class LocalFleet:
             place.error, place.started_s = "", time.monotonic()
             replica.breaker, replica.mistrusted = Breaker(), ""
             replica.url, replica.pid = f"http://127.0.0.1:{place.process.port}", place.process.pid
+            replica.generation = ""
+            replica.memory.forget()
+            told = await self._warming.warm(replica, self.replicas(), place.config.warm_s)
             self._set(replica, "ready")
-            self.tell("replica-ready", replica, f"listens on port {place.process.port}")
+            where = f"listens on port {place.process.port}"
+            self.tell("replica-ready", replica, f"{where}, {told}" if told else where)
             code = await place.process.ended()
             place.process = replica.pid = None
             self._set(replica, self._after(place))

@@ -61,8 +61,11 @@ class CpuCache:
         self.pointers = [ctypes.addressof(pages) for pages in self.layers]
 
     def block(self, number: int) -> NDArray[np.float32]:
-        """[layers, 2, floats]: the block's keys and values, to be read or written."""
+        """[layers, 2, floats]: the block's keys and values."""
         return self.floats[:, :, number]
+
+    def set_block(self, number: int, floats: NDArray[np.float32]) -> None:
+        self.floats[:, :, number] = floats
 
 
 class CpuOperators:

@@ -17,8 +17,19 @@ A = TypeVar("A")
 """An array of the chip: activations [rows, width] in the precision of the chip."""
 W = TypeVar("W")
 """Weights of one linear layer, as the chip keeps them."""
-C = TypeVar("C")
-"""Keys and values of all layers, in blocks."""
+
+
+class Cache(Protocol):
+    """Keys and values of all layers, in blocks."""
+
+    def block(self, number: int) -> NDArray[np.float32]:
+        """[layers, 2, floats]: the keys and values of a block."""
+
+    def set_block(self, number: int, floats: NDArray[np.float32]) -> None:
+        """Fill a block with what `block` gave, here or on another engine with the same numerics."""
+
+
+C = TypeVar("C", bound=Cache)
 
 BLOCK_TOKENS = 16
 
