@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "cordee.emulator.cli:doctor",
     "explain": "cordee.port.cli:explain",
     "fault": "cordee.emulator.faults.cli:fault",
+    "plan": "cordee.plan.cli:plan",
     "port": "cordee.port.cli:port",
     "run": "cordee.emulator.cli:run",
     "serve": "cordee.serve.cli:serve",
