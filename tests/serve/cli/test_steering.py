@@ -104,8 +104,13 @@ def test_logs_go_where_the_user_wants_them(model_folder: Path, tmp_path: Path) -
 def test_the_last_lines_of_a_replica_that_crashes_are_shown(
     model_folder: Path, tmp_path: Path
 ) -> None:
-    # A library that is broken ends the engine before it can say anything in good order.
-    (tmp_path / "tokenizers.py").write_text("raise RuntimeError('it is broken')\n")
+    # Python runs this before everything else; it ends the engine before that can say anything in good order.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'cordee.serve.engine' in sys.orig_argv:\n"
+        "    print('RuntimeError: it is broken', file=sys.stderr, flush=True)\n"
+        "    os._exit(1)\n"
+    )
     path = os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     done = subprocess.run(
         [
