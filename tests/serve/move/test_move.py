@@ -59,9 +59,9 @@ def two_pools(model: Path, folder: Path) -> Iterator[Service]:
             line = process.stdout.readline()
             assert line, f"the service ended with {process.wait(10)}"
             found = re.search(r"listening on (\S+)/v1", line)
-        service = Service(found[1], process, "none")
-        service.wait_ready(2)
-        yield service
+        with Service(found[1], process, "none") as service:
+            service.wait_ready(2)
+            yield service
     finally:
         process.terminate()
         process.wait(30)
