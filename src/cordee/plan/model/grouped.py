@@ -1,0 +1,167 @@
+"""Models whose heads have keys and values of their own or in groups: Llama and its kin, GPT."""
+
+from collections.abc import Iterator
+
+from cordee.core.errors import UsageError
+from cordee.plan.model.fields import Fields
+from cordee.plan.model.model import Experts, GroupedAttention, Layer, Mlp, Model
+
+
+def llama(fields: Fields, name: str, family: str) -> Model:
+    """Llama, Mistral, Qwen, Gemma, GLM and mixtures of their kind, which differ in details."""
+    hidden = fields.number("hidden_size", "n_embd", "d_model")
+    count = fields.number("num_hidden_layers", "num_layers", "n_layer")
+    layers = tuple(_layers(fields, family, hidden, count))
+    longest = fields.maybe("max_position_embeddings", "seq_length")
+    return Model(
+        name=name,
+        hidden=hidden,
+        layers=layers,
+        vocabulary=fields.number("vocab_size", "padded_vocab_size"),
+        tied=fields.flag("tie_word_embeddings", usual=family.startswith("gemma")),
+        longest=longest,
+        remarks=tuple(fields.remarks()),
+    )
+
+
+def _layers(fields: Fields, family: str, hidden: int, count: int) -> Iterator[Layer]:
+    attention = _attention(fields, family, hidden)
+    window, windowed = _windows(fields, family, count)
+    dense, experts = _mlp(fields, family), _experts(fields, family)
+    sparse = _sparse(fields, count) if experts else frozenset()
+    norms = 4 if family in ("gemma2", "gemma3", "gemma3_text", "glm4") else 2
+    for place in range(count):
+        seen = window if place in windowed else None
+        mlp = experts if experts and place in sparse else dense
+        if mlp is None:
+            raise UsageError(f"layer {place} is dense, and intermediate_size is missing")
+        yield Layer(attention=_seeing(attention, seen), mlp=mlp, norms=norms)
+
+
+def _seeing(attention: GroupedAttention, window: int | None) -> GroupedAttention:
+    return GroupedAttention(
+        heads=attention.heads,
+        kv_heads=attention.kv_heads,
+        head_size=attention.head_size,
+        window=window,
+        biases=attention.biases,
+        out_bias=attention.out_bias,
+        head_norm=attention.head_norm,
+        sinks=attention.sinks,
+    )
+
+
+def _attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
+    heads = fields.number("num_attention_heads", "n_head")
+    multi_query = fields.flag("multi_query_attention")
+    groups = fields.maybe("multi_query_group_num")
+    kv_heads = (
+        groups if multi_query and groups else fields.number("num_key_value_heads", usual=heads)
+    )
+    if heads % kv_heads:
+        raise UsageError(
+            f"{heads} heads do not divide into {kv_heads} groups: num_key_value_heads is one of "
+            f"{', '.join(str(n) for n in range(1, heads + 1) if heads % n == 0)}"
+        )
+    biased = family in ("qwen2", "qwen2_moe", "qwen", "gpt_oss")
+    return GroupedAttention(
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=fields.number("head_dim", "kv_channels", usual=hidden // heads),
+        biases=fields.flag("attention_bias", "add_qkv_bias", usual=biased) or biased,
+        out_bias=family == "gpt_oss",
+        head_norm=family in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text")
+        or fields.flag("use_qk_norm"),
+        sinks=family == "gpt_oss",
+    )
+
+
+def _windows(fields: Fields, family: str, count: int) -> tuple[int | None, frozenset[int]]:
+    """The size of the window, and the layers that have one."""
+    window = fields.maybe("sliding_window")
+    kinds = fields.words("layer_types")
+    used = fields.flag("use_sliding_window", usual=not family.startswith("qwen"))
+    first, every = fields.maybe("max_window_layers"), fields.maybe("sliding_window_pattern")
+    if window is None or not used:
+        return None, frozenset()
+    if kinds:
+        return window, frozenset(n for n, kind in enumerate(kinds) if kind.startswith("sliding"))
+    if family.startswith("qwen"):
+        return window, frozenset(range(first or 0, count))
+    if family == "gemma2" or family == "gpt_oss":
+        return window, frozenset(range(0, count, 2))
+    if family.startswith("gemma3"):
+        every = every or 6
+        return window, frozenset(n for n in range(count) if (n + 1) % every)
+    return window, frozenset(range(count))
+
+
+def _mlp(fields: Fields, family: str) -> Mlp | None:
+    size = fields.maybe("intermediate_size", "ffn_hidden_size")
+    biases = fields.flag("mlp_bias")
+    if size and family == "qwen":
+        size //= 2  # Qwen's first config counts gate and value together
+    return Mlp(size=size, biases=biases) if size else None
+
+
+def _experts(fields: Fields, family: str) -> Experts | None:
+    count = fields.maybe("num_experts", "num_local_experts", "n_routed_experts")
+    if count is None:
+        return None
+    usual = fields.number("intermediate_size", "ffn_hidden_size", usual=1)
+    size = fields.number("moe_intermediate_size", usual=usual)
+    shared = fields.maybe("shared_expert_intermediate_size")
+    shared_count = fields.maybe("n_shared_experts", "num_shared_experts")
+    shared_size = shared or (size * shared_count if shared_count else None)
+    return Experts(
+        count=count,
+        chosen=fields.number("num_experts_per_tok", "experts_per_token", "moe_topk", usual=2),
+        expert=Mlp(size=size, biases=family == "gpt_oss"),
+        shared=Mlp(size=shared_size) if shared_size else None,
+        shared_gate=family == "qwen2_moe",
+        router_bias=family in ("gpt_oss", "glm4_moe"),
+    )
+
+
+def _sparse(fields: Fields, count: int) -> frozenset[int]:
+    """Layers with experts: those behind the first dense ones, each or every n-th."""
+    first = fields.maybe("first_k_dense_replace") or 0
+    step = fields.maybe("decoder_sparse_step", "moe_layer_freq") or 1
+    dense = fields.numbers("mlp_only_layers")
+    return frozenset(
+        n for n in range(first, count) if n not in dense and (n + 1 - first) % step == 0
+    )
+
+
+def gpt2(fields: Fields, name: str, family: str) -> Model:
+    """GPT-2 and what is built like it: biases everywhere, no gate; BLOOM and MPT without some."""
+    hidden = fields.number("n_embd", "hidden_size", "d_model")
+    heads = fields.number("n_head", "n_heads", "num_attention_heads")
+    plain = family == "mpt"
+    size = fields.number("n_inner", "ffn_hidden_size", usual=4 * hidden)
+    attention = GroupedAttention(
+        heads=heads,
+        kv_heads=fields.number("num_key_value_heads", usual=heads),
+        head_size=hidden // heads,
+        biases=not plain,
+        out_bias=not plain,
+    )
+    layer = Layer(
+        attention=attention,
+        mlp=Mlp(size=size, gated=False, biases=not plain),
+        norm_biases=not plain,
+    )
+    count = fields.number("n_layer", "n_layers", "num_hidden_layers")
+    longest = fields.maybe("n_positions", "n_ctx", "max_seq_len", "seq_length")
+    vocabulary = fields.number("vocab_size")
+    return Model(
+        name=name,
+        hidden=hidden,
+        layers=(layer,) * count,
+        vocabulary=vocabulary,
+        tied=fields.flag("tie_word_embeddings", usual=True),
+        positions=(longest or 0) if family == "gpt2" else 0,
+        longest=longest,
+        norm_biases=not plain,
+        remarks=tuple(fields.remarks()),
+    )

@@ -1,0 +1,135 @@
+"""From a config.json, a folder with one, or a name that is known, to a `Model`."""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from cordee.core.errors import UsageError
+from cordee.core.facts import Fact, rows
+from cordee.plan.model import grouped, latent
+from cordee.plan.model.fields import Fields
+from cordee.plan.model.model import Model
+
+Reader = Callable[[Fields, str, str], Model]
+READERS: dict[str, Reader] = {
+    "grouped": grouped.llama,
+    "gpt": grouped.gpt2,
+    "latent": latent.deepseek,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family(Fact):
+    """A `model_type`, and how its config is read."""
+
+    model_type: str
+    reader: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known(Fact):
+    """A model whose config is at hand under a name."""
+
+    name: str
+    parameters: int
+    """As published, layers that guess further tokens left out."""
+    config: dict[str, Any]
+
+
+@cache
+def families() -> Mapping[str, Family]:
+    """Every `model_type` that can be read."""
+    table = files("cordee.plan.model") / "families.toml"
+    return {row.model_type: row for row in rows(table, Family)}
+
+
+@cache
+def known() -> Mapping[str, Known]:
+    """Every model that has a name here."""
+    table = files("cordee.plan.model") / "known.toml"
+    return {row.name.lower(): row for row in rows(table, Known)}
+
+
+def model(name: str) -> Model:
+    """The model in a config.json or a folder with one, or of that name. Raises `UsageError`."""
+    path = Path(name)
+    if path.is_dir():
+        path /= "config.json"
+    if path.is_file():
+        return from_config(_load(path), str(path))
+    if path.suffix == ".json" or path.parent != Path():
+        raise UsageError(f"{path}: no such file: give a config.json, or a name: {_names()}")
+    return named(name)
+
+
+def named(name: str) -> Model:
+    """The model of that name. Raises `UsageError` with the nearest."""
+    found = known().get(name.lower())
+    if found is None:
+        close = difflib.get_close_matches(name.lower(), known(), n=1, cutoff=0.4)
+        hint = f" Did you mean {known()[close[0]].name}?" if close else ""
+        raise UsageError(f"{name}: no such file, and no such model.{hint} There are {_names()}")
+    return from_config(found.config, found.name)
+
+
+def from_config(config: Mapping[str, Any], name: str) -> Model:
+    """The model that a config describes; `name` is what errors call it. Raises `UsageError`."""
+    inner = config.get("text_config")
+    if isinstance(inner, Mapping):
+        return _of_text(config, inner, name)
+    kind = config.get("model_type")
+    family = families().get(str(kind))
+    if family is None:
+        raise UsageError(_unknown(kind, name))
+    try:
+        return READERS[family.reader](Fields(config, name), name, family.model_type)
+    except UsageError as error:
+        text = str(error)
+        raise UsageError(text if text.startswith(name) else f"{name}: {text}") from error
+
+
+def _of_text(config: Mapping[str, Any], inner: Mapping[str, Any], name: str) -> Model:
+    """Of a model that also sees or hears, the part that reads and writes text."""
+    found = from_config({"model_type": config.get("model_type"), **inner}, name)
+    others = [part for part in config if part.endswith("_config") and part != "text_config"]
+    remark = f"{', '.join(others)}: left out; the plan is for the part that reads and writes text"
+    return Model(
+        **{
+            **{key: getattr(found, key) for key in found.__dataclass_fields__},
+            "remarks": (*found.remarks, *([remark] if others else [])),
+        }
+    )
+
+
+def _unknown(kind: object, name: str) -> str:
+    if kind is None:
+        return f"{name}: model_type is missing: it says which architecture the fields belong to"
+    close = difflib.get_close_matches(str(kind), families(), n=1, cutoff=0.4)
+    nearest = (
+        f" The nearest is {close[0]}: if the model is built like it, write that as its model_type."
+        if close
+        else ""
+    )
+    return (
+        f"{name}: model_type {kind}: nothing here knows how such a model is built.{nearest} "
+        f"Known are {', '.join(families())}"
+    )
+
+
+def _names() -> str:
+    return ", ".join(row.name for row in known().values())
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: a JSON object is needed, as Hugging Face writes a config.json")
+    return found

@@ -1,0 +1,95 @@
+"""Models from a config.json: their parameters are the published ones, and mistakes are named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cordee.core.errors import UsageError
+from cordee.plan.model import from_config, model, named
+from cordee.plan.model.reading import Known, known
+
+LLAMA = known()["llama-3.1-8b"].config
+
+
+@pytest.mark.parametrize("row", known().values(), ids=lambda row: row.name)
+def test_a_model_has_the_parameters_that_its_maker_publishes(row: Known) -> None:
+    found = named(row.name)
+    assert found.parameters == row.parameters
+    assert found.active_parameters <= found.parameters
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Mixtral-8x7B", 12.9),
+        ("Qwen3-30B-A3B", 3.3),
+        ("Qwen3-235B-A22B", 22.0),
+        ("DeepSeek-V3", 37),
+    ],
+)
+def test_a_token_meets_as_many_parameters_as_the_maker_says(name: str, billions: float) -> None:
+    assert named(name).active_parameters / 1e9 == pytest.approx(billions, rel=0.02)
+
+
+def test_a_cache_of_short_vectors_is_smaller_than_one_of_heads() -> None:
+    # arxiv.org/abs/2412.19437: 576 numbers of a token in each of 61 layers.
+    assert named("DeepSeek-V3").kv_numbers == 61 * 576
+    assert named("Llama-3.1-8B").kv_numbers == 32 * 2 * 8 * 128
+
+
+def test_half_of_the_layers_of_gemma_2_see_a_window() -> None:
+    windows = [layer.attention.window for layer in named("Gemma-2-9B").layers]
+    assert windows == [4096, None] * 21
+
+
+def test_a_config_is_read_from_a_file_and_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    assert model(str(tmp_path)).parameters == model(str(tmp_path / "config.json")).parameters
+
+
+def test_of_a_model_that_sees_the_part_with_text_is_planned() -> None:
+    found = from_config(
+        {"model_type": "gemma3", "text_config": LLAMA, "vision_config": {"hidden_size": 1}},
+        "seeing",
+    )
+    assert found.parameters == named("Llama-3.1-8B").parameters
+    assert "vision_config: left out" in found.remarks[0]
+
+
+def test_a_field_that_nobody_knows_is_named_with_the_nearest() -> None:
+    found = from_config(LLAMA | {"sliding_windows": 4096, "loop_layers": 3}, "mine")
+    assert "loop_layers: not understood, so the plan leaves it out" in found.remarks
+    assert any("did you mean sliding_window?" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"model_type": "qwen9"}, "model_type qwen9: nothing here knows.*nearest is qwen"),
+        ({"model_type": None}, "model_type is missing"),
+        ({"hidden_size": None, "hidden_sizes": 4096}, "hidden_size or .* is missing.*hidden_sizes"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers = -1: a whole number above 0"),
+        ({"num_key_value_heads": 7}, "32 heads do not divide into 7 groups: .* 1, 2, 4, 8, 16, 32"),
+    ],
+)
+def test_a_wrong_config_says_what_is_wrong_and_what_would_do(
+    change: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        from_config(LLAMA | change, "mine")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"no such model. Did you mean Llama-3.1-8B\?"):
+        model("llama3.1-8b")
+
+
+def test_a_file_that_is_not_there_or_no_json_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        model(str(tmp_path / "config.json"))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UsageError, match=r"config\.json"):
+        model(str(tmp_path))
