@@ -42,7 +42,7 @@ $(READY): pyproject.toml Makefile
 	@echo "==> torch-npu, the adapter for Ascend"
 	@$(PIP) install --no-deps "$(TORCH_NPU)"
 	@echo "==> cordee and its tools"
-	@$(PIP) install --editable ".[dev,emulator,serve]"
+	@$(PIP) install --editable ".[dev,emulator,serve,train]"
 	@touch $@
 
 runtime: setup

@@ -19,6 +19,7 @@ COMMANDS = {
     "port": "cordee.port.cli:port",
     "run": "cordee.emulator.cli:run",
     "serve": "cordee.serve.cli:serve",
+    "train": "cordee.train.cli:train",
 }
 
 

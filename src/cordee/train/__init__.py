@@ -1,0 +1,25 @@
+"""Training that goes on when a chip falls: `import cordee.train as ct`, and `cordee train` to start it.
+
+training = ct.Training(model, optimizer, shards=8)
+for step in training.steps(1000):
+    for shard in step:
+        loss = model(*batch(step.number, shard))
+        step.backward(loss)
+    print(step.number, step.loss)
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cordee.train.worker.training import Step, Training
+
+__all__ = ["Step", "Training"]
+
+
+def __getattr__(name: str) -> object:
+    """The parts that need PyTorch are loaded when they are asked for: policies do without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from cordee.train.worker import training
+
+    return getattr(training, name)

@@ -1,0 +1,83 @@
+"""The command `cordee train`."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cordee.core.errors import UsageError
+from cordee.train.agent import Program
+from cordee.train.launch import Order, launch
+from cordee.train.live import Live
+from cordee.train.policy.membership import Limits
+
+MACHINE = "CORDEE_MACHINE"
+"""Set where `cordee run` gives a program virtual chips."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--workers", "-n", default=2, show_default=True, help="Members when all is well.")
+@click.option("--spares", default=0, show_default=True, help="More that wait, ready to come in.")
+@click.option("--min", "least", default=1, show_default=True, help="With fewer the job waits.")
+@click.option(
+    "--mode",
+    type=click.Choice(["exact", "fast"]),
+    help="exact: the same bits whatever fails; fast: an ordinary all-reduce. Else as the program says.",
+)
+@click.option("--silent-s", default=3.0, show_default=True, help="Dead after so long a silence.")
+@click.option("--hang-s", default=3.0, show_default=True, help="How long others wait for a worker.")
+@click.option("--threads", default=1, show_default=True, help="Of the CPU for each worker.")
+@click.option("--chip", help="Virtual chips of this kind, as Ascend910B3.")
+@click.option("--chips", default=0, help="Chips of this computer: a worker on each. 0: the CPU.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Takes journal and logs.")
+@click.argument("command", nargs=-1, required=True)
+def train(  # noqa: PLR0913 - an argument is an option
+    workers: int,
+    spares: int,
+    least: int,
+    mode: str | None,
+    silent_s: float,
+    hang_s: float,
+    threads: int,
+    chip: str | None,
+    chips: int,
+    folder: Path | None,
+    command: tuple[str, ...],
+) -> None:
+    """Run a training script on several workers, and go on when some of them fail.
+
+    cordee train --workers 4 --spares 1 -- train.py --steps 1000
+    """
+    if chip is not None and MACHINE not in os.environ:
+        _on_virtual_chips(chip, chips or workers + spares)
+    on_chips = workers + spares if chip is not None else 0
+    folder = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
+    folder.mkdir(parents=True, exist_ok=True)
+    limits = Limits(shards=0, workers=workers, least=least, silent_s=silent_s, hang_s=hang_s)
+    program = Program(
+        command=_command(command), logs=folder, threads=threads, chips=range(chips or on_chips)
+    )
+    order = Order(program=program, limits=limits, spares=spares, mode=mode, folder=folder)  # type: ignore[arg-type]
+    live = Live(sys.stdout, folder)
+    asyncio.run(launch(order, live.see))
+
+
+def _on_virtual_chips(chip: str, chips: int) -> None:
+    """Run the same command again, where there are such chips."""
+    run = [sys.executable, "-m", "cordee", "run", "--chip", chip, "--chips", str(chips)]
+    os.execv(sys.executable, [*run, "--", sys.executable, "-m", "cordee", *sys.argv[1:]])
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    """What a worker runs: a program, or a script for this Python. Raises `UsageError`."""
+    first = words[0]
+    if first.endswith(".py"):
+        if not Path(first).is_file():
+            raise UsageError(f"{first}: there is no such script")
+        return [sys.executable, *words]
+    return list(words)

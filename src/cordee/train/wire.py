@@ -1,0 +1,230 @@
+"""What coordinator, agents and workers say to each other: JSON behind its length, and who may say it."""
+
+import hashlib
+import hmac
+import secrets
+import socket
+import struct
+from typing import Literal
+
+import msgspec
+
+from cordee.core.errors import CordeeError
+from cordee.train.policy.membership import Phase
+
+PROTOCOL = 1
+"""Another number for every change that makes versions misunderstand each other."""
+LENGTH = struct.Struct("!I")
+MESSAGE_MOST = 1 << 24
+
+
+class Refused(CordeeError):
+    """The other side does not let one in."""
+
+
+class Message(msgspec.Struct, tag_field="is", frozen=True):
+    """Something said."""
+
+
+# What workers say.
+
+
+class Hello(Message, tag="hello", frozen=True):
+    """A worker has begun."""
+
+    worker: int
+    host: str
+    pid: int
+    store: str
+    """HOST:PORT of the worker's own store, for the groups in which it is the first."""
+    feed: str
+    """HOST:PORT where the worker takes the state of others."""
+    device: str
+    shards: int
+    mode: str
+    parameters: str
+    """A digest of names, shapes and types: members have the same model."""
+
+
+class Ready(Message, tag="ready", frozen=True):
+    """It has its model and waits to be let in."""
+
+
+class Beat(Message, tag="beat", frozen=True):
+    """It is alive."""
+
+    phase: Phase
+    shard_s: float
+
+
+class Progressed(Message, tag="progressed", frozen=True):
+    """It has begun with another shard."""
+
+
+class Reported(Message, tag="reported", frozen=True):
+    """How far it is, at the beginning of an epoch."""
+
+    epoch: int
+    step: int
+    reduced: bool
+    held: tuple[int, ...]
+
+
+class Done(Message, tag="done", frozen=True):
+    """It holds the gradient of a step."""
+
+    epoch: int
+    step: int
+    arrived_s: float
+    """How long after the first member it came to the reduction; 0 where that is not known."""
+
+
+class CaughtUp(Message, tag="caught-up", frozen=True):
+    """It was fed, and has the state of a step."""
+
+    step: int
+
+
+class Crashed(Message, tag="crashed", frozen=True):
+    """Its program has failed."""
+
+    error: str
+    trace: str
+
+
+class Finished(Message, tag="finished", frozen=True):
+    """Its program wants no more steps."""
+
+    step: int
+
+
+class Told(Message, tag="told", frozen=True):
+    """Something for the journal of the job."""
+
+    kind: str
+    values: dict[str, str | int | float | bool | None]
+
+
+FromWorker = (
+    Hello | Ready | Beat | Progressed | Reported | Done | CaughtUp | Crashed | Finished | Told
+)
+
+
+# What the coordinator says.
+
+
+class Challenge(Message, tag="challenge", frozen=True):
+    """What a new connection must sign with the job's secret."""
+
+    nonce: str
+    protocol: int = PROTOCOL
+
+
+class Answer(Message, tag="answer", frozen=True):
+    """The signature."""
+
+    proof: str
+    role: Literal["worker", "agent", "watch"]
+    protocol: int = PROTOCOL
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A member, as others reach it."""
+
+    worker: int
+    store: str
+    feed: str
+
+
+class Epoch(Message, tag="epoch", frozen=True):
+    """Members have changed."""
+
+    epoch: int
+    step: int
+    members: tuple[Member, ...]
+    lost: tuple[int, ...]
+    reason: str
+
+
+class Planned(Message, tag="planned", frozen=True):
+    """How the epoch goes on."""
+
+    epoch: int
+    step: int
+    source: int
+    restore: tuple[int, ...]
+    owners: tuple[int, ...]
+
+
+class Committed(Message, tag="committed", frozen=True):
+    """Apply the gradient of the step."""
+
+    epoch: int
+    step: int
+
+
+class Feeding(Message, tag="feeding", frozen=True):
+    """Give the state to one that waits."""
+
+    joiner: int
+    to: str
+
+
+class Leave(Message, tag="leave", frozen=True):
+    """End: with an error where the job could not go on."""
+
+    reason: str
+    error: bool
+
+
+ToWorker = Challenge | Epoch | Planned | Committed | Feeding | Leave
+
+
+def pack(message: Message) -> bytes:
+    """A message as it goes over the wire."""
+    body = msgspec.json.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+def sign(secret: str, nonce: str) -> str:
+    """The proof that one knows the secret."""
+    return hmac.new(secret.encode(), nonce.encode(), hashlib.sha256).hexdigest()
+
+
+def fits(secret: str, nonce: str, proof: str) -> bool:
+    """Whether a proof is right."""
+    return hmac.compare_digest(sign(secret, nonce), proof)
+
+
+def new_secret() -> str:
+    """A secret for one job."""
+    return secrets.token_hex(16)
+
+
+def read_exactly(connection: socket.socket, size: int) -> bytearray:
+    """So many bytes. Raises `EOFError` where the other side ends before."""
+    data = bytearray(size)
+    view = memoryview(data)
+    at = 0
+    while at < size:
+        count = connection.recv_into(view[at:])
+        if count == 0:
+            raise EOFError
+        at += count
+    return data
+
+
+def read_body(connection: socket.socket) -> bytes:
+    """The next message, not yet read. Raises `EOFError`, `Refused` where it is too long to be one."""
+    (size,) = LENGTH.unpack(read_exactly(connection, LENGTH.size))
+    if size > MESSAGE_MOST:
+        raise Refused(f"a message of {size} bytes: is this a cordee job?")
+    return bytes(read_exactly(connection, size))
+
+
+def address(text: str) -> tuple[str, int]:
+    """HOST:PORT taken apart. Raises `Refused`."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise Refused(f"{text!r} is no HOST:PORT")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,40 @@
+"""How far the model of a worker is, and the way from one step to the next."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cordee.train.worker.gradients import Layout
+from cordee.train.worker.state import Trained, Value, apply_settings
+
+
+class Advance:
+    """A model with its optimizer, at a step."""
+
+    def __init__(self, trained: Trained, layout: Layout, clip: float | None) -> None:
+        self.trained, self.layout = trained, layout
+        self.step, self.loss = 0, float("nan")
+        self._clip = clip
+
+    def make(self, gradient: Sequence[Tensor]) -> None:
+        """Make a step with a gradient, which is clipped in place."""
+        if self._clip is not None:
+            scale = self._clip / (self.layout.norm(gradient) + 1e-6)
+            for part in gradient:
+                part.mul_(scale.clamp(max=1.0).to(part.dtype))
+        self._with(gradient)
+
+    def again(self, gradient: Sequence[Tensor], groups: Sequence[dict[str, Value]]) -> None:
+        """Make the step that others made with this gradient, clipped already, and these settings."""
+        apply_settings(self.trained, groups)
+        self._with(gradient)
+
+    def _with(self, gradient: Sequence[Tensor]) -> None:
+        self.loss = self.layout.loss(gradient)
+        self.layout.attach(gradient)
+        self.trained.optimizer.step()
+        self.layout.detach()
+        for scheduler in self.trained.others:
+            if hasattr(scheduler, "step"):
+                scheduler.step()
+        self.step += 1

@@ -1,0 +1,18 @@
+"""Which groups there are for which device."""
+
+import torch
+
+from cordee.core.errors import UsageError
+from cordee.train.worker.gloo import Gloo
+from cordee.train.worker.groups import Groups
+
+
+def groups_for(device: torch.device) -> Groups:
+    """Groups for tensors on a device. Raises `UsageError` where there are none."""
+    if device.type == "cpu":
+        return Gloo()
+    if device.type == "npu":
+        from cordee.train.worker.hccl import Hccl  # torch_npu is not everywhere
+
+        return Hccl(device)
+    raise UsageError(f"cordee train has no groups for {device.type} yet")

@@ -1,0 +1,170 @@
+"""State for one that waits, in the background: a copy of the whole, and then the gradient of every step.
+
+The one who gets it applies these gradients itself, and so has the state of the step at which it is let in, bit for
+bit, without anybody waiting for it.
+"""
+
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+import torch
+from torch import Tensor
+
+from cordee.train.wire import (
+    LENGTH,
+    Answer,
+    Challenge,
+    Refused,
+    address,
+    fits,
+    new_secret,
+    pack,
+    read_body,
+    read_exactly,
+    sign,
+)
+from cordee.train.worker.state import Header, Value
+
+WAITING_MOST = 16
+"""Gradients that wait to be sent; where more do, the other side is too slow to catch up."""
+CONNECT_S = 10.0
+
+
+class Gradient(msgspec.Struct, tag_field="is", tag="gradient", frozen=True):
+    """The gradient of a step follows, in so many buffers of so many bytes."""
+
+    step: int
+    sizes: tuple[int, ...]
+    groups: list[dict[str, Value]]
+
+
+class Whole(msgspec.Struct, tag_field="is", tag="whole", frozen=True):
+    """A whole state follows."""
+
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What came: a whole state or a gradient, and the bytes of its tensors."""
+
+    head: Gradient | Whole
+    data: list[bytearray]
+
+
+class Feed:
+    """Sends to one that waits."""
+
+    def __init__(self, to: str, secret: str, header: Header, tensors: Sequence[Tensor]) -> None:
+        """`tensors` are copied now, and sent while training goes on."""
+        copies = [tensor.to("cpu", copy=True) for tensor in tensors]
+        self._queue: queue.Queue[tuple[Gradient | Whole, list[Tensor]] | None] = queue.Queue()
+        self._queue.put((Whole(header), copies))
+        self.broken = False
+        self._thread = threading.Thread(target=self._run, args=(to, secret), daemon=True)
+        self._thread.start()
+
+    def add(self, step: int, groups: list[dict[str, Value]], gradient: Sequence[Tensor]) -> None:
+        """A step was committed."""
+        if self._queue.qsize() > WAITING_MOST:
+            self.broken = True
+        if self.broken:
+            self._queue.put(None)
+            return
+        copies = [part.to("cpu", copy=True) for part in gradient]
+        sizes = tuple(part.numel() * part.element_size() for part in copies)
+        self._queue.put((Gradient(step, sizes, groups), copies))
+
+    def end(self) -> None:
+        """The other side has all that it needs, or is gone."""
+        self._queue.put(None)
+
+    def _run(self, to: str, secret: str) -> None:
+        try:
+            with socket.create_connection(address(to), timeout=CONNECT_S) as connection:
+                connection.settimeout(None)
+                challenge = msgspec.json.decode(read_body(connection), type=Challenge)
+                connection.sendall(pack(Answer(sign(secret, challenge.nonce), "worker")))
+                while (item := self._queue.get()) is not None:
+                    _send(connection, *item)
+        except (OSError, EOFError, Refused, msgspec.DecodeError):
+            self.broken = True
+
+
+class Mouth:
+    """Takes what others feed; one of them at a time."""
+
+    def __init__(self, host: str, secret: str) -> None:
+        self._secret = secret
+        self._server = socket.create_server((host, 0))
+        self.port = self._server.getsockname()[1]
+        self._queue: queue.Queue[Fed | None] = queue.Queue()
+        threading.Thread(target=self._run, name="train_mouth", daemon=True).start()
+
+    def next(self, most_s: float) -> Fed | None:
+        """What came next; None where the other side has ended. Raises `queue.Empty`."""
+        return self._queue.get(timeout=most_s)
+
+    @property
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError, EOFError, Refused, msgspec.DecodeError):
+                nonce = new_secret()
+                connection.sendall(pack(Challenge(nonce)))
+                answer = msgspec.json.decode(read_body(connection), type=Answer)
+                if fits(self._secret, nonce, answer.proof):
+                    while True:
+                        self._queue.put(_receive(connection))
+            self._queue.put(None)
+
+
+def _send(connection: socket.socket, head: Gradient | Whole, tensors: list[Tensor]) -> None:
+    body = msgspec.json.encode(head)
+    connection.sendall(LENGTH.pack(len(body)) + body)
+    for tensor in tensors:
+        if tensor.numel():
+            connection.sendall(_bytes(tensor))
+
+
+def _receive(connection: socket.socket) -> Fed:
+    head = msgspec.json.decode(read_body(connection), type=Gradient | Whole)
+    if isinstance(head, Gradient):
+        sizes = list(head.sizes)
+    else:
+        sizes = [_size(entry.dtype, entry.shape) for entry in head.header.entries]
+    return Fed(head, [read_exactly(connection, size) for size in sizes])
+
+
+def fill(tensors: Sequence[Tensor], data: Sequence[bytearray]) -> None:
+    """Put bytes that came into tensors."""
+    for tensor, part in zip(tensors, data, strict=True):
+        if part:
+            got = torch.frombuffer(part, dtype=tensor.dtype)
+            tensor.copy_(got[: tensor.numel()].view(tensor.shape))
+
+
+def _size(dtype: str, shape: Sequence[int]) -> int:
+    kind: torch.dtype = getattr(torch, dtype)
+    count = 1
+    for size in shape:
+        count *= size
+    return count * torch.empty(0, dtype=kind).element_size()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data

@@ -1,0 +1,100 @@
+"""Groups on the CPU: gloo's, freed by shutting their sockets."""
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch._C._distributed_c10d import PrefixStore, ProcessGroup, ProcessGroupGloo, TCPStore
+
+from cordee.train.wire import address
+from cordee.train.worker.groups import Alone, Group, Joined
+
+GROUP_S = 600.0
+"""Longer than any collective takes: one that waits in vain is freed by whoever knows that."""
+
+
+class Gloo:
+    """Groups on the CPU.
+
+    In PyTorch 2.13 gloo's `abort` frees nothing, but a collective whose sockets are shut down fails at once. Its
+    sockets are those that were opened while the group was formed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._before: set[int] | None = None
+        self._own: set[int] = set()
+        self._epoch = self._freed = 0
+
+    def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
+        if len(stores) == 1:
+            return Alone()
+        with self._lock:
+            self._check(epoch)
+            self._epoch, self._before, self._own = epoch, _sockets(), set()
+        host, port = address(stores[0])
+        try:
+            store = TCPStore(host, port, is_master=False, wait_for_workers=False)
+            made = ProcessGroupGloo(
+                PrefixStore(f"epoch{epoch}", store),
+                rank,
+                len(stores),
+                timedelta(seconds=GROUP_S),
+            )
+            group = Joined(cast(ProcessGroup, made))  # it is one, as is every backend
+            group.all_reduce(torch.zeros(1))  # now all of them are connected
+        finally:
+            with self._lock:
+                self._own = _sockets() - (self._before or set())
+                self._before = None
+        self._check(epoch)
+        return group
+
+    def free(self, epoch: int) -> None:
+        with self._lock:
+            self._freed = max(self._freed, epoch)
+            if self._epoch < epoch:
+                _shut(self._own if self._before is None else _sockets() - self._before)
+
+    def drop(self) -> None:
+        """Its sockets close with it."""
+
+    def _check(self, epoch: int) -> None:
+        if epoch < self._freed:
+            raise RuntimeError(f"epoch {epoch} is over")
+
+
+def _sockets() -> set[int]:
+    """The inodes of this process's sockets."""
+    return set(_by_inode())
+
+
+def _by_inode() -> dict[int, int]:
+    """The file descriptors of sockets, by inode: numbers of descriptors are used again."""
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
+            if match:
+                found[int(match[1])] = int(entry.name)
+    return found
+
+
+def _shut(inodes: set[int]) -> None:
+    """Break off connections, so that whoever waits for them is woken."""
+    descriptors = _by_inode()
+    for inode in inodes & descriptors.keys():
+        with suppress(OSError):
+            taken = socket.socket(fileno=os.dup(descriptors[inode]))
+            try:
+                taken.getpeername()  # what listens is left alone
+                taken.shutdown(socket.SHUT_RDWR)
+            finally:
+                taken.close()

@@ -1,0 +1,73 @@
+"""Gradients of a model in flat buffers, into which the backward pass writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Parameters of one type, one after another in a flat buffer; the last number is the loss."""
+
+    dtype: torch.dtype
+    device: torch.device
+    parameters: tuple[nn.Parameter, ...]
+    numbers: int
+
+
+class Layout:
+    """Where the gradient of each parameter lies."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], room: int) -> None:
+        """`room`: numbers at the end of each buffer that are free, so that it can be cut evenly."""
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self._room = room
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        kinds = dict.fromkeys([torch.float32, *(p.dtype for p in self.parameters)])
+        self.parts = [self._part(dtype, device) for dtype in kinds]
+
+    def _part(self, dtype: torch.dtype, device: torch.device) -> Part:
+        mine = tuple(p for p in self.parameters if p.dtype == dtype)
+        numbers = sum(p.numel() for p in mine) + (dtype == torch.float32)
+        return Part(dtype, device, mine, numbers)
+
+    def buffers(self) -> list[Tensor]:
+        """New ones, of zeros."""
+        return [
+            torch.zeros(part.numbers + self._room, dtype=part.dtype, device=part.device)
+            for part in self.parts
+        ]
+
+    def attach(self, buffers: Sequence[Tensor]) -> None:
+        """Let the backward pass add into these."""
+        for part, buffer in zip(self.parts, buffers, strict=True):
+            at = 0
+            for parameter in part.parameters:
+                size = parameter.numel()
+                parameter.grad = buffer[at : at + size].view_as(parameter)
+                at += size
+
+    def detach(self) -> None:
+        """Parameters have no gradients any more."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def add_loss(self, buffers: Sequence[Tensor], loss: Tensor) -> None:
+        """Keep the loss of a shard beside its gradient: it is summed as that is."""
+        at = self.parts[0].numbers - 1
+        buffers[0][at] += loss.detach().to(torch.float32)
+
+    def loss(self, buffers: Sequence[Tensor]) -> float:
+        return float(buffers[0][self.parts[0].numbers - 1])
+
+    def norm(self, buffers: Sequence[Tensor]) -> Tensor:
+        """[] of the whole gradient, in float32."""
+        found = [
+            torch.linalg.vector_norm(buffer[: part.numbers - (number == 0)], dtype=torch.float32)
+            for number, (part, buffer) in enumerate(zip(self.parts, buffers, strict=True))
+            if part.parameters
+        ]
+        whole: Tensor = torch.linalg.vector_norm(torch.stack(found))
+        return whole

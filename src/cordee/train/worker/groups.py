@@ -1,0 +1,82 @@
+"""Process groups, one for each epoch, that can be freed while they are stuck."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch._C._distributed_c10d import ProcessGroup
+
+
+class Group(Protocol):
+    """The members of an epoch, joined."""
+
+    rank: int
+    size: int
+
+    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+        """[sum of `received`] from [size * sent]: `sent` numbers to each, `received[r]` from r."""
+
+    def all_gather(self, data: Tensor) -> Tensor:
+        """[size * n] from each member's [n]."""
+
+    def all_reduce(self, data: Tensor) -> None:
+        """Sum into `data` on all."""
+
+    def broadcast(self, data: Tensor, source: int) -> None:
+        """`data` of the member with the rank `source` on all."""
+
+
+class Alone:
+    """A group of one."""
+
+    rank, size = 0, 1
+
+    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+        return data.clone()
+
+    def all_gather(self, data: Tensor) -> Tensor:
+        return data
+
+    def all_reduce(self, data: Tensor) -> None:
+        pass
+
+    def broadcast(self, data: Tensor, source: int) -> None:
+        pass
+
+
+class Joined:
+    """A group of PyTorch's."""
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self._group = group
+        self.rank, self.size = group.rank(), group.size()
+
+    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+        made = torch.empty(sum(received), dtype=data.dtype, device=data.device)
+        self._group.alltoall_base(made, data, list(received), [sent] * self.size).wait()
+        return made
+
+    def all_gather(self, data: Tensor) -> Tensor:
+        made = torch.empty(self.size * data.numel(), dtype=data.dtype, device=data.device)
+        self._group._allgather_base(made, data).wait()
+        return made
+
+    def all_reduce(self, data: Tensor) -> None:
+        self._group.allreduce([data]).wait()
+
+    def broadcast(self, data: Tensor, source: int) -> None:
+        self._group.broadcast(data, source).wait()
+
+
+class Groups(Protocol):
+    """Makes groups of one kind."""
+
+    def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
+        """Join the others of an epoch. Raises `RuntimeError` where one is gone, or it was freed."""
+
+    def free(self, epoch: int) -> None:
+        """Let what is stuck in a group of an earlier epoch fail. From any thread."""
+
+    def drop(self) -> None:
+        """The group is used no more."""

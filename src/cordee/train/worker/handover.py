@@ -1,0 +1,75 @@
+"""State that passes between workers while training goes on: out to those who wait, and in from a member."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cordee.train.wire import Feeding
+from cordee.train.worker.advance import Advance
+from cordee.train.worker.faults import Faults
+from cordee.train.worker.feed import Feed, Mouth, Whole, fill
+from cordee.train.worker.state import place, settings, tensors_of
+
+
+class Outgoing:
+    """Feeds those that the coordinator names."""
+
+    def __init__(self, advance: Advance, secret: str, faults: Faults) -> None:
+        self._advance, self._secret, self._faults = advance, secret, faults
+        self._wanted: list[Feeding] = []
+        self._feeds: dict[int, Feed] = {}
+
+    def want(self, feeding: Feeding) -> None:
+        """One more is to be fed. From any thread."""
+        self._wanted.append(feeding)
+
+    def start(self) -> None:
+        """Begin with those that are wanted, from the state as it is now."""
+        while self._wanted:
+            wanted = self._wanted.pop()
+            header, tensors = tensors_of(self._advance.trained, self._advance.step)
+            self._faults.at("feed", self._advance.step)
+            self._feeds[wanted.joiner] = Feed(wanted.to, self._secret, header, tensors)
+
+    def add(self, gradient: Sequence[Tensor]) -> None:
+        """A step was made with this gradient."""
+        if self._feeds:
+            groups = settings(self._advance.trained)
+            for feed in self._feeds.values():
+                feed.add(self._advance.step - 1, groups, gradient)
+
+    def stop(self, members: Sequence[int]) -> None:
+        """Those that have come in need nothing more."""
+        for joiner in [j for j, feed in self._feeds.items() if j in members or feed.broken]:
+            self._feeds.pop(joiner).end()
+
+
+class Incoming:
+    """Takes what a member feeds, until this worker is one itself."""
+
+    def __init__(self, advance: Advance, host: str, secret: str, faults: Faults) -> None:
+        self._advance, self._faults = advance, faults
+        self._mouth = Mouth(host, secret)
+        self.port: int = self._mouth.port
+
+    @property
+    def empty(self) -> bool:
+        """Whether all that came is taken."""
+        return self._mouth.empty
+
+    def take(self, most_s: float) -> bool:
+        """Take one thing. False where whoever fed has ended. Raises `queue.Empty`."""
+        fed = self._mouth.next(most_s)
+        if fed is None:
+            return False
+        advance = self._advance
+        if isinstance(fed.head, Whole):
+            self._faults.at("fed", fed.head.header.step)
+            fill(place(advance.trained, fed.head.header), fed.data)
+            advance.step = fed.head.header.step
+        elif fed.head.step == advance.step:
+            buffers = advance.layout.buffers()
+            cut = [b[: len(d) // b.element_size()] for b, d in zip(buffers, fed.data, strict=True)]
+            fill(cut, fed.data)
+            advance.again(cut, fed.head.groups)
+        return True

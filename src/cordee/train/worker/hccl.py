@@ -1,0 +1,108 @@
+"""Groups on Ascend: HCCL's, freed by stopping the chip's tasks.
+
+`Backend.abort` does nothing for HCCL (torch_npu 2.13, ProcessGroupHCCL.hpp: its `abort` has another signature). What
+is stuck is freed by `stop_device` (aclrtDeviceTaskAbort), which ends all tasks of the chip; so only a worker that is
+in a collective is stopped. `restart_device` makes the chip usable again, and what lies in its memory stays.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+import torch_npu
+from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, ProcessGroup, TCPStore
+
+from cordee.train.wire import address
+from cordee.train.worker.groups import Alone, Group, Joined
+
+
+class Hccl:
+    """Groups for one chip of this process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._index: int = device.index or 0
+        self._lock = threading.Lock()
+        self._inside = self._stopped = False
+        self._epoch = self._freed = 0
+        self._group: _Guarded | None = None
+
+    def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
+        self._epoch = epoch
+        self._wake()
+        if len(stores) == 1:
+            return Alone()
+        host, port = address(stores[0])
+        store = TCPStore(host, port, is_master=False, wait_for_workers=False)
+        options = torch_npu._C._distributed_c10d.ProcessGroupHCCL.Options()
+        made = torch_npu._C._distributed_c10d.ProcessGroupHCCL(
+            PrefixStore(f"epoch{epoch}", store), rank, len(stores), options
+        )
+        group = self._group = _Guarded(self, made)
+        group.all_reduce(torch.zeros(1, device=f"npu:{self._index}"))  # links are made at first use
+        return group
+
+    def free(self, epoch: int) -> None:
+        with self._lock:
+            self._freed = max(self._freed, epoch)
+            if self._inside and self._epoch < epoch:
+                self._stop()
+
+    def drop(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            self._wake()
+            group.end()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """The chip is in a collective. Raises `RuntimeError` where that was stopped."""
+        with self._lock:
+            if self._epoch < self._freed:
+                raise RuntimeError(f"epoch {self._epoch} is over")
+            self._inside = True
+        try:
+            yield
+            torch_npu.npu.synchronize(self._index)
+        finally:
+            with self._lock:
+                self._inside = False
+
+    def _stop(self) -> None:
+        self._stopped = True
+        torch_npu.npu.stop_device(self._index)
+
+    def _wake(self) -> None:
+        if self._stopped:
+            self._stopped = False
+            torch_npu.npu.restart_device(self._index)
+
+
+class _Guarded(Joined):
+    """A group whose collectives have ended when the call has."""
+
+    def __init__(self, groups: Hccl, group: object) -> None:
+        super().__init__(cast(ProcessGroup, group))
+        self._groups, self._backend = groups, group
+
+    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+        with self._groups.inside():
+            return super().all_to_all(data, received, sent)
+
+    def all_gather(self, data: Tensor) -> Tensor:
+        with self._groups.inside():
+            return super().all_gather(data)
+
+    def all_reduce(self, data: Tensor) -> None:
+        with self._groups.inside():
+            super().all_reduce(data)
+
+    def broadcast(self, data: Tensor, source: int) -> None:
+        with self._groups.inside():
+            super().broadcast(data, source)
+
+    def end(self) -> None:
+        """Give its links back."""
+        self._backend.abort_hccl_comm("members have changed")  # type: ignore[attr-defined]

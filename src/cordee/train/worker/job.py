@@ -1,0 +1,66 @@
+"""Which job a process belongs to: what the launcher says in its environment."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from cordee.core.errors import UsageError
+
+Mode = Literal["exact", "fast"]
+PREFIX = "CORDEE_TRAIN_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A worker's place in a job."""
+
+    coordinator: str = ""
+    """HOST:PORT; none where there is no launcher."""
+    secret: str = ""
+    worker: int = 0
+    shards: int = 0
+    """0: as the program says."""
+    mode: Mode | None = None
+    host: str = "127.0.0.1"
+    """The address under which others reach this process."""
+
+    def environment(self) -> dict[str, str]:
+        """As variables, for a process that is started."""
+        return {
+            f"{PREFIX}COORDINATOR": self.coordinator,
+            f"{PREFIX}SECRET": self.secret,
+            f"{PREFIX}WORKER": str(self.worker),
+            f"{PREFIX}SHARDS": str(self.shards),
+            f"{PREFIX}MODE": self.mode or "",
+            f"{PREFIX}HOST": self.host,
+        }
+
+
+def job_of(environment: Mapping[str, str] = os.environ) -> Job:
+    """The job of this process. Raises `UsageError` where a variable is wrong."""
+    given = {name: environment.get(PREFIX + name, "") for name in ("COORDINATOR", "SECRET", "HOST")}
+    mode = environment.get(f"{PREFIX}MODE") or None
+    if mode is not None and mode not in get_args(Mode):
+        raise UsageError(f"{PREFIX}MODE is {mode!r}, none of {', '.join(get_args(Mode))}")
+    return Job(
+        coordinator=given["COORDINATOR"],
+        secret=given["SECRET"],
+        worker=_number(environment, "WORKER"),
+        shards=_number(environment, "SHARDS"),
+        mode=mode,  # type: ignore[arg-type]
+        host=given["HOST"] or "127.0.0.1",
+    )
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(PREFIX + name) or "0"
+    if not text.isdecimal():
+        raise UsageError(f"{PREFIX}{name} is {text!r}, no number")
+    return int(text)
+
+
+def host_name() -> str:
+    """What this computer calls itself."""
+    return socket.gethostname()

@@ -1,0 +1,93 @@
+"""A job of one worker without a launcher: the coordinator is in the same process."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from cordee.train.policy.membership import (
+    Begin,
+    Commit,
+    Effect,
+    Finish,
+    Limits,
+    Membership,
+    Phase,
+    Plan,
+    Report,
+)
+from cordee.train.wire import (
+    Committed,
+    Done,
+    Epoch,
+    Finished,
+    FromWorker,
+    Member,
+    Planned,
+    Reported,
+)
+
+M = TypeVar("M", Planned, Committed)
+
+
+class LocalControl:
+    """Answers as a coordinator does."""
+
+    def __init__(self, shards: int) -> None:
+        self._job = Membership(Limits(shards=shards, workers=1))
+        self._waiting: list[Epoch | Planned | Committed] = []
+        self.shard_s = 0.0
+        now_s = time.monotonic()
+        self._do([*self._job.joined(0, now_s), *self._job.ready(0, now_s)])
+
+    @property
+    def pending(self) -> Epoch | None:
+        first = self._waiting[0] if self._waiting else None
+        return first if isinstance(first, Epoch) else None
+
+    def say(self, message: FromWorker) -> None:
+        now_s = time.monotonic()
+        if isinstance(message, Reported):
+            report = Report(message.step, message.reduced, message.held)
+            self._do(self._job.reported(0, message.epoch, report, now_s))
+        elif isinstance(message, Done):
+            self._do(self._job.done(0, message.epoch, message.step, now_s))
+        elif isinstance(message, Finished):
+            self._do(self._job.finished(0, now_s))
+
+    def enter(self, phase: Phase) -> None:
+        pass
+
+    def take_epoch(self) -> Epoch:
+        epoch = self._waiting.pop(0)
+        assert isinstance(epoch, Epoch)
+        return epoch
+
+    def expect(self, kind: type[M], epoch: int, meanwhile: Callable[[], None]) -> M:
+        message = self._waiting.pop(0)
+        assert isinstance(message, kind)
+        return message
+
+    def wait_change(self, most_s: float) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Begin():
+                    members = tuple(Member(n, "", "") for n in effect.members)
+                    self._waiting.append(
+                        Epoch(effect.epoch, effect.step, members, effect.lost, effect.reason)
+                    )
+                case Plan():
+                    self._waiting.append(
+                        Planned(
+                            effect.epoch, effect.step, effect.source, effect.restore, effect.owners
+                        )
+                    )
+                case Commit():
+                    self._waiting.append(Committed(effect.epoch, effect.step))
+                case Finish() | _:
+                    pass

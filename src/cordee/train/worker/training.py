@@ -1,0 +1,375 @@
+"""The loop of a training script: steps, and in each the shards that this worker has to compute."""
+
+import hashlib
+import os
+import queue
+import random
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cordee.core.errors import UsageError
+from cordee.train.wire import (
+    CaughtUp,
+    Committed,
+    Done,
+    Epoch,
+    Finished,
+    Hello,
+    Planned,
+    Progressed,
+    Ready,
+    Reported,
+    Told,
+)
+from cordee.train.worker.advance import Advance
+from cordee.train.worker.backends import groups_for
+from cordee.train.worker.control import Changed, Control, Left, Line
+from cordee.train.worker.failures import report_crashes
+from cordee.train.worker.faults import faults_of
+from cordee.train.worker.gradients import Layout
+from cordee.train.worker.groups import Group
+from cordee.train.worker.handover import Incoming, Outgoing
+from cordee.train.worker.job import Job, Mode, host_name, job_of
+from cordee.train.worker.local import LocalControl
+from cordee.train.worker.reduction import Exact, Fast, Reduction
+from cordee.train.worker.state import Stateful, Trained, broadcast
+from cordee.train.worker.store import Store
+
+MEMBERS_MOST = 4096
+FED_S = 5.0
+"""A feed that is silent for so long brings nothing more."""
+CHANGE_S = 60.0
+"""So long after a collective failed the coordinator has said who is gone."""
+
+
+class Training:
+    """A model that is trained by all workers of a job, whoever of them fails.
+
+    The batch of a step is a fixed number of shards; data must follow from the number of the step and the shard.
+    Parameters may not be changed but by the optimizer.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a training has, by name
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        shards: int,
+        mode: Mode | None = None,
+        clip: float | None = None,
+        schedulers: Sequence[Stateful] = (),
+        seed: int = 0,
+    ) -> None:
+        """`clip`: the largest norm of the gradient. Schedulers are stepped after each step.
+
+        Raises `UsageError` where the job is another one than the program says.
+        """
+        self._job = job = job_of()
+        self.shards = _agreed(shards, job)
+        self.mode: Mode = job.mode or mode or "fast"
+        self._seed = seed
+        trained = Trained(model, optimizer, tuple(schedulers))
+        self._layout = Layout(trained.parameters, min(MEMBERS_MOST, max(64, self.shards)))
+        self._advance = Advance(trained, self._layout, clip)
+        self._device = self._layout.parts[0].device
+        kind = Exact if self.mode == "exact" else Fast
+        self._reduction: Reduction = kind(self._layout, self.shards)
+        self._groups = groups_for(self._device)
+        self._group: Group | None = None
+        self._epoch: Epoch | None = None
+        self._owners: tuple[int, ...] = ()
+        self._reduced: list[Tensor] | None = None
+        self._control: Control | None = None
+        self._faults = faults_of(job.worker)
+        self._outgoing = Outgoing(self._advance, job.secret, self._faults)
+        self._incoming: Incoming | None = None
+        self._store: Store | None = None
+
+    @property
+    def step(self) -> int:
+        """How many steps are made."""
+        return self._advance.step
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over all shards of the last step."""
+        return self._advance.loss
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The numbers of the workers that take part now."""
+        return tuple(m.worker for m in self._epoch.members) if self._epoch is not None else ()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the worker that writes and prints, of those that take part."""
+        return bool(self.members) and self.members[0] == self._job.worker
+
+    def steps(self, count: int) -> Iterator["Step"]:
+        """The steps that are left until `count` are made. Waits where others are to come first."""
+        try:
+            self._join()
+            while self.step < count:
+                step = Step(self, self.step)
+                yield step
+                if self.step == step.number:
+                    raise UsageError(
+                        f"step {step.number} was left before its end: go through all its shards"
+                    )
+            self._leave()
+        except Left as left:
+            self._end(left)
+
+    # One step.
+
+    def shards_of(self, number: int) -> Iterator[int]:
+        """The shards that this worker has to compute in a step; it is committed when they end."""
+        control = self._line
+        while self.step == number:
+            try:
+                self._up_to_date()
+                if self.step != number:
+                    return
+                shard = self._next_shard()
+                if shard is not None:
+                    began_s = time.monotonic()
+                    self._begin(shard)
+                    self._faults.at("forward", self.step)
+                    yield shard
+                    self._faults.at("backward", self.step, self._attached)
+                    self._reduction.end(shard)
+                    control.shard_s = time.monotonic() - began_s
+                elif self._commit(number):
+                    self._apply()
+            except Changed:
+                continue
+            except RuntimeError as error:
+                self._broke(error)
+
+    def backward(self, loss: Tensor) -> None:
+        """The backward pass of a shard's loss, which is kept."""
+        loss.backward()
+        self._layout.add_loss(self._attached, loss)
+
+    def _next_shard(self) -> int | None:
+        if self._reduced is not None:
+            return None
+        held = self._reduction.held
+        me = self._job.worker
+        mine = (s for s, owner in enumerate(self._owners) if owner == me and s not in held)
+        return next(mine, None)
+
+    def _begin(self, shard: int) -> None:
+        self._line.say(Progressed())
+        self._attached = self._reduction.begin(shard)
+        self._layout.attach(self._attached)
+        _seed_all(self._seed, self.step, shard)
+
+    def _commit(self, number: int) -> bool:
+        """Bring the gradients together and agree that all have them. Raises `Changed`."""
+        control, epoch = self._line, self._epoch
+        assert epoch is not None
+        assert self._group is not None
+        if self._reduced is None:
+            control.enter("reduce")
+            self._faults.at("reduce", number)
+            self._reduced = self._reduction.reduce(self._group, self._owners, self.members)
+        self._faults.at("vote", number)
+        control.say(Done(epoch.epoch, number, 0.0))
+        self._faults.at("voted", number)
+        control.expect(Committed, epoch.epoch, self._outgoing.start)
+        self._faults.at("apply", number)
+        return True
+
+    def _apply(self) -> None:
+        """Make the step that was agreed upon."""
+        assert self._reduced is not None
+        self._line.enter("apply")
+        self._advance.make(self._reduced)
+        self._reduction.reset()
+        self._outgoing.add(self._reduced)
+        self._reduced = None
+        self._line.enter("compute")
+
+    def _broke(self, error: RuntimeError) -> None:
+        """A collective failed: the coordinator knows why, or will. Raises the error where it does not."""
+        began_s = time.monotonic()
+        if self._line.pending is None and not self._line.wait_change(CHANGE_S):
+            raise error
+        waited_s = round(time.monotonic() - began_s, 4)
+        self._line.say(Told("broken", {"error": str(error)[:200], "waited_s": waited_s}))
+
+    # Epochs.
+
+    def _up_to_date(self) -> None:
+        """Take part in the newest epoch. Raises `Changed` where a newer one begins meanwhile."""
+        control = self._line
+        if control.pending is None:
+            self._outgoing.start()
+            return
+        began_s = time.monotonic()
+        epoch = control.take_epoch()
+        control.enter("outside")
+        self._faults.at("epoch", self.step)
+        self._group = None
+        self._groups.drop()
+        self._catch_up_to(epoch.step)
+        self._epoch = epoch
+        holds = self._reduced is not None
+        control.say(Reported(epoch.epoch, self.step, holds, self._reduction.held))
+        plan = control.expect(Planned, epoch.epoch, self._outgoing.start)
+        planned_s = time.monotonic()
+        if holds and plan.step == self.step + 1:
+            self._apply()  # others were told of the commit before this worker was
+        rank = self.members.index(self._job.worker)
+        stores = [member.store for member in epoch.members]
+        self._faults.at("form", self.step)
+        group = self._groups.form(epoch.epoch, rank, stores)
+        formed_s = time.monotonic()
+        if plan.restore:
+            self._restore(plan, group)
+        self._group, self._owners = group, plan.owners
+        self._outgoing.stop(self.members)
+        told = {
+            "epoch": epoch.epoch,
+            "agreed_s": round(planned_s - began_s, 4),
+            "formed_s": round(formed_s - planned_s, 4),
+            "restored_s": round(time.monotonic() - formed_s, 4),
+            "step": self.step,
+        }
+        control.say(Told("joined", dict(told)))
+        control.enter("compute")
+
+    def _restore(self, plan: Planned, group: Group) -> None:
+        source = self.members.index(plan.source)
+        step = broadcast(self._advance.trained, self.step, group, source, self._device)
+        if self._job.worker in plan.restore and step != self.step:
+            self._reduction.reset()
+            self._reduced = None
+        self._advance.step = step
+
+    def _catch_up_to(self, step: int) -> None:
+        """Take what is fed until the state is that of a step, or nothing more comes."""
+        if self._incoming is None or self._epoch is not None:
+            return
+        while self.step < step:
+            try:
+                if not self._incoming.take(FED_S):
+                    return
+            except queue.Empty:
+                return
+
+    # Coming and going.
+
+    @property
+    def _line(self) -> Control:
+        assert self._control is not None, "go through `steps` first"
+        return self._control
+
+    def _join(self) -> None:
+        """Become a member: at the beginning with all others, later by way of what a member feeds."""
+        if self._control is not None:
+            return
+        job = self._job
+        if not job.coordinator:
+            self._control = LocalControl(self.shards)
+            return
+        incoming = self._incoming = Incoming(self._advance, job.host, job.secret, self._faults)
+        self._store = Store(job.host)
+        hello = self._hello(self._store.port, incoming.port)
+        line = Line(job.coordinator, job.secret, hello, self._groups.free, self._outgoing.want)
+        self._control = line
+        report_crashes(line)
+        line.say(Ready())
+        while line.pending is None:
+            try:
+                if not incoming.take(0.01):
+                    line.say(Ready())  # whoever fed is gone: another one may
+                elif incoming.empty:
+                    line.say(CaughtUp(self.step))
+            except queue.Empty:
+                line.wait_change(0.01)
+
+    def _hello(self, store: int, feed: int) -> Hello:
+        job = self._job
+        return Hello(
+            worker=job.worker,
+            host=host_name(),
+            pid=os.getpid(),
+            store=f"{job.host}:{store}",
+            feed=f"{job.host}:{feed}",
+            device=str(self._device),
+            shards=self.shards,
+            mode=self.mode,
+            parameters=_digest(self._layout.parameters),
+        )
+
+    def _leave(self) -> None:
+        """All steps are made: wait until all others have made them, too."""
+        control = self._line
+        control.enter("outside")
+        control.say(Finished(self.step))
+        if isinstance(control, LocalControl):
+            return
+        try:
+            while True:
+                control.wait_change(1.0)
+        except Left as left:
+            if left.exit_code:
+                raise
+        control.close()
+
+    def _end(self, left: Left) -> None:
+        raise SystemExit(f"cordee train: worker {self._job.worker} ends: {left}") from None
+
+
+class Step:
+    """One step: what to go through, and what came of it."""
+
+    def __init__(self, training: Training, number: int) -> None:
+        self.number = number
+        self._training = training
+
+    def __iter__(self) -> Iterator[int]:
+        """The shards to compute; when they end, the step is made."""
+        return self._training.shards_of(self.number)
+
+    def backward(self, loss: Tensor) -> None:
+        """The backward pass of one shard's loss."""
+        self._training.backward(loss)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over all shards of the step, once it is made."""
+        return self._training.loss
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker is the one that prints and writes."""
+        return self._training.leads
+
+
+def _agreed(shards: int, job: Job) -> int:
+    if shards < 1:
+        raise UsageError(f"shards is {shards}: a batch has one at least")
+    if job.shards and job.shards != shards:
+        raise UsageError(
+            f"the program has {shards} shards, the job was started with {job.shards}: leave --shards out"
+        )
+    return shards
+
+
+def _seed_all(seed: int, step: int, shard: int) -> None:
+    """Dropout and the like follow from step and shard, whoever computes it."""
+    made = hashlib.blake2b(f"{seed} {step} {shard}".encode(), digest_size=8).digest()
+    number = int.from_bytes(made, "little") >> 1
+    torch.manual_seed(number)
+    random.seed(number)
+
+
+def _digest(parameters: Sequence[nn.Parameter]) -> str:
+    shapes = [(tuple(p.shape), str(p.dtype)) for p in parameters]
+    return hashlib.blake2b(repr(shapes).encode(), digest_size=8).hexdigest()
