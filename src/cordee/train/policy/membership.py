@@ -231,11 +231,11 @@ class Membership:
     def crashed(self, number: int, error: str, now_s: float) -> list[Effect]:
         """A worker's own code has failed: another one would hardly fare better, but it is tried."""
         count = self._deaths[self.step] = self._deaths.get(self.step, 0) + 1
-        effects = self.closed(number, now_s, f"its program failed: {error}")
         if not self.over and count >= min(self.limits.deaths_at_step, self.limits.workers):
             self.over = True
-            return [Finish(f"at step {self.step} {count} workers failed; the last: {error}")]
-        return effects
+            failed = "the worker" if count == 1 else f"{count} workers"
+            return [Finish(f"at step {self.step} {failed} failed; the last error: {error}")]
+        return self.closed(number, now_s, f"the program of worker {number} failed: {error}")
 
     def tick(self, now_s: float) -> list[Effect]:
         """Time has passed."""

@@ -1,0 +1,22 @@
+"""Does a job on virtual Ascend chips go on through the real ProcessGroupHCCL?"""
+
+from pathlib import Path
+
+import pytest
+from tests.train.jobs import SMALL, Fault, job
+
+CHIPS = ("-n", "2", "--spares", "1", "--chip", "Ascend910B3", "--silent-s", "15", "--hang-s", "15")
+
+
+@pytest.mark.parametrize("point", ["reduce", "forward"])
+def test_a_killed_worker_costs_no_step_and_no_bit_on_chips(point: str, tmp_path: Path) -> None:
+    program = (str(SMALL), "--device", "npu", "--steps", "12")
+    plain = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}
+    undisturbed = job(tmp_path / "plain", *program, options=CHIPS, environment=plain)
+    assert undisturbed.code == 0, undisturbed.err
+    fault: Fault = {"worker": 1, "step": 4, "at": point}
+    ended = job(tmp_path / "struck", *program, options=CHIPS, faults=(fault,), environment=plain)
+    assert ended.code == 0, ended.err
+    assert len(ended.of("lost")) == 1
+    assert set(ended.digests) == set(undisturbed.digests)
+    assert ended.steps == list(range(12))
