@@ -8,7 +8,7 @@ from tests.train.jobs import SMALL, Fault, job
 CHIPS = ("-n", "2", "--spares", "1", "--chip", "Ascend910B3", "--silent-s", "15", "--hang-s", "15")
 
 
-@pytest.mark.parametrize("point", ["reduce", "forward"])
+@pytest.mark.parametrize("point", ["reduce", pytest.param("forward", marks=pytest.mark.slow)])
 def test_a_killed_worker_costs_no_step_and_no_bit_on_chips(point: str, tmp_path: Path) -> None:
     program = (str(SMALL), "--device", "npu", "--steps", "12")
     plain = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}

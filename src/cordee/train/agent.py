@@ -1,33 +1,48 @@
 """Starts the workers of one computer, sees how they end, and starts others in their place."""
 
 import asyncio
-import ctypes
+import json
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
+from cordee.train.dying import die_with_parent
+from cordee.train.nursery import Birth
 from cordee.train.worker.job import Job
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 FUTILE_MOST = 3
 """So many workers in a row that ended before they were ready are enough."""
 END_S = 5.0
-_prctl = ctypes.CDLL(None).prctl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """What each worker runs."""
 
-    command: Sequence[str]
+    script: str
+    """A script for this Python; or the first word of a command."""
+    arguments: Sequence[str]
     logs: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
     chips: Sequence[int] = ()
     """The chips of this computer; none: workers run on its CPU."""
+
+    @property
+    def forked(self) -> bool:
+        """Whether workers are forked from a process that has PyTorch: not where it drives chips."""
+        return self.script.endswith(".py") and not self.chips
+
+    @property
+    def command(self) -> list[str]:
+        python = [sys.executable] if self.script.endswith(".py") else []
+        return [*python, self.script, *self.arguments]
 
 
 class Agent:
@@ -36,67 +51,121 @@ class Agent:
     def __init__(self, program: Program, job: Job, ended: Callable[[int, str], None]) -> None:
         """`ended` is called with each worker that ended, and how."""
         self._program, self._job, self._ended = program, job, ended
-        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._pids: dict[int, int] = {}
+        self._begun: set[int] = set()
         self._chips: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.futile = 0
+        self._nursery: asyncio.subprocess.Process | None = None
 
     @property
     def workers(self) -> tuple[int, ...]:
-        return tuple(self._running)
-
-    def pid(self, worker: int) -> int:
-        return self._running[worker].pid
+        return tuple(self._begun)
 
     async def start(self, worker: int) -> None:
         """Start a worker. What it writes goes to a file of its own."""
-        environment = os.environ | self._variables(worker)
-        with (self._program.logs / f"worker-{worker}.log").open("ab") as log:
+        self._begun.add(worker)
+        log = self._program.logs / f"worker-{worker}.log"
+        if self._program.forked:
+            await self._fork(worker, log)
+            return
+        with log.open("ab") as out:
             process = await asyncio.create_subprocess_exec(
                 *self._program.command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
+                stdout=out,
+                stderr=out,
+                env=os.environ | self._variables(worker),
                 start_new_session=True,
-                preexec_fn=_dies_with_parent,
+                preexec_fn=die_with_parent,
             )
-        self._running[worker] = process
-        task = asyncio.get_running_loop().create_task(self._follow(worker, process))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._pids[worker] = process.pid
+        self._follow(self._waited(worker, process))
 
     def signal(self, worker: int, number: signal.Signals) -> None:
         """Send a signal to a worker and to what it started."""
-        process = self._running.get(worker)
-        if process is not None:
+        pid = self._pids.get(worker)
+        if pid is not None:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(pid, number)
 
     async def stop(self) -> None:
         """End all of them: those that do not end by themselves by force."""
-        tasks = list(self._tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=END_S)
-        for worker in list(self._running):
+        end_s = asyncio.get_running_loop().time() + END_S
+        while self._begun and asyncio.get_running_loop().time() < end_s:
+            await asyncio.sleep(0.01)
+        for worker in list(self._begun):
             self.signal(worker, signal.SIGKILL)
-        await asyncio.gather(*tasks)
+        if self._nursery is not None:
+            with suppress(ProcessLookupError):
+                self._nursery.kill()
+        await asyncio.gather(*self._tasks)
 
-    async def _follow(self, worker: int, process: asyncio.subprocess.Process) -> None:
+    async def _fork(self, worker: int, log: Path) -> None:
+        if self._nursery is None or self._nursery.returncode is not None:
+            await self._open_nursery()
+        assert self._nursery is not None
+        assert self._nursery.stdin is not None
+        program = self._program
+        birth = Birth(
+            worker, program.script, tuple(program.arguments), self._variables(worker), str(log)
+        )
+        self._nursery.stdin.write(msgspec.json.encode(birth) + b"\n")
+
+    async def _open_nursery(self) -> None:
+        with (self._program.logs / "nursery.log").open("ab") as log:
+            self._nursery = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "cordee.train.nursery"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=os.environ | self._shared(),
+                preexec_fn=die_with_parent,
+                start_new_session=True,
+            )
+        self._follow(self._read(self._nursery))
+
+    async def _read(self, nursery: asyncio.subprocess.Process) -> None:
+        """What the nursery tells of its workers. Those of one that ended are gone, too."""
+        assert nursery.stdout is not None
+        while line := await nursery.stdout.readline():
+            told = json.loads(line)
+            if "pid" in told:
+                self._pids[told["worker"]] = told["pid"]
+            elif "code" in told:
+                self._end(told["worker"], _how(told["code"]))
+        await nursery.wait()
+        for worker in list(self._begun):
+            self._end(worker, "the process that it was forked from has ended")
+
+    async def _waited(self, worker: int, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it left behind
-        self._running.pop(worker, None)
+        self._end(worker, _how(code))
+
+    def _end(self, worker: int, how: str) -> None:
+        self._begun.discard(worker)
+        self._pids.pop(worker, None)
         self._chips.pop(worker, None)
-        self._ended(worker, _how(code))
+        self._ended(worker, how)
+
+    def _follow(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _shared(self) -> dict[str, str]:
+        """Variables that do not depend on the worker."""
+        made = {"OMP_NUM_THREADS": str(self._program.threads), "PYTHONUNBUFFERED": "1"}
+        if not self._program.chips:
+            made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+        return made
 
     def _variables(self, worker: int) -> dict[str, str]:
-        made = dict(self._program.variables) | replace(self._job, worker=worker).environment()
-        made |= {"OMP_NUM_THREADS": str(self._program.threads), "PYTHONUNBUFFERED": "1"}
+        made = self._shared() | dict(self._program.variables)
+        made |= replace(self._job, worker=worker).environment()
         chip = self._free_chip()
-        if chip is None:
-            made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
-        else:
+        if chip is not None:
             self._chips[worker] = chip
             made["ASCEND_RT_VISIBLE_DEVICES"] = str(chip)
         return made
@@ -106,10 +175,6 @@ class Agent:
         taken = set(self._chips.values())
         free = [chip for chip in self._program.chips if chip not in taken]
         return next(iter(free or self._program.chips), None)
-
-
-def _dies_with_parent() -> None:
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _how(code: int) -> str:

@@ -59,8 +59,13 @@ def train(  # noqa: PLR0913 - an argument is an option
     folder = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
     folder.mkdir(parents=True, exist_ok=True)
     limits = Limits(shards=0, workers=workers, least=least, silent_s=silent_s, hang_s=hang_s)
+    first, *arguments = _known(command)
     program = Program(
-        command=_command(command), logs=folder, threads=threads, chips=range(chips or on_chips)
+        script=first,
+        arguments=arguments,
+        logs=folder,
+        threads=threads,
+        chips=range(chips or on_chips),
     )
     order = Order(program=program, limits=limits, spares=spares, mode=mode, folder=folder)  # type: ignore[arg-type]
     live = Live(sys.stdout, folder)
@@ -73,11 +78,8 @@ def _on_virtual_chips(chip: str, chips: int) -> None:
     os.execv(sys.executable, [*run, "--", sys.executable, "-m", "cordee", *sys.argv[1:]])
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    """What a worker runs: a program, or a script for this Python. Raises `UsageError`."""
-    first = words[0]
-    if first.endswith(".py"):
-        if not Path(first).is_file():
-            raise UsageError(f"{first}: there is no such script")
-        return [sys.executable, *words]
-    return list(words)
+def _known(words: Sequence[str]) -> Sequence[str]:
+    """What a worker runs: a script for this Python, or a program. Raises `UsageError`."""
+    if words[0].endswith(".py") and not Path(words[0]).is_file():
+        raise UsageError(f"{words[0]}: there is no such script")
+    return words

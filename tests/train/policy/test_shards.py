@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from cordee.train.policy.shards import Node, assign, cover, even, parent
 
 
