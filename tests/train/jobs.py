@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SMALL = Path(__file__).parent / "programs" / "small.py"
-Fault = dict[str, str | int | float]
+Fault = dict[str, str | int | float | bool]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -15,6 +16,8 @@ from cordee.train.agent import Program
 from cordee.train.launch import Order, launch
 from cordee.train.live import Live
 from cordee.train.policy.membership import Limits
+from cordee.train.policy.trust import Checks, Nonfinite
+from cordee.train.worker.job import Mode
 
 MACHINE = "CORDEE_MACHINE"
 """Set where `cordee run` gives a program virtual chips."""
@@ -31,6 +34,17 @@ MACHINE = "CORDEE_MACHINE"
 )
 @click.option("--silent-s", default=3.0, show_default=True, help="Dead after so long a silence.")
 @click.option("--hang-s", default=3.0, show_default=True, help="How long others wait for a worker.")
+@click.option(
+    "--check-every", default=1, help="Steps after which parameters are compared; 0: never."
+)
+@click.option("--recheck-every", default=100, help="Steps after which a shard is computed twice.")
+@click.option(
+    "--nonfinite",
+    type=click.Choice(get_args(Nonfinite)),
+    default="skip",
+    show_default=True,
+    help="What is done with a step whose gradient is not finite by the program's own fault.",
+)
 @click.option("--threads", default=1, show_default=True, help="Of the CPU for each worker.")
 @click.option("--chip", help="Virtual chips of this kind, as Ascend910B3.")
 @click.option("--chips", default=0, help="Chips of this computer: a worker on each. 0: the CPU.")
@@ -40,9 +54,12 @@ def train(  # noqa: PLR0913 - an argument is an option
     workers: int,
     spares: int,
     least: int,
-    mode: str | None,
+    mode: Mode | None,
     silent_s: float,
     hang_s: float,
+    check_every: int,
+    recheck_every: int,
+    nonfinite: Nonfinite,
     threads: int,
     chip: str | None,
     chips: int,
@@ -67,7 +84,14 @@ def train(  # noqa: PLR0913 - an argument is an option
         threads=threads,
         chips=range(chips or on_chips),
     )
-    order = Order(program=program, limits=limits, spares=spares, mode=mode, folder=folder)  # type: ignore[arg-type]
+    order = Order(
+        program=program,
+        limits=limits,
+        spares=spares,
+        mode=mode,
+        checks=Checks(check_every, recheck_every, nonfinite),
+        folder=folder,
+    )
     live = Live(sys.stdout, folder)
     asyncio.run(launch(order, live.see))
 

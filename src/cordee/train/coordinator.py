@@ -9,18 +9,9 @@ from dataclasses import replace
 import msgspec
 
 from cordee.train.events import Events
-from cordee.train.policy.membership import (
-    Begin,
-    Commit,
-    Effect,
-    Evict,
-    Feed,
-    Finish,
-    Limits,
-    Membership,
-    Plan,
-    Report,
-)
+from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Note, Plan
+from cordee.train.policy.membership import Limits, Membership, Report
+from cordee.train.policy.trust import Checks, Trust
 from cordee.train.wire import (
     LENGTH,
     MESSAGE_MOST,
@@ -40,7 +31,6 @@ from cordee.train.wire import (
     Leave,
     Member,
     Message,
-    Planned,
     Progressed,
     Ready,
     Refused,
@@ -49,6 +39,7 @@ from cordee.train.wire import (
     fits,
     new_secret,
     pack,
+    planned,
 )
 
 TICK_S = 0.05
@@ -60,8 +51,10 @@ _answer = msgspec.json.Decoder(Answer)
 class Coordinator:
     """One job's."""
 
-    def __init__(self, limits: Limits, secret: str, events: Events) -> None:
-        self.membership = Membership(limits)
+    def __init__(
+        self, limits: Limits, secret: str, events: Events, checks: Checks | None = None
+    ) -> None:
+        self.membership = Membership(limits, trust=Trust(checks or Checks()))
         self.events = events
         self.finished: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
         self.lost: Callable[[int], None] = lambda worker: None
@@ -159,7 +152,7 @@ class Coordinator:
                 report = Report(message.step, message.reduced, message.held)
                 self._do(job.reported(number, message.epoch, report, now_s))
             case Done():
-                self._do(job.done(number, message.epoch, message.step, now_s))
+                self._do(job.done(number, message.epoch, message.step, now_s, message.vote))
             case CaughtUp():
                 self.events.add("caught-up", worker=number, step=message.step)
                 self._do(job.caught_up(number, message.step, now_s))
@@ -210,19 +203,25 @@ class Coordinator:
                 case Plan():
                     self._planned(effect)
                 case Commit():
-                    self.events.add("commit", step=effect.step, epoch=effect.epoch)
-                    self._cast(Committed(effect.epoch, effect.step))
+                    skipped = {"skipped": True} if effect.skip else {}
+                    self.events.add("commit", step=effect.step, epoch=effect.epoch, **skipped)
+                    self._cast(Committed(effect.epoch, effect.step, effect.skip))
+                case Note():
+                    self.events.add(effect.kind, step=self.membership.step, text=effect.text)
                 case Feed():
                     self.events.add("feed", worker=effect.joiner, source=effect.source)
                     to = self.hellos[effect.joiner].feed
                     self._say(effect.source, Feeding(effect.joiner, to))
                 case Evict():
-                    self.events.add("evicted", worker=effect.worker, reason=effect.reason)
-                    self._say(effect.worker, Leave(effect.reason, error=False))
-                    self._forget(effect.worker)
-                    self.lost(effect.worker)
+                    self._evict(effect)
                 case Finish():
                     self._finish(effect)
+
+    def _evict(self, evict: Evict) -> None:
+        self.events.add("evicted", worker=evict.worker, reason=evict.reason, guilty=evict.guilty)
+        self._say(evict.worker, Leave(evict.reason, error=False))
+        self._forget(evict.worker)
+        self.lost(evict.worker)
 
     def _begin(self, begin: Begin) -> None:
         self.events.add(
@@ -237,11 +236,11 @@ class Coordinator:
             Member(number, self.hellos[number].store, self.hellos[number].feed)
             for number in begin.members
         )
-        self._cast(Epoch(begin.epoch, begin.step, members, begin.lost, begin.reason))
+        self._cast(Epoch(begin.epoch, begin.step, members, begin.lost, begin.reason, begin.again))
 
     def _planned(self, plan: Plan) -> None:
         self.events.add("plan", epoch=plan.epoch, step=plan.step, restore=list(plan.restore))
-        self._cast(Planned(plan.epoch, plan.step, plan.source, plan.restore, plan.owners))
+        self._cast(planned(plan, self.membership.trust.checks))
 
     def _finish(self, finish: Finish) -> None:
         self.events.add("finish", error=finish.error, step=self.membership.step)

@@ -11,6 +11,7 @@ from cordee.train.agent import FUTILE_MOST, Agent, Program
 from cordee.train.coordinator import Coordinator
 from cordee.train.events import Event, Events
 from cordee.train.policy.membership import Limits
+from cordee.train.policy.trust import Checks
 from cordee.train.wire import new_secret
 from cordee.train.worker.job import Job, Mode
 
@@ -29,6 +30,7 @@ class Order:
     limits: Limits
     spares: int
     mode: Mode | None
+    checks: Checks
     folder: Path
     """Takes the journal, and what workers write."""
 
@@ -38,7 +40,7 @@ async def launch(order: Order, watch: Callable[[Event], None]) -> None:
     events = Events(order.folder / EVENTS)
     events.watch(watch)
     secret = new_secret()
-    coordinator = Coordinator(order.limits, secret, events)
+    coordinator = Coordinator(order.limits, secret, events, order.checks)
     await coordinator.open("127.0.0.1", 0)
     job = Job(
         coordinator=f"127.0.0.1:{coordinator.port}",

@@ -10,9 +10,11 @@ from typing import Literal
 import msgspec
 
 from cordee.core.errors import CordeeError
+from cordee.train.policy.effects import Plan
 from cordee.train.policy.membership import Phase
+from cordee.train.policy.trust import Checks, Vote
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Another number for every change that makes versions misunderstand each other."""
 LENGTH = struct.Struct("!I")
 MESSAGE_MOST = 1 << 24
@@ -75,8 +77,8 @@ class Done(Message, tag="done", frozen=True):
 
     epoch: int
     step: int
-    arrived_s: float
-    """How long after the first member it came to the reduction; 0 where that is not known."""
+    vote: Vote = Vote()
+    """What it says of its state and its shards."""
 
 
 class CaughtUp(Message, tag="caught-up", frozen=True):
@@ -144,6 +146,8 @@ class Epoch(Message, tag="epoch", frozen=True):
     members: tuple[Member, ...]
     lost: tuple[int, ...]
     reason: str
+    again: bool = False
+    """What was reduced for this step is wrong."""
 
 
 class Planned(Message, tag="planned", frozen=True):
@@ -154,6 +158,13 @@ class Planned(Message, tag="planned", frozen=True):
     source: int
     restore: tuple[int, ...]
     owners: tuple[int, ...]
+    asks: tuple[tuple[int, int], ...] = ()
+    """Members, and a shard that each is to compute although it is another's."""
+    redo: bool = False
+    """Make the step before again, from the copy of its state."""
+    skipped: bool = False
+    """The step before was not applied."""
+    checks: Checks = Checks()
 
 
 class Committed(Message, tag="committed", frozen=True):
@@ -161,6 +172,8 @@ class Committed(Message, tag="committed", frozen=True):
 
     epoch: int
     step: int
+    skip: bool = False
+    """Or leave it."""
 
 
 class Feeding(Message, tag="feeding", frozen=True):
@@ -178,6 +191,21 @@ class Leave(Message, tag="leave", frozen=True):
 
 
 ToWorker = Challenge | Epoch | Planned | Committed | Feeding | Leave
+
+
+def planned(plan: Plan, checks: Checks) -> Planned:
+    """A plan, as members hear it."""
+    return Planned(
+        plan.epoch,
+        plan.step,
+        plan.source,
+        plan.restore,
+        plan.owners,
+        plan.asks,
+        plan.redo,
+        plan.skipped,
+        checks,
+    )
 
 
 def pack(message: Message) -> bytes:

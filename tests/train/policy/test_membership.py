@@ -2,18 +2,8 @@
 
 from collections.abc import Sequence
 
-from cordee.train.policy.membership import (
-    Begin,
-    Commit,
-    Effect,
-    Evict,
-    Feed,
-    Finish,
-    Limits,
-    Membership,
-    Plan,
-    Report,
-)
+from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Plan
+from cordee.train.policy.membership import Limits, Membership, Report
 
 
 def job(workers: int = 3, **limits: float) -> Membership:

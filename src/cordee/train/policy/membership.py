@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Note, Plan
 from cordee.train.policy.shards import assign
+from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
 
 Phase = Literal["outside", "compute", "reduce", "apply"]
 
@@ -30,70 +32,6 @@ class Limits:
     """unless its own steps are that long: so many times the median of its shards is allowed at least."""
     deaths_at_step: int = 3
     """A step at which so many workers died in their own code is not tried again."""
-
-
-# What is to be done.
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """A new epoch: members stop what they do together, and report."""
-
-    epoch: int
-    step: int
-    """How far the job is, so that who comes in knows what it must have."""
-    members: tuple[int, ...]
-    lost: tuple[int, ...]
-    """Members of the epoch before that are gone: what waits for them is to be freed."""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How the epoch goes on, after all its members have reported."""
-
-    epoch: int
-    step: int
-    source: int
-    """A member that has the state of this step."""
-    restore: tuple[int, ...]
-    """Members that do not, and cannot make it from what they hold."""
-    owners: tuple[int, ...]
-    """Of the shards of this step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Every member holds the gradient of the step: apply it."""
-
-    epoch: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """One that waits gets the state from a member."""
-
-    source: int
-    joiner: int
-
-
-@dataclass(frozen=True, slots=True)
-class Evict:
-    """A worker that is alive is to leave."""
-
-    worker: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The job is over."""
-
-    error: str | None = None
-
-
-Effect = Begin | Plan | Commit | Feed | Evict | Finish
 
 
 @dataclass(slots=True)
@@ -134,9 +72,14 @@ class Membership:
     members: tuple[int, ...] = ()
     workers: dict[int, Worker] = field(default_factory=dict)
     over: bool = False
+    trust: Trust = field(default_factory=Trust)
+    _asked: Ask | None = None
+    _skipped: int = -1
+    _again: int = -1
+    """A step in whose reduction someone who was found guilty had a part."""
     _reports: dict[int, Report] = field(default_factory=dict)
     _planned: bool = False
-    _done: set[int] = field(default_factory=set)
+    _done: dict[int, Vote] = field(default_factory=dict)
     _finished: set[int] = field(default_factory=set)
     _deaths: dict[int, int] = field(default_factory=dict)
 
@@ -190,17 +133,30 @@ class Membership:
                 self.workers[member].phase, self.workers[member].phase_s = "compute", now_s
         return [self._plan()]
 
-    def done(self, number: int, epoch: int, step: int, now_s: float) -> list[Effect]:
+    def done(
+        self, number: int, epoch: int, step: int, now_s: float, vote: Vote | None = None
+    ) -> list[Effect]:
         """A member holds the gradient of the step."""
         self._heard(number, now_s)
         if epoch != self.epoch or step != self.step or number not in self.members:
             return []
-        self._done.add(number)
+        self._done[number] = vote or Vote()
         if len(self._done) < len(self.members):
             return []
+        verdict = self.trust.verdict(step, self._done)
         self._done.clear()
-        self.step += 1
-        return [Commit(epoch, step), *self._enter()]
+        match verdict:
+            case Agreed():
+                return self._commit(verdict)
+            case Guilty():
+                return self._evict(verdict)
+            case Ask():
+                self._asked = verdict
+                note = Note("doubt", verdict.reason)
+                return [note, *self._begin(self.members, (), f"{verdict.reason}: it is looked at")]
+            case Stop():
+                self.over = True
+                return [Finish(verdict.error)]
 
     def caught_up(self, number: int, step: int, now_s: float) -> list[Effect]:
         """A worker that was fed has the state of a step, and hears of all that follow."""
@@ -255,6 +211,24 @@ class Membership:
 
     # What follows from it.
 
+    def _commit(self, agreed: Agreed) -> list[Effect]:
+        step, self._asked = self.step, None
+        self.step += 1
+        if agreed.skip:
+            self._skipped = step
+        notes: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
+        return [*notes, Commit(self.epoch, step, agreed.skip), *self._enter()]
+
+    def _evict(self, guilty: Guilty) -> list[Effect]:
+        """Members that reckon wrongly leave before anyone has used what they made."""
+        self._asked, self._again = None, self.step
+        for number in guilty.workers:
+            self.workers.pop(number, None)
+        named = " and ".join(map(str, guilty.workers))
+        reason = f"worker {named} {guilty.reason}"
+        evicted = [Evict(number, guilty.reason, guilty=True) for number in guilty.workers]
+        return [*evicted, *self._without(guilty.workers, reason)]
+
     def _heard(self, number: int, now_s: float) -> Worker | None:
         worker = self.workers.get(number)
         if worker is not None:
@@ -295,7 +269,7 @@ class Membership:
         self.members = tuple(sorted(members))
         self._reports, self._planned = {}, False
         self._done.clear()
-        begin = Begin(self.epoch, self.step, self.members, lost, reason)
+        begin = Begin(self.epoch, self.step, self.members, lost, reason, self._again == self.step)
         return [begin, *self._feed()]
 
     def _plan(self) -> Plan:
@@ -314,7 +288,16 @@ class Membership:
             restore = tuple(number for number in self.members if number != source)
         held = {n: r.held for n, r in reports.items() if r.step == self.step}
         owners = assign(self.limits.shards, self.members, held)
-        return Plan(self.epoch, self.step, source, restore, tuple(owners))
+        return Plan(
+            self.epoch,
+            self.step,
+            source,
+            restore,
+            tuple(owners),
+            asks=self._asked.shards if self._asked else (),
+            redo=self._asked is not None and self._asked.redo,
+            skipped=0 <= self._skipped == self.step - 1,
+        )
 
     def _enter(self) -> list[Effect]:
         """Between two steps those come in that have caught up."""

@@ -24,6 +24,10 @@ class Advance:
                 part.mul_(scale.clamp(max=1.0).to(part.dtype))
         self._with(gradient)
 
+    def skip(self) -> None:
+        """Go on to the next step without this one's gradient."""
+        self._end()
+
     def again(self, gradient: Sequence[Tensor], groups: Sequence[dict[str, Value]]) -> None:
         """Make the step that others made with this gradient, clipped already, and these settings."""
         apply_settings(self.trained, groups)
@@ -34,6 +38,9 @@ class Advance:
         self.layout.attach(gradient)
         self.trained.optimizer.step()
         self.layout.detach()
+        self._end()
+
+    def _end(self) -> None:
         for scheduler in self.trained.others:
             if hasattr(scheduler, "step"):
                 scheduler.step()

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import UsageError
+from cordee.train.worker.state import Trained
 
 Point = Literal[
     "forward", "backward", "reduce", "vote", "voted", "apply", "epoch", "form", "feed", "fed"
 ]
+Do = Literal["kill", "stop", "raise", "flip", "flip-parameter", "flip-optimizer", "nan", "sleep"]
 VARIABLE = "CORDEE_TRAIN_FAULTS"
 
 
@@ -26,9 +28,13 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step: int
     """The first step at which the worker comes to the point, or a later one."""
     at: Point
-    do: Literal["kill", "stop", "raise", "flip", "sleep"] = "kill"
+    do: Do = "kill"
     for_s: float = 0.0
     """How long it sleeps."""
+    shard: int = -1
+    """Only while it computes this shard; -1: whichever."""
+    each: bool = False
+    """Not once, but whenever it comes there from that step on."""
 
 
 @dataclass(slots=True)
@@ -36,37 +42,58 @@ class Faults:
     """Those of one worker that are still to come."""
 
     left: list[Fault]
+    trained: Trained
+    gradient: Sequence[Tensor] = ()
+    """Of the shard at hand."""
+    shard: int = -1
 
-    def at(self, point: Point, step: int, buffers: Sequence[Tensor] = ()) -> None:
+    def at(self, point: Point, step: int) -> None:
         """The worker is at a point of a step."""
-        if self.left:
-            for fault in [f for f in self.left if f.at == point and step >= f.step]:
-                self.left.remove(fault)
-                _strike(fault, buffers)
+        for fault in [f for f in self.left if f.at == point and step >= f.step]:
+            if fault.shard in (-1, self.shard):
+                if not fault.each:
+                    self.left.remove(fault)
+                self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        match fault.do:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "raise":
+                raise ValueError(f"a fault on schedule at step {fault.step}")
+            case "sleep":
+                time.sleep(fault.for_s)
+            case "nan":
+                self.gradient[0][:1] = float("nan")
+            case _:
+                _flip(self._struck(fault.do))
+
+    def _struck(self, do: Do) -> Tensor:
+        """Where a bit is flipped."""
+        first = self.trained.parameters[0]
+        if do == "flip-parameter":
+            return first.detach()
+        if do == "flip-optimizer":
+            kept = self.trained.optimizer.state[first]
+            return next(v for v in kept.values() if isinstance(v, Tensor) and v.numel() > 1)
+        return self.gradient[0]
 
 
-def faults_of(worker: int) -> Faults:
+def faults_of(worker: int, trained: Trained) -> Faults:
     """The schedule in the environment, for one worker. Raises `UsageError` where it is wrong."""
     text = os.environ.get(VARIABLE, "")
     if not text:
-        return Faults([])
+        return Faults([], trained)
     try:
         faults = msgspec.json.decode(text, type=list[Fault])
     except msgspec.DecodeError as error:
         raise UsageError(f"{VARIABLE}: {error}") from error
-    return Faults([fault for fault in faults if fault.worker == worker])
+    return Faults([fault for fault in faults if fault.worker == worker], trained)
 
 
-def _strike(fault: Fault, buffers: Sequence[Tensor]) -> None:
-    match fault.do:
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
-        case "raise":
-            raise ValueError(f"a fault on schedule at step {fault.step}")
-        case "sleep":
-            time.sleep(fault.for_s)
-        case "flip":
-            flipped = buffers[0][:1].view(torch.int32)
-            flipped ^= 1 << 20
+def _flip(tensor: Tensor) -> None:
+    """Turn one bit of its first number."""
+    bits = tensor.view(-1)[:1].view(torch.int32)
+    bits ^= 1 << 20

@@ -36,7 +36,7 @@ CONNECT_S = 10.0
 
 
 class Gradient(msgspec.Struct, tag_field="is", tag="gradient", frozen=True):
-    """The gradient of a step follows, in so many buffers of so many bytes."""
+    """The gradient of a step follows, in so many buffers of so many bytes; none: it was left out."""
 
     step: int
     sizes: tuple[int, ...]

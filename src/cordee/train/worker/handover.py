@@ -31,12 +31,12 @@ class Outgoing:
             self._faults.at("feed", self._advance.step)
             self._feeds[wanted.joiner] = Feed(wanted.to, self._secret, header, tensors)
 
-    def add(self, gradient: Sequence[Tensor]) -> None:
-        """A step was made with this gradient."""
+    def add(self, gradient: Sequence[Tensor], *, skipped: bool) -> None:
+        """A step was made with this gradient, or left out."""
         if self._feeds:
             groups = settings(self._advance.trained)
             for feed in self._feeds.values():
-                feed.add(self._advance.step - 1, groups, gradient)
+                feed.add(self._advance.step - 1, groups, () if skipped else gradient)
 
     def stop(self, members: Sequence[int]) -> None:
         """Those that have come in need nothing more."""
@@ -67,6 +67,8 @@ class Incoming:
             self._faults.at("fed", fed.head.header.step)
             fill(place(advance.trained, fed.head.header), fed.data)
             advance.step = fed.head.header.step
+        elif fed.head.step == advance.step and not fed.data:
+            advance.skip()
         elif fed.head.step == advance.step:
             buffers = advance.layout.buffers()
             cut = [b[: len(d) // b.element_size()] for b, d in zip(buffers, fed.data, strict=True)]

@@ -1,30 +1,25 @@
 """A job of one worker without a launcher: the coordinator is in the same process."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cordee.train.policy.membership import (
-    Begin,
-    Commit,
-    Effect,
-    Finish,
-    Limits,
-    Membership,
-    Phase,
-    Plan,
-    Report,
-)
+from cordee.train.policy.effects import Begin, Commit, Effect, Finish, Note, Plan
+from cordee.train.policy.membership import Limits, Membership, Phase, Report
 from cordee.train.wire import (
     Committed,
     Done,
     Epoch,
     Finished,
     FromWorker,
+    Leave,
     Member,
     Planned,
     Reported,
+    planned,
 )
+from cordee.train.worker.control import Changed, Left
 
 M = TypeVar("M", Planned, Committed)
 
@@ -34,7 +29,7 @@ class LocalControl:
 
     def __init__(self, shards: int) -> None:
         self._job = Membership(Limits(shards=shards, workers=1))
-        self._waiting: list[Epoch | Planned | Committed] = []
+        self._waiting: list[Epoch | Planned | Committed | Leave] = []
         self.shard_s = 0.0
         now_s = time.monotonic()
         self._do([*self._job.joined(0, now_s), *self._job.ready(0, now_s)])
@@ -50,7 +45,7 @@ class LocalControl:
             report = Report(message.step, message.reduced, message.held)
             self._do(self._job.reported(0, message.epoch, report, now_s))
         elif isinstance(message, Done):
-            self._do(self._job.done(0, message.epoch, message.step, now_s))
+            self._do(self._job.done(0, message.epoch, message.step, now_s, message.vote))
         elif isinstance(message, Finished):
             self._do(self._job.finished(0, now_s))
 
@@ -63,7 +58,11 @@ class LocalControl:
         return epoch
 
     def expect(self, kind: type[M], epoch: int, meanwhile: Callable[[], None]) -> M:
+        if self.pending is not None:
+            raise Changed
         message = self._waiting.pop(0)
+        if isinstance(message, Leave):
+            raise Left(message.reason, error=message.error)
         assert isinstance(message, kind)
         return message
 
@@ -82,12 +81,12 @@ class LocalControl:
                         Epoch(effect.epoch, effect.step, members, effect.lost, effect.reason)
                     )
                 case Plan():
-                    self._waiting.append(
-                        Planned(
-                            effect.epoch, effect.step, effect.source, effect.restore, effect.owners
-                        )
-                    )
+                    self._waiting.append(planned(effect, self._job.trust.checks))
                 case Commit():
-                    self._waiting.append(Committed(effect.epoch, effect.step))
-                case Finish() | _:
+                    self._waiting.append(Committed(effect.epoch, effect.step, effect.skip))
+                case Finish():
+                    self._waiting.append(Leave(effect.error or "", error=bool(effect.error)))
+                case Note():
+                    sys.stderr.write(f"cordee train: {effect.text}\n")
+                case _:
                     pass

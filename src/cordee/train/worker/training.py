@@ -1,9 +1,7 @@
 """The loop of a training script: steps, and in each the shards that this worker has to compute."""
 
-import hashlib
 import os
 import queue
-import random
 import time
 from collections.abc import Iterator, Sequence
 
@@ -27,6 +25,7 @@ from cordee.train.wire import (
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.backends import groups_for
 from cordee.train.worker.control import Changed, Control, Left, Line
+from cordee.train.worker.digest import shapes
 from cordee.train.worker.failures import report_crashes
 from cordee.train.worker.faults import faults_of
 from cordee.train.worker.gradients import Layout
@@ -35,8 +34,10 @@ from cordee.train.worker.handover import Incoming, Outgoing
 from cordee.train.worker.job import Job, Mode, host_name, job_of
 from cordee.train.worker.local import LocalControl
 from cordee.train.worker.reduction import Exact, Fast, Reduction
+from cordee.train.worker.seeds import seed_all
 from cordee.train.worker.state import Stateful, Trained, broadcast
 from cordee.train.worker.store import Store
+from cordee.train.worker.watch import Watch
 
 MEMBERS_MOST = 4096
 FED_S = 5.0
@@ -83,7 +84,12 @@ class Training:
         self._owners: tuple[int, ...] = ()
         self._reduced: list[Tensor] | None = None
         self._control: Control | None = None
-        self._faults = faults_of(job.worker)
+        self._faults = faults_of(job.worker, trained)
+        self._watch = Watch(
+            job.worker, self._advance, exact=self.mode == "exact", shards=self.shards
+        )
+        self._elsewhere = False
+        # Whether the shard at hand is one of another worker, computed to be compared.
         self._outgoing = Outgoing(self._advance, job.secret, self._faults)
         self._incoming: Incoming | None = None
         self._store: Store | None = None
@@ -139,11 +145,11 @@ class Training:
                     self._begin(shard)
                     self._faults.at("forward", self.step)
                     yield shard
-                    self._faults.at("backward", self.step, self._attached)
-                    self._reduction.end(shard)
+                    self._faults.at("backward", self.step)
+                    self._end_shard(shard)
                     control.shard_s = time.monotonic() - began_s
-                elif self._commit(number):
-                    self._apply()
+                else:
+                    self._apply(skip=self._commit(number))
             except Changed:
                 continue
             except RuntimeError as error:
@@ -155,21 +161,39 @@ class Training:
         self._layout.add_loss(self._attached, loss)
 
     def _next_shard(self) -> int | None:
-        if self._reduced is not None:
-            return None
+        mine = self._mine() if self._reduced is None else None
+        self._elsewhere = mine is None
+        return self._watch.wanted() if mine is None else mine
+
+    def _mine(self) -> int | None:
         held = self._reduction.held
         me = self._job.worker
         mine = (s for s, owner in enumerate(self._owners) if owner == me and s not in held)
         return next(mine, None)
 
+    def _end_shard(self, shard: int) -> None:
+        if self._elsewhere:
+            self._watch.computed(shard)
+        else:
+            self._watch.ends(shard, self._attached)
+            self._reduction.end(shard)
+
     def _begin(self, shard: int) -> None:
         self._line.say(Progressed())
-        self._attached = self._reduction.begin(shard)
+        if self._elsewhere:
+            self._attached = self._watch.scratch()
+        else:
+            self._attached = self._reduction.begin(shard)
+            self._watch.begins(shard, self._attached)
         self._layout.attach(self._attached)
-        _seed_all(self._seed, self.step, shard)
+        self._faults.gradient, self._faults.shard = self._attached, shard
+        seed_all(self._seed, self.step, shard)
 
     def _commit(self, number: int) -> bool:
-        """Bring the gradients together and agree that all have them. Raises `Changed`."""
+        """Bring the gradients together and agree that all have them; gives whether they are to be left.
+
+        Raises `Changed`.
+        """
         control, epoch = self._line, self._epoch
         assert epoch is not None
         assert self._group is not None
@@ -178,19 +202,24 @@ class Training:
             self._faults.at("reduce", number)
             self._reduced = self._reduction.reduce(self._group, self._owners, self.members)
         self._faults.at("vote", number)
-        control.say(Done(epoch.epoch, number, 0.0))
+        control.say(Done(epoch.epoch, number, self._watch.vote(number)))
         self._faults.at("voted", number)
-        control.expect(Committed, epoch.epoch, self._outgoing.start)
+        committed = control.expect(Committed, epoch.epoch, self._outgoing.start)
         self._faults.at("apply", number)
-        return True
+        return committed.skip
 
-    def _apply(self) -> None:
-        """Make the step that was agreed upon."""
+    def _apply(self, *, skip: bool) -> None:
+        """Make the step that was agreed upon, or leave it out."""
         assert self._reduced is not None
         self._line.enter("apply")
-        self._advance.make(self._reduced)
+        if skip:
+            self._advance.skip()
+        else:
+            self._watch.applies()
+            self._advance.make(self._reduced)
+            self._watch.applied(self._reduced)
         self._reduction.reset()
-        self._outgoing.add(self._reduced)
+        self._outgoing.add(self._reduced, skipped=skip)
         self._reduced = None
         self._line.enter("compute")
 
@@ -218,12 +247,14 @@ class Training:
         self._groups.drop()
         self._catch_up_to(epoch.step)
         self._epoch = epoch
+        if epoch.again and epoch.step == self.step:
+            self._reduced = None  # what the guilty one gave is in it
         holds = self._reduced is not None
         control.say(Reported(epoch.epoch, self.step, holds, self._reduction.held))
         plan = control.expect(Planned, epoch.epoch, self._outgoing.start)
         planned_s = time.monotonic()
         if holds and plan.step == self.step + 1:
-            self._apply()  # others were told of the commit before this worker was
+            self._apply(skip=plan.skipped)  # others were told of the commit before this worker was
         rank = self.members.index(self._job.worker)
         stores = [member.store for member in epoch.members]
         self._faults.at("form", self.step)
@@ -232,6 +263,7 @@ class Training:
         if plan.restore:
             self._restore(plan, group)
         self._group, self._owners = group, plan.owners
+        self._watch.planned(plan, self.members)
         self._outgoing.stop(self.members)
         told = {
             "epoch": epoch.epoch,
@@ -304,7 +336,7 @@ class Training:
             device=str(self._device),
             shards=self.shards,
             mode=self.mode,
-            parameters=_digest(self._layout.parameters),
+            parameters=shapes(self._layout.parameters),
         )
 
     def _leave(self) -> None:
@@ -360,16 +392,3 @@ def _agreed(shards: int, job: Job) -> int:
             f"the program has {shards} shards, the job was started with {job.shards}: leave --shards out"
         )
     return shards
-
-
-def _seed_all(seed: int, step: int, shard: int) -> None:
-    """Dropout and the like follow from step and shard, whoever computes it."""
-    made = hashlib.blake2b(f"{seed} {step} {shard}".encode(), digest_size=8).digest()
-    number = int.from_bytes(made, "little") >> 1
-    torch.manual_seed(number)
-    random.seed(number)
-
-
-def _digest(parameters: Sequence[nn.Parameter]) -> str:
-    shapes = [(tuple(p.shape), str(p.dtype)) for p in parameters]
-    return hashlib.blake2b(repr(shapes).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,84 @@
+"""What a coordinator is to do: the words in which the policy says it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A new epoch: members stop what they do together, and report."""
+
+    epoch: int
+    step: int
+    """How far the job is, so that who comes in knows what it must have."""
+    members: tuple[int, ...]
+    lost: tuple[int, ...]
+    """Members of the epoch before that are gone: what waits for them is to be freed."""
+    reason: str
+    again: bool = False
+    """Whether what was reduced for this step is wrong: one of the lost had a part in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the epoch goes on, after all its members have reported."""
+
+    epoch: int
+    step: int
+    source: int
+    """A member that has the state of this step."""
+    restore: tuple[int, ...]
+    """Members that do not, and cannot make it from what they hold."""
+    owners: tuple[int, ...]
+    """Of the shards of this step."""
+    asks: tuple[tuple[int, int], ...] = ()
+    """Members, and a shard that each is to compute although it is another's."""
+    redo: bool = False
+    """Whether all make the step before again, from a copy, to see whose state is wrong."""
+    skipped: bool = False
+    """Whether the step before was not applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Every member holds the gradient of the step: apply it."""
+
+    epoch: int
+    step: int
+    skip: bool = False
+    """Or leave it: it is not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the journal."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One that waits gets the state from a member."""
+
+    source: int
+    joiner: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """A worker that is alive is to leave."""
+
+    worker: int
+    reason: str
+    guilty: bool = False
+    """Whether its chip reckons wrongly, and is not to be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The job is over."""
+
+    error: str | None = None
+
+
+Effect = Begin | Plan | Commit | Note | Feed | Evict | Finish
