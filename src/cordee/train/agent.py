@@ -54,6 +54,7 @@ class Agent:
         self._pids: dict[int, int] = {}
         self._begun: set[int] = set()
         self._chips: dict[int, int] = {}
+        self._bad: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nursery: asyncio.subprocess.Process | None = None
 
@@ -80,6 +81,17 @@ class Agent:
             )
         self._pids[worker] = process.pid
         self._follow(self._waited(worker, process))
+
+    @property
+    def full(self) -> bool:
+        """Whether only chips are left that reckon wrongly, or that others have."""
+        usable = set(self._program.chips) - self._bad
+        return bool(self._bad) and usable <= set(self._chips.values())
+
+    def distrust(self, worker: int) -> None:
+        """A worker's chip reckons wrongly: no other worker gets it."""
+        if worker in self._chips:
+            self._bad.add(self._chips[worker])
 
     def signal(self, worker: int, number: signal.Signals) -> None:
         """Send a signal to a worker and to what it started."""
@@ -172,7 +184,7 @@ class Agent:
 
     def _free_chip(self) -> int | None:
         """One that no worker has; of all taken ones the first."""
-        taken = set(self._chips.values())
+        taken = set(self._chips.values()) | self._bad
         free = [chip for chip in self._program.chips if chip not in taken]
         return next(iter(free or self._program.chips), None)
 

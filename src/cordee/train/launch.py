@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from cordee.core.errors import CordeeError
 from cordee.train.agent import FUTILE_MOST, Agent, Program
@@ -71,14 +72,20 @@ class _Launcher:
         self._futile = 0
         self._stopped = ""
         coordinator.lost = self._lost
-        events.watch(lambda event: self._wake.set() if event["kind"] == "epoch" else None)
+        events.watch(self._see)
         coordinator.finished.add_done_callback(lambda _: self._wake.set())
+
+    def _see(self, event: Event) -> None:
+        if event["kind"] == "epoch":
+            self._wake.set()
+        elif event["kind"] == "evicted" and event["guilty"]:
+            self.agent.distrust(cast(int, event["worker"]))
 
     async def run(self) -> None:
         finished = self._coordinator.finished
         while not finished.done() and not self._stopped:
             self._wake.clear()
-            while len(self.agent.workers) < self._wanted and self._futile < FUTILE_MOST:
+            while self._more:
                 await self.agent.start(self._next)
                 self._next += 1
             if not self.agent.workers:
@@ -89,6 +96,12 @@ class _Launcher:
         error = finished.result().error
         if error is not None:
             raise Failed(f"{error}; {self._last_words()}")
+
+    @property
+    def _more(self) -> bool:
+        """Whether another worker is to be started."""
+        fewer = len(self.agent.workers) < self._wanted
+        return fewer and self._futile < FUTILE_MOST and not self.agent.full
 
     @property
     def _wanted(self) -> int:

@@ -29,6 +29,8 @@ class Live:
             self._say(f"worker {worker} failed: {event['error']}")
         elif kind == "evicted":
             self._say(f"worker {worker} is evicted: it {event['reason']}")
+        elif kind == "odd":
+            self._say(f"step {event['step']}: {event['text']}")
         elif kind == "refused":
             self._say(f"refused: {event['reason']}")
         elif kind == "finish" and event["error"] is None:

@@ -42,12 +42,10 @@ def _sums(tensor: Tensor) -> list[Tensor]:
     if size > 8:
         flat = torch.view_as_real(flat).view(-1)
         size = flat.element_size()
+    if flat.storage_offset() * size % 8:
+        flat = flat.clone()  # it could not be seen as words where it is
     even = flat.numel() * size // 8 * 8 // size
-    # A view needs an even place in memory, as flat buffers of others may not have.
-    if even and flat.storage_offset() * size % 8 == 0:
-        words, rest = flat[:even].view(torch.int64), flat[even:]
-    else:
-        words, rest = flat[:0].view(torch.int64), flat
+    words, rest = flat[:even].view(torch.int64), flat[even:]
     whole = words.numel() // BLOCK * BLOCK
     found = [words[:whole].view(-1, BLOCK).sum(1)] if whole else []
     found.append(words[whole:].sum().view(1))
