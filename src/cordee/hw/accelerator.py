@@ -28,6 +28,8 @@ class Accelerator(Fact):
     """What people call it."""
     maker: str
     """Who makes it."""
+    generation: str = ""
+    """Chips that make the same of their peaks: the cores are alike, their number and clock differ."""
     aliases: list[str] = field(default_factory=list)
     """Other names people use for it."""
     soc_name: str | None = None

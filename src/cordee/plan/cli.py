@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
+from cordee.plan.validation import report, scoring
 
 CHIPS_FILE = click.option(
     "--chips-file",
@@ -38,6 +39,26 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
         print("\n".join(side_by_side.remarks(catalogue, found)))
     else:
         console.print(side_by_side.table(catalogue, found))
+
+
+@plan.command()
+@click.option("--refit", is_flag=True, help="Fit the calibrations of all splits anew; minutes.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw predicted against published into FILE, as SVG.",
+)
+@AS_JSON
+def validate(refit: bool, plot: Path | None, as_json: bool) -> None:
+    """Predict every published result without its group, and show errors by family."""
+    found = scoring.scores(scoring.refitted()) if refit else scoring.scores()
+    if plot:
+        plot.write_text(report.plot(found), "utf-8")
+    if as_json:
+        print(json.dumps(report.as_data(found), indent=2))
+    else:
+        Console().print(*report.tables(found), sep="\n\n")
+        print(report.closing(found))
 
 
 def _catalogue(chips_file: Path | None) -> Catalogue:

@@ -1,0 +1,133 @@
+"""Least squares with few unknowns, without NumPy: Levenberg and Marquardt, on logarithms.
+
+Marquardt, An Algorithm for Least-Squares Estimation of Nonlinear Parameters (1963). Large residuals
+count less than by their square (soft L1), so that a wrong label does not bend the fit.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+Vector = list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Residuals of unknowns, with where these are thought to be and may be at all."""
+
+    residuals: Callable[[Vector], Vector]
+    start: Vector
+    spread: Vector
+    """How far from its start an unknown may be without surprise."""
+    low: Vector
+    high: Vector
+    outlier: float = 0.06
+    """From which residual on it counts less."""
+    belief: float = 0.05
+    """How many times a residual of 1 spread counts beside the others."""
+
+
+def solve(problem: Problem, rounds: int = 25) -> Vector:
+    """The unknowns with the least weighted sum of squares, near their start where little is said."""
+    at = [
+        min(max(value, low), high)
+        for value, low, high in zip(problem.start, problem.low, problem.high, strict=True)
+    ]
+    damping, residuals = 1e-2, problem.residuals(at)
+    cost = _cost(problem, at, residuals)
+    for _ in range(rounds):
+        matrix, slope = _normal(problem, at, residuals)
+        improved = False
+        for _ in range(6):
+            step = _gauss(_damped(matrix, damping), [-value for value in slope])
+            there = _inside(problem, [a + b for a, b in zip(at, step, strict=True)])
+            found = problem.residuals(there)
+            new = _cost(problem, there, found)
+            if new < cost:
+                improved = cost - new > 1e-5 * cost
+                at, residuals, cost, damping = there, found, new, damping / 5
+                break
+            damping *= 5
+        if not improved:
+            break
+    return at
+
+
+def _inside(problem: Problem, there: Vector) -> Vector:
+    return [
+        min(max(value, low), high)
+        for value, low, high in zip(there, problem.low, problem.high, strict=True)
+    ]
+
+
+def _weight(problem: Problem, residual: float) -> float:
+    """Of a square: 1 for a small residual, less for an outlier."""
+    return 1 / sqrt(1 + (residual / problem.outlier) ** 2)
+
+
+def _cost(problem: Problem, at: Vector, residuals: Vector) -> float:
+    scale = problem.outlier**2
+    found = sum(2 * scale * (sqrt(1 + value**2 / scale) - 1) for value in residuals)
+    return found + sum(value**2 for value in _beliefs(problem, at))
+
+
+def _beliefs(problem: Problem, at: Vector) -> Vector:
+    return [
+        problem.belief * (value - start) / spread
+        for value, start, spread in zip(at, problem.start, problem.spread, strict=True)
+    ]
+
+
+def _normal(problem: Problem, at: Vector, residuals: Vector) -> tuple[list[Vector], Vector]:
+    """The matrix and the slope of the normal equations at `at`."""
+    size, width = len(at), 1e-3
+    columns = []
+    for place in range(size):
+        moved = list(at)
+        # Away from a bound, so that the difference is never 0.
+        ahead = width if at[place] + width <= problem.high[place] else -width
+        moved[place] += ahead
+        found = problem.residuals(moved)
+        columns.append([(b - a) / ahead for a, b in zip(residuals, found, strict=True)])
+    weights = [_weight(problem, value) for value in residuals]
+    matrix = [
+        [_weighted(weights, columns[i], columns[j]) for j in range(size)] for i in range(size)
+    ]
+    slope = [_weighted(weights, columns[i], residuals) for i in range(size)]
+    for place, belief in enumerate(_beliefs(problem, at)):
+        own = problem.belief / problem.spread[place]
+        matrix[place][place] += own**2
+        slope[place] += own * belief
+    return matrix, slope
+
+
+def _weighted(weights: Sequence[float], left: Sequence[float], right: Sequence[float]) -> float:
+    return sum(w * a * b for w, a, b in zip(weights, left, right, strict=True))
+
+
+def _damped(matrix: list[Vector], damping: float) -> list[Vector]:
+    return [
+        [value * (1 + damping * (i == j)) for j, value in enumerate(line)]
+        for i, line in enumerate(matrix)
+    ]
+
+
+def _gauss(matrix: list[Vector], right: Vector) -> Vector:
+    """Solve a symmetric positive system by elimination with pivots."""
+    size = len(right)
+    lines = [[*line, value] for line, value in zip(matrix, right, strict=True)]
+    for column in range(size):
+        pivot = max(range(column, size), key=lambda row: abs(lines[row][column]))
+        lines[column], lines[pivot] = lines[pivot], lines[column]
+        head = lines[column][column] or 1e-30
+        for row in range(column + 1, size):
+            factor = lines[row][column] / head
+            if factor:
+                lines[row] = [
+                    a - factor * b for a, b in zip(lines[row], lines[column], strict=True)
+                ]
+    found = [0.0] * size
+    for row in range(size - 1, -1, -1):
+        rest = sum(lines[row][column] * found[column] for column in range(row + 1, size))
+        found[row] = (lines[row][size] - rest) / (lines[row][row] or 1e-30)
+    return found

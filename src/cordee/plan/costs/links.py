@@ -1,0 +1,79 @@
+"""Rates and waits of collectives between chips of a group, wherever the layout puts them.
+
+Alpha-beta with rings: Thakur, Rabenseifner and Gropp, Optimization of Collective Communication
+Operations in MPICH (2005), section 4. Where links go from chip to chip, a group of a few chips has
+only the links between them.
+"""
+
+from dataclasses import dataclass
+
+from cordee.hw.accelerator import Accelerator
+from cordee.plan.work.operators import Collective
+
+LATENCY_S = 8e-6  # of a collective's start, within a node: ascend-microbench, HCCL and NCCL alike
+HOP_S = 4e-6  # of each further node in a ring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Chips that talk: how many, and how many of them are in one node."""
+
+    size: int
+    within: int
+    """Chips of the group in a node."""
+    per_node: int = 1
+    """Groups like it that share a node's network."""
+
+    @property
+    def nodes(self) -> int:
+        """Over how many nodes it goes."""
+        return -(-self.size // self.within)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Links of a chip, with the part of their peaks that is reached."""
+
+    chip: Accelerator
+    link: float
+    network: float
+
+    def seconds(self, collective: Collective, group: Group) -> float:
+        """Of one collective over that group."""
+        if group.size <= 1:
+            return 0.0
+        if collective.pattern == "send":
+            return collective.size_bytes / self._send_rate(group) + LATENCY_S
+        turns = 2 if collective.pattern == "reduce" else 1
+        moved = collective.size_bytes * (group.size - 1) / group.size
+        beta = moved / self.within_rate(group)
+        if group.nodes > 1:
+            outside = collective.size_bytes * (group.nodes - 1) / group.nodes
+            outside *= _distinct(collective.copies, group.nodes)
+            beta = max(beta, outside / self.between_rate(collective, group))
+        return turns * (beta + LATENCY_S + HOP_S * (group.nodes - 1))
+
+    def within_rate(self, group: Group) -> float:
+        """Bytes a second of a chip to the others of its node."""
+        rate = self.chip.link_bytes_per_s or 16e9
+        if self.chip.link_peers:
+            rate *= min(group.within - 1, self.chip.link_peers) / self.chip.link_peers or 1
+        return rate * self.link
+
+    def between_rate(self, collective: Collective, group: Group) -> float:
+        """Bytes a second, over the networks of all its chips of a node for what all need."""
+        rate = self.chip.network_bytes_per_s or 12.5e9
+        if collective.pattern == "exchange":
+            return rate * self.network
+        return rate * group.within * self.network
+
+    def _send_rate(self, group: Group) -> float:
+        if group.within > 1:
+            rate = self.chip.link_bytes_per_s or 16e9
+            return rate / (self.chip.link_peers or 1) * self.link
+        return (self.chip.network_bytes_per_s or 12.5e9) * self.network
+
+
+def _distinct(copies: int, nodes: int) -> float:
+    """What is left of `copies` to experts anywhere when each node gets one at most."""
+    return nodes * (1 - (1 - 1 / nodes) ** copies) / copies

@@ -1,0 +1,149 @@
+"""How a training step is spread over chips, and what a program does besides: a `Layout`, a `Job`."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cordee.core.errors import UsageError
+from cordee.plan.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Degrees of each kind of parallelism. Chips are numbered tensor first, then context, data, stages."""
+
+    RECOMPUTE: ClassVar = ("none", "selective", "full")
+    CONTEXT: ClassVar = ("ring", "all-to-all")
+
+    chips: int
+    tensor: int = 1
+    """Chips that share each matrix product."""
+    pipeline: int = 1
+    """Stages of layers."""
+    chunks: int = 1
+    """Pieces of a stage, which take turns: interleaved 1F1B where above 1."""
+    context: int = 1
+    """Chips that share a sequence."""
+    expert: int = 1
+    """Chips over which experts are spread."""
+    micro_batch: int = 1
+    """Sequences in one pass."""
+    zero: int = 1
+    """What is shared out over chips with the same layers: 1 optimizer, 2 gradients, 3 weights too."""
+    sequence_parallel: bool = True
+    """Whether norms are shared out over the chips of `tensor`."""
+    recompute: str = "none"
+    """"selective": what is between the products of attention; "full": whole layers."""
+    recompute_layers: int | None = None
+    """Of how many layers of a stage, with "full"; all where it is left out."""
+    context_kind: str = "ring"
+    """How a sequence is shared: keys go round, or heads are exchanged."""
+    shard_chips: int | None = None
+    """Over how many chips weights are shared out with zero 3; all where it is left out."""
+
+    def __post_init__(self) -> None:
+        for name in ("chips", "tensor", "pipeline", "chunks", "context", "expert", "micro_batch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}: 1 or more")
+        if self.recompute not in self.RECOMPUTE:
+            raise UsageError(f"recompute = {self.recompute!r}: one of {', '.join(self.RECOMPUTE)}")
+        if self.context_kind not in self.CONTEXT:
+            raise UsageError(f"context_kind = {self.context_kind!r}: {', '.join(self.CONTEXT)}")
+        if self.zero not in (0, 1, 2, 3):
+            raise UsageError(f"zero = {self.zero}: 0, 1, 2 or 3")
+        together = self.tensor * self.pipeline * self.context
+        if self.chips % together:
+            more = -(-self.chips // together) * together
+            raise UsageError(
+                f"{self.chips} chips do not divide by tensor {self.tensor} x pipeline "
+                f"{self.pipeline} x context {self.context} = {together}; {more} would"
+            )
+
+    @property
+    def data(self) -> int:
+        """Replicas of the model that see different sequences."""
+        return self.chips // (self.tensor * self.pipeline * self.context)
+
+    @property
+    def words(self) -> str:
+        """It in a few words, as people write it."""
+        parts = [f"TP{self.tensor}", f"PP{self.pipeline}"]
+        parts += [f"x{self.chunks}"] if self.chunks > 1 else []
+        parts += [f"CP{self.context}"] if self.context > 1 else []
+        parts += [f"EP{self.expert}"] if self.expert > 1 else []
+        parts += [f"DP{self.data}", f"MB{self.micro_batch}", f"ZeRO{self.zero}"]
+        parts += [f"recompute {self.recompute}"] if self.recompute != "none" else []
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What the program does that is the same in every layout."""
+
+    dtype: str = "bf16"
+    """Of the matrix products."""
+    fused_attention: bool = True
+    """Whether scores stay in the chip."""
+    fused_norm: bool = True
+    fused_activation: bool = True
+    causal: bool = True
+    """Whether products with tokens to come are left out."""
+    overlaps_tensor: bool = False
+    """Whether collectives of `tensor` run beside the products that they belong to."""
+    overlaps_gradients: bool = True
+    """Whether gradients are summed up beside the backward pass."""
+    overlaps_experts: bool = False
+    """Whether tokens travel to experts beside other work."""
+    gradient_bytes: int = 4
+    """Size of a summed gradient."""
+    trains_all: bool = True
+    """False where only small matrices beside the weights are trained (LoRA)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training step: which model, on how many tokens, spread how."""
+
+    model: Model
+    layout: Layout
+    sequence: int
+    """Tokens of a sequence."""
+    batch: int
+    """Sequences of a step, over all chips."""
+    program: Program = Program()
+
+    @property
+    def micro_batches(self) -> float:
+        """Passes of one replica in a step."""
+        return self.batch / (self.layout.data * self.layout.micro_batch)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a step."""
+        return self.batch * self.sequence
+
+    def check(self) -> None:
+        """Raise `UsageError` where it cannot be spread so, with the nearest that can."""
+        layout, model = self.layout, self.model
+        attention = model.layers[0].attention
+        _divides(attention.heads, "attention heads", layout.tensor, "tensor")
+        layers = len(model.layers)
+        stages = layout.pipeline * layout.chunks
+        if stages > layers:
+            raise UsageError(
+                f"{layers} layers do not fill pipeline {layout.pipeline} x chunks {layout.chunks}: "
+                f"give at most {layers} together"
+            )
+        if layout.expert > 1:
+            if not model.is_mixture:
+                raise UsageError(f"expert {layout.expert}: {model.name} has no experts; leave it 1")
+            _divides(model.experts, "experts", layout.expert, "expert")
+            room = layout.data * layout.context * layout.tensor
+            _divides(room, "chips of a stage", layout.expert, "expert")
+        _divides(self.sequence, "tokens of a sequence", layout.context, "context")
+        _divides(self.batch, "sequences of a step", layout.data * layout.micro_batch, "data x MB")
+
+
+def _divides(total: int, what: str, parts: int, name: str) -> None:
+    if total % parts:
+        fits = max(n for n in range(1, min(parts, total) + 1) if total % n == 0)
+        raise UsageError(f"{total} {what} do not divide by {name} {parts}; by {fits} they do")

@@ -1,0 +1,45 @@
+"""Which part of the parameters a chip has, of weights, gradients and optimizer."""
+
+from dataclasses import dataclass
+
+from cordee.plan.layout import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Parameters on the chip that has most of them."""
+
+    dense_parameters: float
+    """Of layers and tables, experts left out."""
+    expert_parameters: float
+    layer_bytes: float
+    """Of one layer's weights at 2 bytes, before they are shared out with zero 3."""
+    optimizer_parameters: float
+    """Those whose optimizer states it keeps."""
+
+
+def shares(job: Job) -> Share:
+    """Count them for the stage with the loss or the table, which have most."""
+    model, layout = job.model, job.layout
+    layers = -(-len(model.layers) // layout.pipeline)
+    experts = model.expert_parameters
+    body = sum(layer.parameters(model.hidden) * n for layer, n in model.kinds) - experts
+    table = model.vocabulary * model.hidden * (1 if layout.pipeline > 1 or model.tied else 2)
+    part = layers / len(model.layers)
+    dense = (body * part + table) / layout.tensor
+    spread = max(layout.expert, 1)
+    here = experts * part / (spread if spread > 1 else layout.tensor)
+    extra = sum(layer.parameters(model.hidden) for layer in model.mtp_layers)
+    here += extra / max(spread, layout.tensor)
+    replicas = layout.data * layout.context if layout.zero else 1
+    copies = (
+        max(layout.data * layout.context * layout.tensor // spread, 1) if spread > 1 else replicas
+    )
+    kept = dense / replicas + here / (copies if layout.zero else 1)
+    layer_bytes = 2 * (body + experts) / len(model.layers) / layout.tensor
+    return Share(
+        dense_parameters=dense,
+        expert_parameters=here,
+        layer_bytes=layer_bytes,
+        optimizer_parameters=kept,
+    )

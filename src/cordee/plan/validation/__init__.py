@@ -1,0 +1,1 @@
+"""Published results, predicted from their configurations and compared."""

@@ -1,0 +1,17 @@
+"""What a chip does in a pass: matrix products, attention, vector kernels, collectives."""
+
+from cordee.plan.work.ends import embedding_pass, head_pass
+from cordee.plan.work.layers import Pass, layer_pass
+from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
+
+__all__ = [
+    "AttentionCore",
+    "Collective",
+    "Matmul",
+    "Operator",
+    "Pass",
+    "Vector",
+    "embedding_pass",
+    "head_pass",
+    "layer_pass",
+]

@@ -1,0 +1,39 @@
+"""What the first and the last stage do besides layers: the table of tokens, and the loss."""
+
+from cordee.plan.layout import Job
+from cordee.plan.work.layers import HALF, MASTER, Pass, matmul_backward
+from cordee.plan.work.operators import Collective, Matmul, Operator, Vector
+
+
+def embedding_pass(job: Job) -> Pass:
+    """Rows of the table for the tokens of a micro-batch, and their gradients."""
+    tokens, hidden = _tokens(job), job.model.hidden
+    forward: list[Operator] = [Vector("embedding", 3 * tokens * hidden * HALF, 2)]
+    if job.layout.tensor > 1:
+        forward.append(Collective("embedding", "reduce", tokens * hidden * HALF, "tensor"))
+    return Pass(tuple(forward), (Vector("embedding", 4 * tokens * hidden * HALF, 2),))
+
+
+def head_pass(job: Job) -> Pass:
+    """Logits over the vocabulary and the loss, reckoned in fp32."""
+    layout, model = job.layout, job.model
+    tokens = _tokens(job)
+    columns = model.vocabulary / layout.tensor
+    product = Matmul("logits", tokens, columns, model.hidden)
+    forward: list[Operator] = [product]
+    if layout.tensor > 1 and layout.sequence_parallel:
+        size = tokens * model.hidden * HALF
+        forward.append(Collective("logits", "gather", size, "tensor"))
+    # A cast, the largest, differences, exponentials and their sum: five times 4 to 8 bytes.
+    forward.append(Vector("loss", tokens * columns * 26, 8))
+    adds = 2 * MASTER if layout.zero < 3 else HALF
+    trains = job.program.trains_all
+    backward: list[Operator] = [Vector("loss", tokens * columns * 14, 4)]
+    backward += matmul_backward(product, adds, trains)
+    if layout.tensor > 1:
+        backward.append(Collective("logits", "reduce", tokens * model.hidden * HALF, "tensor"))
+    return Pass(tuple(forward), tuple(backward))
+
+
+def _tokens(job: Job) -> float:
+    return job.layout.micro_batch * job.sequence / job.layout.context

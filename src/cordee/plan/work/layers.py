@@ -1,0 +1,259 @@
+"""The operators of one layer on one chip, forward and backward, for one micro-batch.
+
+Sizes follow Megatron-LM: Narayanan et al., arxiv.org/abs/2104.04473, section 2.3, for tensor
+parallelism; Korthikanti et al., arxiv.org/abs/2205.05198, section 4.2, for sequence parallelism.
+Traffic of vector kernels is counted in numbers of 2 bytes that each kernel reads and writes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cordee.plan.layout import Job
+from cordee.plan.model import Experts, GroupedAttention, LatentAttention, Layer, Mlp
+from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
+
+HALF = 2  # bytes of a number in bf16 or fp16
+MASTER = 4  # bytes of a summed gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Forward and backward of something."""
+
+    forward: tuple[Operator, ...]
+    backward: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What every operator of a layer is made of."""
+
+    job: Job
+    tokens: float
+    """Of a micro-batch, on one chip of `context`."""
+    shared: float
+    """Tokens whose norms this chip does."""
+    hidden: int
+
+
+def layer_pass(job: Job, layer: Layer) -> Pass:
+    """Everything that a chip does for one layer and one micro-batch."""
+    layout = job.layout
+    tokens = layout.micro_batch * job.sequence / layout.context
+    split = layout.tensor if layout.sequence_parallel else 1
+    shape = Shape(job, tokens, tokens / split, job.model.hidden)
+    operators = [*_attention(shape, layer), *_mlp(shape, layer), *_norms(shape, layer)]
+    return Pass(tuple(operators), tuple(_backward(job, operators)))
+
+
+def _attention(shape: Shape, layer: Layer) -> Iterator[Operator]:
+    attention = layer.attention
+    tensor = shape.job.layout.tensor
+    yield from _entering(shape, "attention")
+    if isinstance(attention, LatentAttention):
+        yield from _latent_products(shape, attention)
+    else:
+        queries = attention.heads * attention.head_size
+        keys = max(attention.kv_heads / tensor, 1) * attention.head_size
+        columns = queries / tensor + 2 * keys
+        yield Matmul("queries, keys, values", shape.tokens, columns, shape.hidden)
+    yield from _core(shape, attention)
+    rows = attention.heads * attention.value_size / tensor
+    yield Matmul("attention out", shape.tokens, shape.hidden, rows)
+    yield from _leaving(shape, "attention")
+
+
+def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[Operator]:
+    tensor, tokens = shape.job.layout.tensor, shape.tokens
+    heads = attention.heads / tensor
+    short = attention.kv_rank + attention.rope_size
+    queries = heads * attention.score_size
+    if attention.query_rank:
+        yield Matmul("short vectors", tokens, attention.query_rank + short, shape.hidden)
+        yield Matmul("queries", tokens, queries, attention.query_rank)
+    else:
+        yield Matmul("queries and short vector", tokens, queries + short, shape.hidden)
+    made = heads * (attention.plain_size + attention.value_size)
+    yield Matmul("keys and values", tokens, made, attention.kv_rank)
+    # Norms of the short vectors; keys are put together from their two parts.
+    moved = 2 * (attention.kv_rank + (attention.query_rank or 0)) + 4 * queries + 2 * made
+    yield Vector("short vectors", tokens * moved * HALF, 4)
+
+
+def _core(shape: Shape, attention: GroupedAttention | LatentAttention) -> Iterator[Operator]:
+    job, layout = shape.job, shape.job.layout
+    heads = attention.heads / layout.tensor
+    keys = max(attention.kv_heads / layout.tensor, 1)
+    turned = heads * attention.score_size + keys * attention.score_size
+    moved = turned + keys * attention.value_size
+    fused = job.program.fused_norm
+    yield Vector(
+        "rotary, turned round", shape.tokens * (2 * turned + 2 * moved) * HALF, 3 if fused else 8
+    )
+    yield from _context(shape, attention, keys)
+    seen = seen_tokens(job, attention.window)
+    scores = layout.micro_batch * heads * (job.sequence / layout.context) * seen
+    flops = 2 * scores * (attention.score_size + attention.value_size)
+    ends = heads * (attention.score_size + attention.value_size)
+    size_bytes = shape.tokens * (ends + 2 * keys * attention.score_size) * HALF
+    if job.program.fused_attention:
+        yield AttentionCore("attention", flops, size_bytes, attention.score_size)
+        return
+    # Unfused: every score is reckoned, written, read by mask, softmax and dropout, and read again.
+    scores = layout.micro_batch * heads * (job.sequence / layout.context) * job.sequence
+    count = int(layout.micro_batch * heads) or 1
+    long = job.sequence / layout.context
+    yield Matmul("scores", long, job.sequence, attention.score_size, count)
+    yield Vector("softmax", scores * 12, 3)
+    yield Matmul("weighted sums", long, attention.value_size, job.sequence, count)
+
+
+def seen_tokens(job: Job, window: int | None) -> float:
+    """How many keys a query meets on average."""
+    whole = job.sequence
+    if not job.program.causal:
+        return whole
+    if window is None or window >= whole:
+        return (whole + 1) / 2
+    return window - window * (window - 1) / (2 * whole)
+
+
+def _context(
+    shape: Shape, attention: GroupedAttention | LatentAttention, keys: float
+) -> Iterator[Operator]:
+    """Keys and values of the whole sequence come by, or heads are exchanged."""
+    layout = shape.job.layout
+    if layout.context == 1:
+        return
+    size = shape.tokens * keys * (attention.score_size + attention.value_size) * HALF
+    if layout.context_kind == "ring":
+        yield Collective("keys go round", "gather", size * layout.context, "context", hidden=True)
+        return
+    heads = attention.heads / layout.tensor
+    whole = size + shape.tokens * heads * (attention.score_size + attention.value_size) * HALF
+    yield Collective("heads exchanged", "exchange", whole, "context")
+
+
+def _mlp(shape: Shape, layer: Layer) -> Iterator[Operator]:
+    if isinstance(layer.mlp, Experts):
+        yield from _experts(shape, layer.mlp)
+        return
+    yield from _entering(shape, "mlp")
+    yield from _products(shape, layer.mlp, shape.tokens)
+    yield from _leaving(shape, "mlp")
+
+
+def _products(shape: Shape, mlp: Mlp, tokens: float) -> Iterator[Operator]:
+    tensor = shape.job.layout.tensor
+    size = mlp.size / tensor
+    yield Matmul("mlp in", tokens, mlp.in_size / tensor, shape.hidden)
+    yield _activation(shape, mlp, tokens * size)
+    yield Matmul("mlp out", tokens, shape.hidden, size)
+
+
+def _activation(shape: Shape, mlp: Mlp, numbers: float) -> Vector:
+    fused = shape.job.program.fused_activation
+    touched = (3 if fused else 7) if mlp.gated else (2 if fused else 6)
+    return Vector("activation", numbers * touched * HALF, 1 if fused else 3)
+
+
+def _experts(shape: Shape, experts: Experts) -> Iterator[Operator]:
+    layout, program = shape.job.layout, shape.job.program
+    tokens = shape.tokens / layout.tensor
+    spread = min(layout.expert, experts.count)
+    # Within an expert, its matrices are shared out over `tensor` where experts are not spread.
+    inner = 1 if spread > 1 else layout.tensor
+    tokens = tokens if inner == 1 else shape.tokens
+    yield Matmul("router", tokens, experts.count, shape.hidden)
+    yield Vector("router", tokens * experts.count * 24, 6)
+    sent = tokens * experts.chosen * shape.hidden * HALF
+    if inner > 1:
+        yield from _entering(shape, "experts")
+    yield Vector("tokens sorted", 2 * sent, 4)
+    hidden = program.overlaps_experts
+    if spread > 1:
+        yield Collective("tokens to experts", "exchange", sent, "expert", hidden, experts.chosen)
+    here = experts.count // spread
+    each = tokens * experts.chosen / here
+    size = experts.expert.size / inner
+    yield Matmul(
+        "experts in", each, experts.expert.in_size / inner, shape.hidden, here, is_expert=True
+    )
+    yield _activation(shape, experts.expert, each * here * size)
+    yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True)
+    if spread > 1:
+        yield Collective("tokens back", "exchange", sent, "expert", hidden, experts.chosen)
+    yield Vector("tokens put back", 3 * sent, 4)
+    if inner > 1:
+        yield from _leaving(shape, "experts")
+    if experts.shared:
+        yield from _products(shape, experts.shared, shape.tokens)
+
+
+def _norms(shape: Shape, layer: Layer) -> Iterator[Operator]:
+    # A norm reads and writes once when fused; else casts, squares, means and products do, in fp32.
+    fused = shape.job.program.fused_norm
+    numbers = shape.shared * shape.hidden
+    yield Vector(
+        "norms",
+        layer.norms * numbers * (2 if fused else 14) * HALF,
+        layer.norms * (1 if fused else 6),
+    )
+    yield Vector("residual sums", 2 * 3 * numbers * HALF, 2)
+
+
+def _entering(shape: Shape, where: str) -> Iterator[Operator]:
+    """Before products that are shared out: each chip needs all tokens."""
+    layout = shape.job.layout
+    if layout.tensor > 1 and layout.sequence_parallel:
+        size = shape.tokens * shape.hidden * HALF
+        hidden = shape.job.program.overlaps_tensor
+        yield Collective(f"{where}: tokens gathered", "gather", size, "tensor", hidden=hidden)
+
+
+def _leaving(shape: Shape, where: str) -> Iterator[Operator]:
+    """After them: parts of sums come together."""
+    layout = shape.job.layout
+    if layout.tensor > 1:
+        size = shape.tokens * shape.hidden * HALF
+        pattern = "scatter" if layout.sequence_parallel else "reduce"
+        hidden = shape.job.program.overlaps_tensor
+        yield Collective(f"{where}: sums", pattern, size, "tensor", hidden=hidden)
+
+
+def _backward(job: Job, operators: list[Operator]) -> Iterator[Operator]:
+    """Two products for each, attention's 2.5 times the work, what was gathered is summed up."""
+    adds = 2 * MASTER if job.layout.zero < 3 else HALF
+    for operator in operators:
+        if isinstance(operator, Matmul):
+            yield from matmul_backward(operator, adds, job.program.trains_all)
+        elif isinstance(operator, AttentionCore):
+            flops, size = 2.5 * operator.flops, 3 * operator.size_bytes
+            yield AttentionCore(operator.name, flops, size, operator.score_size, backward=True)
+        elif isinstance(operator, Vector):
+            yield Vector(operator.name, 1.6 * operator.size_bytes, operator.kernels)
+        else:
+            yield from _collective_backward(job, operator)
+
+
+def _collective_backward(job: Job, operator: Collective) -> Iterator[Collective]:
+    turned = {"gather": "scatter", "scatter": "gather"}.get(operator.pattern, operator.pattern)
+    size, group, hidden = operator.size_bytes, operator.group, operator.hidden
+    if operator.group == "context" and operator.pattern == "gather":
+        yield Collective(operator.name, "gather", 2 * size, group, hidden=hidden)
+        return
+    yield Collective(operator.name, turned, size, group, hidden, operator.copies)
+    if operator.pattern == "gather" and group == "tensor" and job.program.trains_all:
+        # Sequence parallelism gathers the input again for the gradient of the weights, beside work.
+        yield Collective(operator.name, "gather", size, group, hidden=True)
+
+
+def matmul_backward(product: Matmul, adds: float, trains: bool) -> Iterator[Matmul]:
+    """The gradient of what came in, and of the weights, which is added to what is there."""
+    m, n, k, count, expert = product.m, product.n, product.k, product.count, product.is_expert
+    yield Matmul(product.name, m, k, n, count, is_expert=expert)
+    if trains and product.name not in ("scores", "weighted sums"):
+        added = n * k * count * adds
+        yield Matmul(product.name, n, k, m, count, added, is_expert=expert)
+    elif trains:
+        yield Matmul(product.name, n, k, m, count, is_expert=expert)

@@ -1,0 +1,47 @@
+"""Layouts that cannot be are refused with the nearest that can."""
+
+import pytest
+
+from cordee.core.errors import UsageError
+from cordee.plan.layout import Job, Layout
+from cordee.plan.model import named
+
+
+def job(model: str = "Llama-3.1-8B", **degrees: object) -> Job:
+    layout = Layout(**({"chips": 8} | degrees))  # type: ignore[arg-type]
+    return Job(model=named(model), layout=layout, sequence=4096, batch=64)
+
+
+def test_what_is_left_of_the_chips_are_replicas() -> None:
+    assert Layout(chips=64, tensor=8, pipeline=2).data == 4
+    assert Layout(chips=64, tensor=8, pipeline=2, chunks=2).words.startswith("TP8 PP2 x2 DP4")
+
+
+@pytest.mark.parametrize(
+    ("degrees", "why"),
+    [
+        ({"chips": 12, "tensor": 8}, "12 chips do not divide by tensor 8 .*; 16 would"),
+        ({"tensor": 0}, "tensor = 0: 1 or more"),
+        ({"recompute": "some"}, "recompute = 'some': one of none, selective, full"),
+    ],
+)
+def test_impossible_degrees_are_refused(degrees: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        job(**degrees)
+
+
+@pytest.mark.parametrize(
+    ("model", "degrees", "why"),
+    [
+        ("Qwen2.5-7B", {"tensor": 8}, "28 attention heads do not divide by tensor 8; by 7 they do"),
+        ("Llama-3.1-8B", {"pipeline": 8, "chunks": 8}, "32 layers do not fill .*at most 32"),
+        ("Llama-3.1-8B", {"expert": 2}, "has no experts; leave it 1"),
+        ("Mixtral-8x7B", {"expert": 3}, "8 experts do not divide by expert 3; by 2 they do"),
+        ("Llama-3.1-8B", {"micro_batch": 3}, "64 sequences of a step do not divide"),
+    ],
+)
+def test_a_layout_that_does_not_fit_the_model_is_refused(
+    model: str, degrees: dict[str, object], why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        job(model, **degrees).check()
