@@ -6,8 +6,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
+from cordee.plan import training_report
+from cordee.plan.compare import DAY_S, Request, outcome
+from cordee.plan.model import Model, model
 from cordee.plan.validation import report, scoring
 
 CHIPS_FILE = click.option(
@@ -39,6 +43,89 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
         print("\n".join(side_by_side.remarks(catalogue, found)))
     else:
         console.print(side_by_side.table(catalogue, found))
+
+
+@plan.command()
+@click.argument("name", metavar="MODEL")
+@click.option(
+    "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
+)
+@click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
+@click.option("--deadline", type=click.FloatRange(min=0.01), metavar="DAYS", help="Or by when.")
+@click.option("--tokens", metavar="N", help="Tokens of the whole run, such as 15T or 2e12.")
+@click.option("--sequence", default=4096, show_default=True, help="Tokens of a sequence.")
+@click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
+@click.option("--dtype", default="bf16", show_default=True, help="Of products: bf16, fp8 or fp4.")
+@click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
+@CHIPS_FILE
+@AS_JSON
+def train(  # noqa: PLR0913 - an argument is an option
+    name: str,
+    names: tuple[str, ...],
+    chips: int | None,
+    deadline: float | None,
+    tokens: str | None,
+    sequence: int,
+    batch: int | None,
+    dtype: str,
+    top: int,
+    chips_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the best layouts to train MODEL, a config.json or a name, and compare kinds of chips."""
+    found = model(name)
+    request = Request(
+        model=found,
+        sequence=sequence,
+        batch=batch or _usual_batch(found, sequence),
+        dtype=dtype,
+        tokens=_count(tokens),
+        chips=chips,
+        deadline_s=deadline and deadline * DAY_S,
+    )
+    _check(request)
+    catalogue = _catalogue(chips_file)
+    kinds = [catalogue.find(one) for one in names]
+    outcomes = [outcome(request, kind, catalogue.price(kind, "rent")) for kind in kinds]
+    if as_json:
+        print(json.dumps(training_report.as_data(request, outcomes, top), indent=2))
+        return
+    console = Console()
+    console.print(training_report.comparison(request, outcomes))
+    for one in outcomes:
+        console.print("", training_report.ranking(one, top), sep="\n")
+    print("\n" + "\n".join(training_report.remarks(request, outcomes)))
+
+
+def _usual_batch(found: Model, sequence: int) -> int:
+    """4, 16 or 63 million tokens: as Llama 2, Llama 3 405B and DeepSeek-V3 were trained with."""
+    size = found.parameters
+    tokens = 2**22 if size < 1e11 else 2**24 if size < 5e11 else 15360 * 4096
+    return max(tokens // sequence, 1)
+
+
+def _count(text: str | None) -> float | None:
+    """A number with K, M, B or T behind it, or none."""
+    if text is None:
+        return None
+    powers = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+    power = powers.get(text[-1:].upper(), 1.0)
+    try:
+        found = float(text[:-1] if text[-1:].upper() in powers else text) * power
+    except ValueError as error:
+        raise UsageError(f"--tokens {text}: a number such as 15T, 300B or 2e12") from error
+    if found <= 0:
+        raise UsageError(f"--tokens {text}: above 0")
+    return found
+
+
+def _check(request: Request) -> None:
+    if (request.chips is None) == (request.deadline_s is None):
+        raise UsageError("give --chips, how many there are, or --deadline, by when it is to end")
+    if request.deadline_s and request.tokens is None:
+        raise UsageError("--deadline needs --tokens: how many the run has, such as 15T")
+    if request.sequence < 1:
+        raise UsageError(f"--sequence {request.sequence}: 1 or more")
 
 
 @plan.command()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cordee.plan.layout import Job
+from cordee.plan.model import Experts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,10 @@ def shares(job: Job) -> Share:
     part = layers / len(model.layers)
     dense = (body * part + table) / layout.tensor
     spread = max(layout.expert, 1)
-    here = experts * part / (spread if spread > 1 else layout.tensor)
+    # The fullest stage has nothing but layers with experts, where there are as many.
+    sparse = sum(n for layer, n in model.kinds if isinstance(layer.mlp, Experts))
+    full = experts * min(layers, sparse) / sparse if sparse else 0.0
+    here = full / (spread if spread > 1 else layout.tensor)
     extra = sum(layer.parameters(model.hidden) for layer in model.mtp_layers)
     here += extra / max(spread, layout.tensor)
     replicas = layout.data * layout.context if layout.zero else 1

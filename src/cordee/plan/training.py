@@ -29,6 +29,25 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTimes:
+    """A layer and a micro-batch."""
+
+    forward: Spent
+    backward: Spent
+    core: Spent
+    """Of the forward pass, what is between the products of attention where it is not fused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What a micro-batch takes; the same in every layout that shares out layers alike."""
+
+    layers: Mapping[Layer, LayerTimes]
+    head: Spent
+    embedding: Spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A step, and where its time goes."""
 
@@ -46,6 +65,21 @@ class Step:
     def tokens_per_s_per_chip(self) -> float:
         """Tokens of all sequences, by time and chips."""
         return self.job.tokens / self.seconds / self.job.layout.chips
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Where its seconds go, by name; they add up to it."""
+        found = {
+            "matrix products": self.passes.matmul,
+            "attention": self.passes.attention,
+            "vector kernels": self.passes.vector,
+            "collectives": self.passes.exposed,
+            "host": self.passes.host,
+            "pipeline": self.bubble_s,
+            "gradients": self.gradients_s,
+            "optimizer": self.optimizer_s,
+        }
+        return found | {"scale and version": max(self.seconds - sum(found.values()), 0.0)}
 
 
 def groups_of(job: Job, chip: Accelerator) -> dict[str, Group]:
@@ -73,7 +107,7 @@ def work_of(job: Job, chip: Accelerator) -> Work:
     """Count what a step takes."""
     return Work(
         job=job,
-        kinds=tuple((layer, layer_pass(job, layer)) for layer, _ in job.model.kinds),
+        kinds=tuple((layer, layer_pass(job, layer)) for layer in _kinds(job)),
         head=head_pass(job),
         embedding=embedding_pass(job),
         groups=groups_of(job, chip),
@@ -81,7 +115,11 @@ def work_of(job: Job, chip: Accelerator) -> Work:
     )
 
 
-def step(work: Work, costs: Costs) -> Step:
+def _kinds(job: Job) -> set[Layer]:
+    return {layer for layer, _ in job.model.kinds} | set(job.model.mtp_layers)
+
+
+def step(work: Work, costs: Costs, known: Times | None = None) -> Step:
     """The time of a step: 1F1B, interleaved where a stage is in chunks.
 
     Narayanan et al., arxiv.org/abs/2104.04473, section 2.2: of M micro-batches over p stages in v
@@ -89,7 +127,7 @@ def step(work: Work, costs: Costs) -> Step:
     """
     job = work.job
     layout = job.layout
-    slowest, others = _stages(work, costs)
+    slowest, others = _stages(work, costs, known or times_of(work, costs))
     count = max(job.micro_batches, 1.0)
     send = _send_s(work, costs)
     one = slowest.total + send * (2 if layout.pipeline > 1 else 0)
@@ -110,24 +148,37 @@ def step(work: Work, costs: Costs) -> Step:
     )
 
 
-def _stages(work: Work, costs: Costs) -> tuple[Spent, float]:
+def times_of(work: Work, costs: Costs) -> Times:
+    """The passes of one micro-batch, apart from what the pipeline makes of them."""
+    layers = {}
+    for layer, kind in work.kinds:
+        core = [op for op in kind.forward if op.name in ("scores", "softmax", "weighted sums")]
+        layers[layer] = LayerTimes(
+            forward=costs.spent(kind.forward, work.groups),
+            backward=costs.spent(kind.backward, work.groups),
+            core=costs.spent(core, work.groups) if core else Spent(),
+        )
+    return Times(
+        layers=layers,
+        head=_pass_spent(work, costs, work.head),
+        embedding=_pass_spent(work, costs, work.embedding),
+    )
+
+
+def _stages(work: Work, costs: Costs, times: Times) -> tuple[Spent, float]:
     """A micro-batch on the slowest stage, and the seconds of the others' together."""
     job = work.job
     stages = job.layout.pipeline
-    layers = [_layer_spent(work, costs, kind) for _, kind in work.kinds]
-    counts = [count for _, count in job.model.kinds]
     mean = Spent()
-    for spent, count in zip(layers, counts, strict=True):
-        mean += spent * count
+    for layer, count in job.model.kinds:
+        mean += _layer_spent(work, costs, times.layers[layer]) * count
     total = mean.total
     # The slowest stage has the most layers there are; the loss comes with the last.
     per_stage = -(-len(job.model.layers) // stages)
     most = mean * (per_stage / len(job.model.layers))
-    ends = _pass_spent(work, costs, work.head) + _pass_spent(work, costs, work.embedding)
+    ends = times.head + times.embedding
     for layer in job.model.mtp_layers:
-        ends += _layer_spent(work, costs, layer_pass(job, layer)) + _pass_spent(
-            work, costs, work.head
-        )
+        ends += _layer_spent(work, costs, times.layers[layer]) + times.head
     if stages == 1:
         return most + ends, 0.0
     # Where layers do not divide, the last stages have one less: the loss takes its place.
@@ -137,20 +188,16 @@ def _stages(work: Work, costs: Costs) -> tuple[Spent, float]:
     return slowest, total + ends.total - min(slowest.total, total + ends.total)
 
 
-def _layer_spent(work: Work, costs: Costs, kind: Pass) -> Spent:
+def _layer_spent(work: Work, costs: Costs, times: LayerTimes) -> Spent:
     job = work.job
     layout = job.layout
-    forward = costs.spent(kind.forward, work.groups)
-    backward = costs.spent(kind.backward, work.groups)
-    again = Spent()
+    spent = times.forward + times.backward
     if layout.recompute == "full":
         layers = len(job.model.layers) / layout.pipeline
         share = 1.0 if layout.recompute_layers is None else min(layout.recompute_layers / layers, 1)
-        again = forward * share
+        spent += times.forward * share
     elif layout.recompute == "selective" and not job.program.fused_attention:
-        core = [op for op in kind.forward if op.name in ("scores", "softmax", "weighted sums")]
-        again = costs.spent(core, work.groups)
-    spent = forward + backward + again
+        spent += times.core
     return spent + _sharded(work, costs, spent) if layout.zero == 3 else spent
 
 
@@ -163,8 +210,7 @@ def _sharded(work: Work, costs: Costs, spent: Spent) -> Spent:
         Collective("gradients", "scatter", size * work.job.program.gradient_bytes / 2, "shard"),
         group,
     )
-    passes = 3 if work.job.layout.recompute == "full" else 2
-    moved = (passes if passes == 2 else 2) * gather + scatter
+    moved = 2 * gather + scatter
     share = costs.calibration.exposed
     return Spent(exposed=moved * share + max(0.0, moved * (1 - share) - spent.total))
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from cordee.core.facts import Fact, rows
+from cordee.plan.calibration.widths import nearest
 from cordee.plan.validation.scoring import (
     Family,
     Score,
@@ -18,7 +19,6 @@ from cordee.plan.validation.scoring import (
     intervals,
     ranked,
     targets,
-    width,
 )
 
 COLOURS = {
@@ -117,7 +117,7 @@ def as_data(scores: Sequence[Score]) -> dict[str, Any]:
                 "published": score.result.tokens_per_s_per_chip,
                 "predicted": round(score.predicted, 3),
                 "error": round(score.error, 4),
-                "interval": round(exp(width(found, score.kind)[0]) - 1, 4),
+                "interval": round(exp(nearest(found, score.kind)[0]) - 1, 4),
                 "split": score.split,
             }
             for score in scores

@@ -59,6 +59,8 @@ class Result(Fact):
     overlaps_gradients: bool = True
     trains_all: bool = True
     tokens_per_s_per_chip: float
+    memory_gib: float | None = None
+    """What the allocator had at its peak, where that is published."""
     quality: str
     """"A": the whole configuration is published; "B": something of it is not."""
     note: str = ""

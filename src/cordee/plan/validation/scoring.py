@@ -1,15 +1,16 @@
 """Every published result predicted by what the other groups say, and how far off that is."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from math import ceil, exp, log
+from math import ceil, log
 from statistics import fmean, median
 
 from cordee.plan.calibration.fitting import fit_all
 from cordee.plan.calibration.table import Calibrations, Kind, calibration
+from cordee.plan.calibration.widths import levels_of, nearest
 from cordee.plan.validation.results import Result, results
 from cordee.plan.validation.splits import SPLITS, held_out, measured
 
@@ -93,25 +94,13 @@ def intervals(known: Sequence[Score]) -> Mapping[Kind, float]:
         by_group[score.kind, score.result.group].append(abs(score.residual))
     levels: defaultdict[Kind, list[float]] = defaultdict(list)
     for (kind, _), errors in by_group.items():
-        for level in _levels(kind):
+        for level in levels_of(kind):
             levels[level].append(_quantile(errors))
     return {
         kind: _quantile(errors)
         for kind, errors in levels.items()
         if len(errors) >= FEWEST or kind == Kind("")
     }
-
-
-def width(found: Mapping[Kind, float], kind: Kind) -> tuple[float, Kind]:
-    """The interval of the nearest kind that has one, and which that is."""
-    return next((found[level], level) for level in _levels(kind) if level in found)
-
-
-def _levels(kind: Kind) -> Iterator[Kind]:
-    yield kind
-    yield Kind(kind.generation, model=kind.model)
-    yield Kind("", model=kind.model)
-    yield Kind("")
 
 
 def _quantile(errors: Sequence[float]) -> float:
@@ -180,7 +169,7 @@ def _covered(known: Sequence[Score]) -> Mapping[str, bool]:
         others = intervals([score for score in known if score.split != split])
         for score in known:
             if score.split == split:
-                found[score.result.id] = abs(score.residual) <= width(others, score.kind)[0]
+                found[score.result.id] = abs(score.residual) <= nearest(others, score.kind)[0]
     return found
 
 
@@ -203,8 +192,3 @@ def _comparable(a: Result, b: Result) -> bool:
     alike = all(getattr(a, name) == getattr(b, name) for name in same)
     differs = ("tensor", "pipeline", "chunks", "context", "expert", "zero", "recompute", "chips")
     return alike and any(getattr(a, name) != getattr(b, name) for name in differs)
-
-
-def bounds(predicted: float, off: float) -> tuple[float, float]:
-    """The interval around a prediction."""
-    return predicted * exp(-off), predicted * exp(off)

@@ -1,0 +1,228 @@
+"""A training run on several kinds of chips: layouts, time, cost, energy, and where the limit is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import ceil, exp
+
+from cordee.core.errors import UsageError
+from cordee.core.facts import Fact, rows
+from cordee.hw.accelerator import Accelerator, Price
+from cordee.plan.calibration.table import ANY, Kind, calibration, kind_of
+from cordee.plan.calibration.widths import nearest, widths
+from cordee.plan.layout import Program
+from cordee.plan.model import Model
+from cordee.plan.search import Found, Plan, Search, Wanted
+from cordee.plan.training import model_flops
+
+DAY_S = 86400
+UNIT = 64
+"""Chips are bought in multiples of this many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual(Fact):
+    """The software of a generation of chips."""
+
+    generation: str
+    stack: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be trained, by when."""
+
+    model: Model
+    sequence: int
+    batch: int
+    dtype: str = "bf16"
+    tokens: float | None = None
+    """Of the whole run."""
+    chips: int | None = None
+    deadline_s: float | None = None
+    """How long it may take; then the number of chips is found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The best layouts on one kind of chip."""
+
+    chip: Accelerator
+    stack: str
+    plans: Sequence[Plan]
+    tried: int
+    tokens: float | None
+    price: Price | None
+    off: float
+    """The logarithm by which a speed may be off, in 9 of 10 cases."""
+    judged_by: Kind
+    """On which predictions that rests."""
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Plan:
+        return self.plans[0]
+
+    @property
+    def speed(self) -> tuple[float, float, float]:
+        """Tokens a second: the least, as predicted, and the most."""
+        speed = self.best.tokens_per_s
+        return speed * exp(-self.off), speed, speed * exp(self.off)
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole run."""
+        return self.tokens / self.best.tokens_per_s if self.tokens else None
+
+    @property
+    def mfu(self) -> float:
+        """Of the peak, what the model's own products use."""
+        job = self.best.job
+        peak = self.chip.peak_flops_per_s(job.program.dtype)
+        return model_flops(job) / self.best.step.seconds / (peak * job.layout.chips)
+
+    @property
+    def cost_usd(self) -> tuple[float, float] | None:
+        """Of renting the chips for the run; None without a price or an end."""
+        if self.price is None or self.seconds is None:
+            return None
+        hours = self.best.job.layout.chips * self.seconds / 3600
+        return hours * self.price.low_usd, hours * self.price.high_usd
+
+    @property
+    def energy_j(self) -> float | None:
+        """Of the chips at the power that they are built for."""
+        if self.chip.power_w is None or self.seconds is None:
+            return None
+        return self.chip.power_w * self.best.job.layout.chips * self.seconds
+
+    @property
+    def bottleneck(self) -> str:
+        """What takes most of a step, and what most beside products."""
+        parts = self.best.step.parts
+        total = sum(parts.values())
+        first = max(parts, key=lambda name: parts[name])
+        second = max((n for n in parts if n != first), key=lambda name: parts[name])
+        return f"{first} {parts[first] / total:.0%}, {second} {parts[second] / total:.0%}"
+
+
+@cache
+def usual_stack(generation: str) -> str:
+    """The software that a generation of chips is trained with."""
+    table = files("cordee.plan.calibration") / "usual.toml"
+    found = {row.generation: row.stack for row in rows(table, Usual)}
+    return found.get(generation, ANY)
+
+
+def outcome(request: Request, chip: Accelerator, price: Price | None) -> Outcome:
+    """Find the best layouts on that chip. Raises `UsageError` where none fits."""
+    dtype = _dtype(request.dtype, chip)
+    stack = usual_stack(chip.generation)
+    kind = kind_of(chip, stack, request.model)
+    calibrations = calibration()
+    # Who plans today trains with the software of today.
+    program = Program(dtype=dtype, overlaps_tensor=True)
+    search = Search(chip, calibrations.find(kind, chip.name), program)
+    found = _found(request, search, program)
+    off, judged_by = nearest(widths(), kind)
+    return Outcome(
+        chip=chip,
+        stack=stack,
+        plans=found.plans,
+        tried=found.tried,
+        tokens=request.tokens,
+        price=price,
+        off=off,
+        judged_by=judged_by,
+        warnings=tuple(_warnings(kind, chip, found.plans[0])),
+    )
+
+
+def _dtype(dtype: str, chip: Accelerator) -> str:
+    if dtype in chip.flops_per_s or (dtype == "bf16" and "fp16" in chip.flops_per_s):
+        return dtype if dtype in chip.flops_per_s else "fp16"
+    able = ", ".join(name for name in chip.flops_per_s if name not in ("fp32", "tf32", "int8"))
+    raise UsageError(f"{chip.name} does not multiply in {dtype}: --dtype one of {able}")
+
+
+def _found(request: Request, search: Search, program: Program) -> Found:
+    if request.chips:
+        return search.find(_wanted(request, program, request.chips))
+    assert request.tokens, "a deadline comes with tokens"
+    assert request.deadline_s, "the command asks for one or the other"
+    needed = request.tokens / request.deadline_s
+    chips = _first_guess(request, search, program, needed)
+    for _ in range(12):
+        found = search.find(_wanted(request, program, chips))
+        speed = found.plans[0].tokens_per_s
+        if speed >= needed:
+            return found
+        chips = max(_round(chips * needed / speed), chips + UNIT)
+    raise UsageError(
+        f"{search.chip.name}: more chips do not make it in time: with {chips} the batch of "
+        f"{request.batch} sequences is shared out too thin; a larger --batch or a later --deadline"
+    )
+
+
+def _first_guess(request: Request, search: Search, program: Program, needed: float) -> int:
+    """From the speed on the fewest chips that it fits on."""
+    chips = UNIT
+    while True:
+        try:
+            found = search.find(_wanted(request, program, chips))
+        except UsageError:
+            if chips > 2**17:
+                raise
+            chips *= 2
+        else:
+            speed = found.plans[0].tokens_per_s
+            return chips if speed >= needed else _round(chips * needed / speed)
+
+
+def _round(chips: float) -> int:
+    return ceil(chips / UNIT) * UNIT
+
+
+def _wanted(request: Request, program: Program, chips: int) -> Wanted:
+    return Wanted(
+        model=request.model,
+        chips=chips,
+        sequence=request.sequence,
+        batch=request.batch,
+        program=program,
+    )
+
+
+def _warnings(kind: Kind, chip: Accelerator, best: Plan) -> Iterator[str]:
+    """Where a prediction goes beyond what was compared with published results."""
+    known = calibration()
+    if not known.knows_generation(kind):
+        yield f"no published training result on {kind.generation} chips: an extrapolation"
+    elif not known.knows(kind):
+        yield f"no published training result of {kind.words}: judged by its generation"
+    if best.job.layout.chips > 16384:
+        yield "more chips than in any published result"
+    if best.job.sequence > 131072:
+        yield "longer sequences than in any published result"
+    if chip.available:
+        yield f"{chip.name} is {chip.available}"
+    if chip.checked != "opened":
+        yield f"figures of {chip.name} are recalled, not read"
+
+
+def why(best: Plan, other: Plan) -> str:
+    """Why `other` is slower, by what takes longer for a token."""
+    ours, theirs = (
+        {name: value / plan.job.tokens for name, value in plan.step.parts.items()}
+        for plan in (best, other)
+    )
+    chips = other.job.layout.chips / best.job.layout.chips
+    # A token's share of time on all chips together, so that unlike numbers of chips compare.
+    whole = best.step.seconds / best.job.tokens
+    more = {name: (theirs[name] * chips - ours[name]) / whole for name in ours}
+    largest = sorted(more, key=lambda name: -more[name])[:2]
+    told = [f"{name} {more[name]:+.1%}" for name in largest if more[name] > 0.0005]
+    slower = 1 - other.tokens_per_s / best.tokens_per_s
+    idle = f"{best.job.layout.chips - other.job.layout.chips} chips idle" if chips < 0.999 else ""
+    return f"{slower:.1%} slower: " + ", ".join([*told, *([idle] if idle else [])] or ["a tie"])

@@ -1,0 +1,197 @@
+"""The best layouts of a training step on some chips: all that are sensible, fastest first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from cordee.core.errors import UsageError
+from cordee.hw.accelerator import Accelerator
+from cordee.plan.costs.calibration import Calibration
+from cordee.plan.costs.seconds import Costs
+from cordee.plan.layout import Job, Layout, Program
+from cordee.plan.memory import Memory, memory
+from cordee.plan.model import Model
+from cordee.plan.shares import shares
+from cordee.plan.training import Step, Times, Work, groups_of, step, times_of, work_of
+
+POWERS = (1, 2, 4, 8, 16, 32, 64)
+LONG = 16384
+"""Tokens of a sequence from which on it may be shared out."""
+WORTH = 0.9
+"""Part of the chips that a layout must use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be trained, on how many chips."""
+
+    model: Model
+    chips: int
+    sequence: int
+    batch: int
+    """Sequences of a step; a layout may differ from it by a tenth, so that it divides."""
+    program: Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A layout with what it takes."""
+
+    job: Job
+    step: Step
+    memory: Memory
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Of all chips together."""
+        return self.job.tokens / self.step.seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What a search found."""
+
+    plans: list[Plan] = field(default_factory=list)
+    tried: int = 0
+    leanest: tuple[Job, Memory] | None = None
+    """Of the layouts that do not fit, the one with least memory."""
+
+
+class Search:
+    """Searches on one kind of chip, and keeps what layouts have in common."""
+
+    def __init__(self, chip: Accelerator, calibration: Calibration, program: Program) -> None:
+        self.chip = chip
+        self._costs = Costs(chip, calibration, program.dtype)
+        self._known: dict[tuple[object, ...], tuple[Work, Times]] = {}
+
+    def find(self, wanted: Wanted) -> Found:
+        """Every layout that fits, fastest first. Raises `UsageError` where none does."""
+        found = Found()
+        for job in candidates(wanted, self.chip):
+            found.tried += 1
+            self._judge(job, found)
+        if not found.plans:
+            raise UsageError(_nothing_fits(wanted, self.chip, found))
+        found.plans.sort(key=lambda plan: -plan.tokens_per_s)
+        return found
+
+    def _judge(self, job: Job, found: Found) -> None:
+        """Time it where it fits; with recomputation where it fits only so."""
+        needs = memory(job)
+        if not needs.fits(self.chip):
+            job = replace(job, layout=replace(job.layout, recompute="full"))
+            needs = memory(job)
+        if needs.fits(self.chip):
+            found.plans.append(Plan(job=job, step=self._step(job), memory=needs))
+        elif found.leanest is None or needs.total < found.leanest[1].total:
+            found.leanest = job, needs
+
+    def _step(self, job: Job) -> Step:
+        layout = job.layout
+        key = (
+            job.model.name,
+            job.sequence,
+            layout.tensor,
+            layout.context,
+            layout.expert,
+            layout.micro_batch,
+            layout.zero == 3,
+        )
+        if key not in self._known:
+            work = work_of(job, self.chip)
+            self._known[key] = work, times_of(work, self._costs)
+        work, times = self._known[key]
+        own = replace(work, job=job, groups=groups_of(job, self.chip), share=shares(job))
+        return step(own, self._costs, times)
+
+
+def candidates(wanted: Wanted, chip: Accelerator) -> Iterator[Job]:
+    """Layouts that the model can have on these chips, without recomputation."""
+    for tensor, context in _inner(wanted, chip):
+        for pipeline, chunks in _stages(wanted, tensor * context):
+            for expert in _experts(wanted, chip):
+                for micro_batch in (1, 2, 4, 8):
+                    for zero in (1, 3) if pipeline == 1 else (1,):
+                        job = _job(
+                            wanted,
+                            Layout(
+                                chips=tensor * context * pipeline,
+                                tensor=tensor,
+                                context=context,
+                                pipeline=pipeline,
+                                chunks=chunks,
+                                expert=expert,
+                                micro_batch=micro_batch,
+                                zero=zero,
+                            ),
+                        )
+                        if job:
+                            yield job
+
+
+def _inner(wanted: Wanted, chip: Accelerator) -> Iterator[tuple[int, int]]:
+    heads = wanted.model.layers[0].attention.heads
+    for tensor in POWERS:
+        if tensor > min(chip.chips_per_node, wanted.chips) or heads % tensor:
+            continue
+        for context in POWERS[:5] if wanted.sequence >= LONG else (1,):
+            if not wanted.sequence % (2 * context) and tensor * context <= wanted.chips:
+                yield tensor, context
+
+
+def _stages(wanted: Wanted, inner: int) -> Iterator[tuple[int, int]]:
+    layers = len(wanted.model.layers)
+    for pipeline in range(1, min(layers, wanted.chips // inner) + 1):
+        # A last stage with few layers wastes the others' time.
+        if -(-layers // pipeline) * pipeline > layers * 1.15 + 1:
+            continue
+        for chunks in (1, 2, 4) if pipeline > 1 else (1,):
+            if pipeline * chunks <= layers:
+                yield pipeline, chunks
+
+
+def _experts(wanted: Wanted, chip: Accelerator) -> Iterator[int]:
+    if not wanted.model.is_mixture:
+        yield 1
+        return
+    for expert in POWERS:
+        if wanted.model.experts % expert == 0 and expert <= wanted.chips:
+            yield expert
+
+
+def _job(wanted: Wanted, layout: Layout) -> Job | None:
+    """With as many replicas as there are chips for, and a batch that divides over them."""
+    inner = layout.tensor * layout.context
+    stage = inner * layout.pipeline
+    unit = max(layout.expert // inner, 1)
+    data = wanted.chips // stage // unit * unit
+    if not data or data * stage < WORTH * wanted.chips or (data * inner) % layout.expert:
+        return None
+    turn = data * layout.micro_batch * (layout.pipeline if layout.chunks > 1 else 1)
+    batch = round(wanted.batch / turn) * turn
+    if not batch or abs(batch - wanted.batch) > 0.1 * wanted.batch:
+        return None
+    return Job(
+        model=wanted.model,
+        layout=replace(layout, chips=data * stage),
+        sequence=wanted.sequence,
+        batch=batch,
+        program=wanted.program,
+    )
+
+
+def _nothing_fits(wanted: Wanted, chip: Accelerator, found: Found) -> str:
+    model = f"{wanted.model.name} ({wanted.model.parameters / 1e9:,.1f}e9 parameters)"
+    if found.leanest is None:
+        return (
+            f"{model}: a batch of {wanted.batch} sequences does not divide over "
+            f"{wanted.chips} chips in any layout; a batch of {wanted.chips} would"
+        )
+    job, needs = found.leanest
+    gib = 2**30
+    more = wanted.chips * needs.total / chip.memory_bytes
+    return (
+        f"{model} does not fit on {wanted.chips} x {chip.name}: the leanest of {found.tried} layouts, "
+        f"{job.layout.words}, needs {needs.total / gib:,.0f} GiB of {chip.memory_bytes / gib:,.0f} on a "
+        f"chip; try {-(-int(more) // chip.chips_per_node) * chip.chips_per_node or 1} chips or more"
+    )

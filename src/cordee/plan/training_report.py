@@ -1,0 +1,162 @@
+"""What a plan of a training run says on a terminal, and to a machine."""
+
+from collections.abc import Iterator, Sequence
+from math import exp
+from typing import Any
+
+from rich.table import Table
+
+from cordee.plan.compare import DAY_S, Outcome, Request, why
+from cordee.plan.search import Plan
+
+GIB = 2**30
+KWH_J = 3.6e6
+
+
+def comparison(request: Request, outcomes: Sequence[Outcome]) -> Table:
+    """One line for each kind of chip."""
+    shown = Table(box=None, header_style="bold")
+    shown.add_column("")
+    for outcome in outcomes:
+        shown.add_column(outcome.chip.name, justify="right")
+    for title, cells in _lines(request, outcomes):
+        shown.add_row(title, *cells)
+    return shown
+
+
+def _lines(request: Request, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[str]]]:
+    yield "software", [f"{o.stack} {o.best.job.program.dtype}" for o in outcomes]
+    yield "chips", [f"{o.best.job.layout.chips:,}" for o in outcomes]
+    yield "layout", [o.best.job.layout.words for o in outcomes]
+    yield "memory of a chip", [_memory(o) for o in outcomes]
+    yield "a step", [f"{o.best.step.seconds:.2f} s" for o in outcomes]
+    yield "tokens/s of a chip", [f"{o.best.step.tokens_per_s_per_chip:,.0f}" for o in outcomes]
+    yield "tokens/s", [f"{o.best.tokens_per_s:,.0f}" for o in outcomes]
+    yield "  in 9 of 10 cases", [f"{o.speed[0]:,.0f} to {o.speed[2]:,.0f}" for o in outcomes]
+    yield "MFU", [f"{o.mfu:.1%}" for o in outcomes]
+    if request.tokens:
+        yield "days", [_days(o) for o in outcomes]
+        yield "USD to rent", [_cost(o) for o in outcomes]
+        yield "MWh of chips", [_energy(o) for o in outcomes]
+    first = outcomes[0]
+    if len(outcomes) > 1:
+        title = f"chips as fast as {first.best.job.layout.chips:,} {first.chip.name}"
+        yield title, [f"{_as_fast(first, o):,.0f}" for o in outcomes]
+    yield "most of the time", [o.bottleneck for o in outcomes]
+
+
+def _as_fast(first: Outcome, other: Outcome) -> float:
+    """At the same speed of a chip; more chips lose some of it."""
+    return first.best.tokens_per_s / other.best.step.tokens_per_s_per_chip
+
+
+def _memory(outcome: Outcome) -> str:
+    memory = outcome.best.memory
+    return f"{memory.total / GIB:.0f} of {outcome.chip.memory_bytes / GIB:.0f} GiB"
+
+
+def _days(outcome: Outcome) -> str:
+    assert outcome.seconds is not None
+    days, factor = outcome.seconds / DAY_S, exp(outcome.off)
+    return f"{days:,.1f} ({days / factor:,.1f} to {days * factor:,.1f})"
+
+
+def _cost(outcome: Outcome) -> str:
+    found = outcome.cost_usd
+    if found is None:
+        return "no price known"
+    low, high = found
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+
+def _energy(outcome: Outcome) -> str:
+    found = outcome.energy_j
+    return "-" if found is None else f"{found / KWH_J / 1000:,.0f}"
+
+
+def ranking(outcome: Outcome, top: int) -> Table:
+    """The best layouts on one chip, and why the others are slower."""
+    title = (
+        f"{outcome.chip.name}: the best of {outcome.tried:,} layouts, {len(outcome.plans):,} fit"
+    )
+    shown = Table(box=None, header_style="bold", title=title, title_justify="left")
+    shown.add_column("layout", no_wrap=True)
+    for column in ("chips", "step s", "tokens/s", "GiB"):
+        shown.add_column(column, justify="right")
+    shown.add_column("why not the first")
+    for plan in outcome.plans[:top]:
+        reason = "" if plan is outcome.best else why(outcome.best, plan)
+        shown.add_row(*_cells(plan), reason)
+    return shown
+
+
+def _cells(plan: Plan) -> Iterator[str]:
+    yield plan.job.layout.words
+    yield f"{plan.job.layout.chips:,}"
+    yield f"{plan.step.seconds:.2f}"
+    yield f"{plan.tokens_per_s:,.0f}"
+    yield f"{plan.memory.total / GIB:.1f}"
+
+
+def remarks(request: Request, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What a reader must know before a figure is relied on."""
+    yield from (f"{request.model.name}: {remark}" for remark in request.model.remarks)
+    for outcome in outcomes:
+        kind = outcome.judged_by
+        basis = kind.words.strip() or "all training results"
+        yield f"{outcome.chip.name}: the interval is that of predictions for: {basis}"
+        yield from (f"{outcome.chip.name}: {warning}" for warning in outcome.warnings)
+    if any(outcome.chip.maker == "Huawei" for outcome in outcomes):
+        yield (
+            "guidance of the US Bureau of Industry and Security of May 2025 says that use of Ascend 910B, "
+            "910C and 910D may breach export rules: ask somebody who knows before you buy"
+        )
+
+
+def as_data(request: Request, outcomes: Sequence[Outcome], top: int) -> dict[str, Any]:
+    """The same for a machine."""
+    return {
+        "model": request.model.name,
+        "parameters": request.model.parameters,
+        "active_parameters": request.model.active_parameters,
+        "sequence": request.sequence,
+        "batch": request.batch,
+        "tokens": request.tokens,
+        "chips": [_outcome(outcome, top) for outcome in outcomes],
+        "remarks": list(remarks(request, outcomes)),
+    }
+
+
+def _outcome(outcome: Outcome, top: int) -> dict[str, Any]:
+    low, _, high = outcome.speed
+    return {
+        "chip": outcome.chip.name,
+        "software": outcome.stack,
+        "layouts_tried": outcome.tried,
+        "layouts_that_fit": len(outcome.plans),
+        "tokens_per_s_low": low,
+        "tokens_per_s_high": high,
+        "mfu": outcome.mfu,
+        "seconds": outcome.seconds,
+        "cost_usd": outcome.cost_usd,
+        "energy_j": outcome.energy_j,
+        "plans": [_plan(outcome, plan) for plan in outcome.plans[:top]],
+    }
+
+
+def _plan(outcome: Outcome, plan: Plan) -> dict[str, Any]:
+    layout, memory = plan.job.layout, plan.memory
+    degrees = ("chips", "tensor", "pipeline", "chunks", "context", "expert", "data")
+    rest = ("micro_batch", "zero", "recompute")
+    return {
+        "layout": {name: getattr(layout, name) for name in (*degrees, *rest)},
+        "batch": plan.job.batch,
+        "step_s": plan.step.seconds,
+        "tokens_per_s": plan.tokens_per_s,
+        "parts_s": plan.step.parts,
+        "memory_bytes": {
+            name: getattr(memory, name)
+            for name in ("weights", "gradients", "optimizer", "activations", "buffers", "total")
+        },
+        "why_not_the_first": None if plan is outcome.best else why(outcome.best, plan),
+    }

@@ -1,0 +1,109 @@
+"""`cordee plan train`, as a user calls it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cordee.cli import cli
+from cordee.core.errors import CordeeError
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["plan", "train", *arguments], env={"COLUMNS": "200"})
+
+
+def planned(*arguments: str) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_two_kinds_of_chips_stand_side_by_side() -> None:
+    done = run(
+        "Llama-3.1-8B", "--chip", "A100", "--chip", "910B3", "--chips", "64", "--tokens", "1T"
+    )
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert "A100-80-SXM" in lines[0]
+    assert "910B3" in lines[0]
+    shown = "\n".join(lines)
+    for words in ("in 9 of 10 cases", "chips as fast as 64 A100-80-SXM", "no price known"):
+        assert words in shown
+    assert "slower:" in shown
+    assert "export rules" in shown
+
+
+def test_the_best_layout_comes_first_and_fits() -> None:
+    (chip,) = planned("Qwen3-32B", "--chip", "910B2", "--chips", "128", "--top", "5")["chips"]
+    speeds = [plan["tokens_per_s"] for plan in chip["plans"]]
+    assert speeds == sorted(speeds, reverse=True)
+    assert all(plan["memory_bytes"]["total"] < 64 * 2**30 for plan in chip["plans"])
+    assert chip["plans"][0]["why_not_the_first"] is None
+    assert "slower" in chip["plans"][1]["why_not_the_first"]
+    assert chip["tokens_per_s_low"] < speeds[0] < chip["tokens_per_s_high"]
+
+
+def test_the_parts_of_a_step_add_up_to_it() -> None:
+    (chip,) = planned("Llama-2-7B", "--chip", "H100", "--chips", "16")["chips"]
+    best = chip["plans"][0]
+    assert sum(best["parts_s"].values()) == pytest.approx(best["step_s"], rel=1e-3)
+
+
+def test_a_deadline_says_how_many_chips() -> None:
+    arguments = ("Llama-3.1-8B", "--chip", "910B2", "--tokens", "2T", "--batch", "2048")
+    (slow,), (quick,) = (planned(*arguments, "--deadline", days)["chips"] for days in ("120", "30"))
+    assert slow["seconds"] <= 120 * 86400
+    assert quick["seconds"] <= 30 * 86400
+    chips = [found["plans"][0]["layout"]["chips"] for found in (slow, quick)]
+    assert chips[1] > 3 * chips[0]
+
+
+def test_a_mixture_of_671_billion_parameters_is_spread_over_10000_chips() -> None:
+    found = planned("DeepSeek-V3", "--chip", "910C", "--chips", "10000", "--tokens", "15T")
+    (chip,) = found["chips"]
+    assert chip["layouts_tried"] > 1000
+    assert chip["plans"][0]["layout"]["chips"] > 9000
+    assert chip["plans"][0]["layout"]["expert"] > 1
+
+
+def test_a_price_of_the_users_own_gives_the_cost(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        '[[price]]\nchip = "910B2"\nkind = "rent"\nlow_usd = 1.0\nhigh_usd = 2.0\n'
+        'date = "2026"\nsource = "an offer"\n'
+    )
+    arguments = ("Llama-2-7B", "--chip", "910B2", "--chips", "8", "--tokens", "1B")
+    (chip,) = planned(*arguments, "--chips-file", str(prices))["chips"]
+    low, high = chip["cost_usd"]
+    assert low == pytest.approx(8 * chip["seconds"] / 3600)
+    assert high == pytest.approx(2 * low)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--chips", "8"), "does not fit on 8 x 910B2: the leanest of .* needs .* chips or more"),
+        (("--chips", "64", "--dtype", "fp8"), "910B2 does not multiply in fp8: --dtype one of"),
+        ((), "give --chips, how many there are, or --deadline"),
+        (("--deadline", "30"), "--deadline needs --tokens"),
+        (("--chips", "64", "--tokens", "many"), "--tokens many: a number such as 15T"),
+        (("--chips", "4096", "--batch", "3"), "a batch of 3 sequences does not divide"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_way_out(arguments: tuple[str, ...], why: str) -> None:
+    done = run("Llama-3.1-70B", "--chip", "910B2", *arguments)
+    assert isinstance(done.exception, CordeeError)
+    with pytest.raises(CordeeError, match=why):
+        raise done.exception
+
+
+def test_a_chip_without_published_results_is_called_an_extrapolation() -> None:
+    done = run("Llama-3.1-8B", "--chip", "950DT", "--chips", "64", "--dtype", "fp8")
+    assert done.exit_code == 0, done.output
+    assert "an extrapolation" in done.output
+    assert "announced" in done.output
