@@ -61,6 +61,8 @@ def test_a_deadline_says_how_many_chips() -> None:
     assert quick["seconds"] <= 30 * 86400
     chips = [found["plans"][0]["layout"]["chips"] for found in (slow, quick)]
     assert chips[1] > 3 * chips[0]
+    (fewer,) = planned(*arguments, "--chips", str(chips[1] - 64))["chips"]
+    assert fewer["seconds"] > 30 * 86400
 
 
 def test_a_mixture_of_671_billion_parameters_is_spread_over_10000_chips() -> None:

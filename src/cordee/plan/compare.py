@@ -152,17 +152,38 @@ def _found(request: Request, search: Search, program: Program) -> Found:
     assert request.tokens, "a deadline comes with tokens"
     assert request.deadline_s, "the command asks for one or the other"
     needed = request.tokens / request.deadline_s
-    chips = _first_guess(request, search, program, needed)
+    low, high = 0, _first_guess(request, search, program, needed)
     for _ in range(12):
-        found = search.find(_wanted(request, program, chips))
+        found = search.find(_wanted(request, program, high))
         speed = found.plans[0].tokens_per_s
         if speed >= needed:
-            return found
-        chips = max(_round(chips * needed / speed), chips + UNIT)
+            return _fewest(request, search, program, (low, high, found))
+        low, high = high, max(_round(high * needed / speed), high + UNIT)
     raise UsageError(
-        f"{search.chip.name}: more chips do not make it in time: with {chips} the batch of "
+        f"{search.chip.name}: more chips do not make it in time: with {high} the batch of "
         f"{request.batch} sequences is shared out too thin; a larger --batch or a later --deadline"
     )
+
+
+def _fewest(
+    request: Request, search: Search, program: Program, between: tuple[int, int, Found]
+) -> Found:
+    """The fewest chips, in units, that make it, where `low` do not and `high` do."""
+    low, high, found = between
+    assert request.tokens, "a deadline comes with tokens"
+    assert request.deadline_s, "the command asks for one or the other"
+    while high - low > UNIT:
+        middle = low + (high - low) // (2 * UNIT) * UNIT
+        try:
+            tried = search.find(_wanted(request, program, middle))
+        except UsageError:  # it does not fit on so few
+            low = middle
+            continue
+        if tried.plans[0].tokens_per_s * request.deadline_s >= request.tokens:
+            high, found = middle, tried
+        else:
+            low = middle
+    return found
 
 
 def _first_guess(request: Request, search: Search, program: Program, needed: float) -> int:
