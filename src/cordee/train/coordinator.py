@@ -11,6 +11,7 @@ import msgspec
 from cordee.train.events import Events
 from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Note, Plan
 from cordee.train.policy.membership import Limits, Membership, Report
+from cordee.train.policy.pace import Pace
 from cordee.train.policy.trust import Checks, Trust
 from cordee.train.wire import (
     LENGTH,
@@ -54,7 +55,9 @@ class Coordinator:
     def __init__(
         self, limits: Limits, secret: str, events: Events, checks: Checks | None = None
     ) -> None:
-        self.membership = Membership(limits, trust=Trust(checks or Checks()))
+        self.membership = Membership(
+            limits, trust=Trust(checks or Checks()), pace=Pace(limits.moves)
+        )
         self.events = events
         self.finished: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
         self.lost: Callable[[int], None] = lambda worker: None
@@ -203,9 +206,7 @@ class Coordinator:
                 case Plan():
                     self._planned(effect)
                 case Commit():
-                    skipped = {"skipped": True} if effect.skip else {}
-                    self.events.add("commit", step=effect.step, epoch=effect.epoch, **skipped)
-                    self._cast(Committed(effect.epoch, effect.step, effect.skip))
+                    self._commit(effect)
                 case Note():
                     self.events.add(effect.kind, step=self.membership.step, text=effect.text)
                 case Feed():
@@ -216,6 +217,15 @@ class Coordinator:
                     self._evict(effect)
                 case Finish():
                     self._finish(effect)
+
+    def _commit(self, commit: Commit) -> None:
+        more: dict[str, object] = {"skipped": True} if commit.skip else {}
+        if commit.late is not None:
+            more |= {"last": commit.late.worker, "waited_s": round(commit.late.waited_s, 4)}
+        if commit.owners:
+            more["owners"] = list(commit.owners)
+        self.events.add("commit", step=commit.step, epoch=commit.epoch, **more)
+        self._cast(Committed(commit.epoch, commit.step, commit.skip, commit.owners))
 
     def _evict(self, evict: Evict) -> None:
         self.events.add("evicted", worker=evict.worker, reason=evict.reason, guilty=evict.guilty)
@@ -239,7 +249,13 @@ class Coordinator:
         self._cast(Epoch(begin.epoch, begin.step, members, begin.lost, begin.reason, begin.again))
 
     def _planned(self, plan: Plan) -> None:
-        self.events.add("plan", epoch=plan.epoch, step=plan.step, restore=list(plan.restore))
+        self.events.add(
+            "plan",
+            epoch=plan.epoch,
+            step=plan.step,
+            restore=list(plan.restore),
+            owners=list(plan.owners),
+        )
         self._cast(planned(plan, self.membership.trust.checks))
 
     def _finish(self, finish: Finish) -> None:

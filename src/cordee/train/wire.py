@@ -174,6 +174,8 @@ class Committed(Message, tag="committed", frozen=True):
     step: int
     skip: bool = False
     """Or leave it."""
+    owners: tuple[int, ...] = ()
+    """Of the shards of the steps to come; none: as before."""
 
 
 class Feeding(Message, tag="feeding", frozen=True):

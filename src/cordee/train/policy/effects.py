@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cordee.train.policy.pace import Late
+
 
 @dataclass(frozen=True, slots=True)
 class Begin:
@@ -46,6 +48,9 @@ class Commit:
     step: int
     skip: bool = False
     """Or leave it: it is not finite."""
+    owners: tuple[int, ...] = ()
+    """Of the shards of the steps to come; none: as before."""
+    late: Late | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Note, Plan
+from cordee.train.policy.pace import Move, Pace, TooSlow
 from cordee.train.policy.shards import assign
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
 
@@ -30,6 +31,8 @@ class Limits:
     """One that computes on for so long after all others have ended is taken to hang,"""
     hang_times: float = 8.0
     """unless its own steps are that long: so many times the median of its shards is allowed at least."""
+    moves: bool = True
+    """Whether shards move away from a slow worker, and one that is far too slow leaves."""
     deaths_at_step: int = 3
     """A step at which so many workers died in their own code is not tried again."""
 
@@ -73,6 +76,9 @@ class Membership:
     workers: dict[int, Worker] = field(default_factory=dict)
     over: bool = False
     trust: Trust = field(default_factory=Trust)
+    pace: Pace = field(default_factory=Pace)
+    owners: tuple[int, ...] = ()
+    """Of the shards, as last told."""
     _asked: Ask | None = None
     _skipped: int = -1
     _again: int = -1
@@ -109,6 +115,8 @@ class Membership:
         if worker is not None:
             if worker.phase != phase:
                 worker.phase, worker.phase_s = phase, now_s
+                if phase == "reduce" and number in self.members and self._planned:
+                    self.pace.arrived(number, shard_s, now_s)
             worker.shard_s = shard_s
         return []
 
@@ -149,6 +157,7 @@ class Membership:
             case Agreed():
                 return self._commit(verdict)
             case Guilty():
+                self._again = step
                 return self._evict(verdict)
             case Ask():
                 self._asked = verdict
@@ -216,12 +225,20 @@ class Membership:
         self.step += 1
         if agreed.skip:
             self._skipped = step
-        notes: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
-        return [*notes, Commit(self.epoch, step, agreed.skip), *self._enter()]
+        effects: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
+        late, pace = self.pace.late(), self.pace.stepped(self.owners, self.members)
+        moved = pace.owners if isinstance(pace, Move) else ()
+        if isinstance(pace, Move):
+            self.owners = pace.owners
+            effects.append(Note("pace", pace.text))
+        effects += [Commit(self.epoch, step, agreed.skip, moved, late), *self._enter()]
+        if isinstance(pace, TooSlow) and len(self.members) > self.limits.least:
+            effects += self._evict(Guilty((pace.worker,), pace.text))
+        return effects
 
     def _evict(self, guilty: Guilty) -> list[Effect]:
         """Members that reckon wrongly leave before anyone has used what they made."""
-        self._asked, self._again = None, self.step
+        self._asked = None
         for number in guilty.workers:
             self.workers.pop(number, None)
         named = " and ".join(map(str, guilty.workers))
@@ -269,6 +286,7 @@ class Membership:
         self.members = tuple(sorted(members))
         self._reports, self._planned = {}, False
         self._done.clear()
+        self.pace.changed()
         begin = Begin(self.epoch, self.step, self.members, lost, reason, self._again == self.step)
         return [begin, *self._feed()]
 
@@ -287,13 +305,14 @@ class Membership:
             self.step = 0
             restore = tuple(number for number in self.members if number != source)
         held = {n: r.held for n, r in reports.items() if r.step == self.step}
-        owners = assign(self.limits.shards, self.members, held)
+        speeds = self.pace.speeds(self.limits.shards, self.members)
+        self.owners = tuple(assign(self.limits.shards, self.members, held, speeds))
         return Plan(
             self.epoch,
             self.step,
             source,
             restore,
-            tuple(owners),
+            self.owners,
             asks=self._asked.shards if self._asked else (),
             redo=self._asked is not None and self._asked.redo,
             skipped=0 <= self._skipped == self.step - 1,

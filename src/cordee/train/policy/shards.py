@@ -56,15 +56,25 @@ def cover(held: Iterable[int], shards: int) -> list[Node]:
 def even(
     shards: int, members: Sequence[int], speeds: Mapping[int, float] | None = None
 ) -> list[int]:
-    """The owner of each shard: neighbours together, and as many for each as its speed asks for."""
+    """The owner of each shard: neighbours together, and as many for each as its speed asks for.
+
+    One is left to each that has a speed at all, so that it is seen when it gets faster.
+    """
     weights = [max(0.0, (speeds or {}).get(member, 1.0)) for member in members]
     whole = sum(weights)
     if whole == 0:
         weights, whole = [1.0] * len(members), float(len(members))
-    ends, total = [], 0.0
+    ends: list[int] = []
+    total = 0.0
+    after = sum(weight > 0 for weight in weights)
+    spare = shards >= after
     for weight in weights:
         total += weight
-        ends.append(round(shards * total / whole))
+        end = round(shards * total / whole)
+        if spare and weight:
+            after -= 1
+            end = min(max(end, (ends[-1] if ends else 0) + 1), shards - after)
+        ends.append(end)
     owners: list[int] = []
     for member, end in zip(members, ends, strict=True):
         owners += [member] * (end - len(owners))
@@ -79,21 +89,21 @@ def assign(
 ) -> list[int]:
     """The owner of each shard in a step that is under way: what is computed stays where it is.
 
-    The others go to their usual owner if that has room, else to whoever has least to do.
+    The others go to their usual owner if that has room, else to whoever has most room.
     """
     owners: dict[int, int] = {}
     for member in members:
         for shard in held.get(member, ()):
             owners.setdefault(shard, member)
     usual = even(shards, members, speeds)
-    most = -(-shards // len(members))
+    most = {member: usual.count(member) for member in members}
     load = {member: sum(owner == member for owner in owners.values()) for member in members}
     for shard in range(shards):
         if shard in owners:
             continue
         owner = usual[shard]
-        if load[owner] >= most:
-            owner = min(members, key=lambda member: (load[member], member))
+        if load[owner] >= most[owner]:
+            owner = min(members, key=lambda member: (load[member] - most[member], member))
         owners[shard] = owner
         load[owner] += 1
     return [owners[shard] for shard in range(shards)]

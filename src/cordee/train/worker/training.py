@@ -206,6 +206,8 @@ class Training:
         self._faults.at("voted", number)
         committed = control.expect(Committed, epoch.epoch, self._outgoing.start)
         self._faults.at("apply", number)
+        if committed.owners:
+            self._owners = self._watch.owners = committed.owners
         return committed.skip
 
     def _apply(self, *, skip: bool) -> None:

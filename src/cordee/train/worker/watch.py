@@ -24,7 +24,7 @@ class Watch:
         self._norms = Norms()
         self._undo = Undo(advance.trained, advance.layout)
         self._members: Sequence[int] = ()
-        self._owners: Sequence[int] = ()
+        self.owners: Sequence[int] = ()
         self._asked: list[int] = []
         self._redone: int | None = None
         self._scratch: list[Tensor] = []
@@ -37,7 +37,7 @@ class Watch:
 
     def planned(self, plan: Planned, members: Sequence[int]) -> None:
         """An epoch goes on so."""
-        self._checks, self._members, self._owners = plan.checks, members, plan.owners
+        self._checks, self._members, self.owners = plan.checks, members, plan.owners
         self._asked = [shard for worker, shard in plan.asks if worker == self._worker]
         if plan.restore or not self._two:
             self._undo.forget()
@@ -52,7 +52,7 @@ class Watch:
         chosen = self._chosen
         if chosen is None or any(opinion.shard == chosen for opinion in self._opinions):
             return None
-        other = other_for(self._step, self._owners[chosen], self._members)
+        other = other_for(self._step, self.owners[chosen], self._members)
         return chosen if other == self._worker else None
 
     def scratch(self) -> list[Tensor]:
