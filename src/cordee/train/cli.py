@@ -34,10 +34,19 @@ MACHINE = "CORDEE_MACHINE"
 )
 @click.option("--silent-s", default=3.0, show_default=True, help="Dead after so long a silence.")
 @click.option("--hang-s", default=3.0, show_default=True, help="How long others wait for a worker.")
+@click.option("--even", is_flag=True, help="Shards stay spread evenly where a worker is slow, too.")
 @click.option(
-    "--check-every", default=1, help="Steps after which parameters are compared; 0: never."
+    "--check-every",
+    default=1,
+    show_default=True,
+    help="Steps after which parameters are compared; 0: never.",
 )
-@click.option("--recheck-every", default=100, help="Steps after which a shard is computed twice.")
+@click.option(
+    "--recheck-every",
+    default=100,
+    show_default=True,
+    help="Steps after which a shard is computed twice; 0: never.",
+)
 @click.option(
     "--nonfinite",
     type=click.Choice(get_args(Nonfinite)),
@@ -57,6 +66,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     mode: Mode | None,
     silent_s: float,
     hang_s: float,
+    even: bool,
     check_every: int,
     recheck_every: int,
     nonfinite: Nonfinite,
@@ -75,7 +85,9 @@ def train(  # noqa: PLR0913 - an argument is an option
     on_chips = workers + spares if chip is not None else 0
     folder = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
     folder.mkdir(parents=True, exist_ok=True)
-    limits = Limits(shards=0, workers=workers, least=least, silent_s=silent_s, hang_s=hang_s)
+    limits = Limits(
+        shards=0, workers=workers, least=least, silent_s=silent_s, hang_s=hang_s, moves=not even
+    )
     first, *arguments = _known(command)
     program = Program(
         script=first,

@@ -76,7 +76,7 @@ class Evict:
     worker: int
     reason: str
     guilty: bool = False
-    """Whether its chip reckons wrongly, and is not to be used again."""
+    """Whether its chip reckons wrongly or far too slowly, and is not to be used again."""
 
 
 @dataclass(frozen=True, slots=True)
