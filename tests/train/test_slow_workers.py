@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tests.train.jobs import SMALL, Fault, job
 
 
@@ -26,3 +27,23 @@ def test_a_worker_that_becomes_slow_keeps_one_shard_and_the_job_its_bits(
     assert "worker 1 takes" in ended.out
     assert set(ended.digests) == {undisturbed}
     assert ended.steps == list(range(20))
+
+
+@pytest.mark.slow
+def test_where_all_come_together_and_wait_the_links_are_measured(tmp_path: Path) -> None:
+    slow: Fault = {
+        "worker": 1,
+        "step": 24,
+        "at": "reduce",
+        "do": "sleep",
+        "for_s": 1.5,
+        "each": True,
+    }
+    ended = job(tmp_path, str(SMALL), "--steps", "32", options=("-n", "3"), faults=(slow,))
+    assert ended.code == 0, ended.err
+    pairs = [(event["worker"], event["other"]) for event in ended.of("probed")]
+    assert sorted(pairs) == [(0, 1), (0, 2), (1, 2)]
+    assert all(event["bytes_per_s"] > 0 for event in ended.of("probed"))
+    (found,) = ended.of("link")
+    assert "slow" in found["text"]
+    assert len(ended.digests) == 3

@@ -9,7 +9,17 @@ from dataclasses import replace
 import msgspec
 
 from cordee.train.events import Events
-from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Note, Plan
+from cordee.train.policy.effects import (
+    Begin,
+    Commit,
+    Effect,
+    Evict,
+    Feed,
+    Finish,
+    Note,
+    Plan,
+    Probe,
+)
 from cordee.train.policy.membership import Limits, Membership, Report
 from cordee.train.policy.pace import Pace
 from cordee.train.policy.trust import Checks, Trust
@@ -32,6 +42,8 @@ from cordee.train.wire import (
     Leave,
     Member,
     Message,
+    Probed,
+    Probing,
     Progressed,
     Ready,
     Refused,
@@ -176,6 +188,11 @@ class Coordinator:
                 self.membership.beat(number, message.phase, message.shard_s, now_s)
             case Progressed():
                 self.membership.progressed(number, now_s)
+            case Probed():
+                self.events.add(
+                    "probed", worker=number, other=message.other, bytes_per_s=message.bytes_per_s
+                )
+                self._do(self.membership.probed(number, message.other, message.bytes_per_s))
             case Told():
                 self.events.add(message.kind, worker=number, **message.values)
             case _:
@@ -209,6 +226,8 @@ class Coordinator:
                     self._commit(effect)
                 case Note():
                     self.events.add(effect.kind, step=self.membership.step, text=effect.text)
+                case Probe():
+                    self._probe(effect)
                 case Feed():
                     self.events.add("feed", worker=effect.joiner, source=effect.source)
                     to = self.hellos[effect.joiner].feed
@@ -233,6 +252,16 @@ class Coordinator:
         self._forget(evict.worker)
         self.lost(evict.worker)
 
+    def _probe(self, probe: Probe) -> None:
+        """The first of each pair measures."""
+        self.events.add("probe", step=self.membership.step)
+        for number in {pair[0] for pair in probe.pairs}:
+            peers = [other for one, other in probe.pairs if one == number]
+            self._say(number, Probing(tuple(self._member(other) for other in peers)))
+
+    def _member(self, number: int) -> Member:
+        return Member(number, self.hellos[number].store, self.hellos[number].feed)
+
     def _begin(self, begin: Begin) -> None:
         self.events.add(
             "epoch",
@@ -242,10 +271,7 @@ class Coordinator:
             lost=list(begin.lost),
             reason=begin.reason,
         )
-        members = tuple(
-            Member(number, self.hellos[number].store, self.hellos[number].feed)
-            for number in begin.members
-        )
+        members = tuple(self._member(number) for number in begin.members)
         self._cast(Epoch(begin.epoch, begin.step, members, begin.lost, begin.reason, begin.again))
 
     def _planned(self, plan: Plan) -> None:

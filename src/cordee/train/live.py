@@ -29,7 +29,7 @@ class Live:
             self._say(f"worker {worker} failed: {event['error']}")
         elif kind == "evicted":
             self._say(f"worker {worker} is evicted: it {event['reason']}")
-        elif kind in ("odd", "pace"):
+        elif kind in ("odd", "pace", "link"):
             self._say(f"step {event['step']}: {event['text']}")
         elif kind == "refused":
             self._say(f"refused: {event['reason']}")

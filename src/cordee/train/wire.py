@@ -14,7 +14,7 @@ from cordee.train.policy.effects import Plan
 from cordee.train.policy.membership import Phase
 from cordee.train.policy.trust import Checks, Vote
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Another number for every change that makes versions misunderstand each other."""
 LENGTH = struct.Struct("!I")
 MESSAGE_MOST = 1 << 24
@@ -87,6 +87,13 @@ class CaughtUp(Message, tag="caught-up", frozen=True):
     step: int
 
 
+class Probed(Message, tag="probed", frozen=True):
+    """It has measured its link to another member."""
+
+    other: int
+    bytes_per_s: float
+
+
 class Crashed(Message, tag="crashed", frozen=True):
     """Its program has failed."""
 
@@ -108,7 +115,17 @@ class Told(Message, tag="told", frozen=True):
 
 
 FromWorker = (
-    Hello | Ready | Beat | Progressed | Reported | Done | CaughtUp | Crashed | Finished | Told
+    Hello
+    | Ready
+    | Beat
+    | Progressed
+    | Reported
+    | Done
+    | CaughtUp
+    | Probed
+    | Crashed
+    | Finished
+    | Told
 )
 
 
@@ -126,7 +143,7 @@ class Answer(Message, tag="answer", frozen=True):
     """The signature."""
 
     proof: str
-    role: Literal["worker", "agent", "watch"]
+    role: Literal["worker", "agent", "watch", "probe"]
     protocol: int = PROTOCOL
 
 
@@ -185,6 +202,12 @@ class Feeding(Message, tag="feeding", frozen=True):
     to: str
 
 
+class Probing(Message, tag="probing", frozen=True):
+    """Measure the links to these."""
+
+    members: tuple[Member, ...]
+
+
 class Leave(Message, tag="leave", frozen=True):
     """End: with an error where the job could not go on."""
 
@@ -192,7 +215,7 @@ class Leave(Message, tag="leave", frozen=True):
     error: bool
 
 
-ToWorker = Challenge | Epoch | Planned | Committed | Feeding | Leave
+ToWorker = Challenge | Epoch | Planned | Committed | Feeding | Probing | Leave
 
 
 def planned(plan: Plan, checks: Checks) -> Planned:

@@ -86,7 +86,7 @@ def test_who_came_last_is_named_with_how_long_the_first_one_waited() -> None:
     pace = Pace()
     for member, now_s in ((1, 5.0), (0, 5.25), (2, 7.0)):
         pace.arrived(member, 1.0, now_s)
-    assert pace.late() == Late(2, 2.0)
+    assert pace.late() == Late(2, 2.0, 7.0)
     assert pace.late() is None
 
 

@@ -62,6 +62,13 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Members measure the links between them."""
+
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """One that waits gets the state from a member."""
 
@@ -86,4 +93,4 @@ class Finish:
     error: str | None = None
 
 
-Effect = Begin | Plan | Commit | Note | Feed | Evict | Finish
+Effect = Begin | Plan | Commit | Note | Probe | Feed | Evict | Finish

@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Note, Plan
+from cordee.train.policy.effects import (
+    Begin,
+    Commit,
+    Effect,
+    Evict,
+    Feed,
+    Finish,
+    Note,
+    Plan,
+    Probe,
+)
+from cordee.train.policy.links import Links
 from cordee.train.policy.pace import Move, Pace, TooSlow
 from cordee.train.policy.shards import assign
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
@@ -77,6 +88,7 @@ class Membership:
     over: bool = False
     trust: Trust = field(default_factory=Trust)
     pace: Pace = field(default_factory=Pace)
+    links: Links = field(default_factory=Links)
     owners: tuple[int, ...] = ()
     """Of the shards, as last told."""
     _asked: Ask | None = None
@@ -155,7 +167,7 @@ class Membership:
         self._done.clear()
         match verdict:
             case Agreed():
-                return self._commit(verdict)
+                return self._commit(verdict, now_s)
             case Guilty():
                 self._again = step
                 return self._evict(verdict)
@@ -174,6 +186,11 @@ class Membership:
             worker.caught_up, worker.step = True, step
         waits = 0 < len(self.members) < self.limits.least  # no step will end until someone comes
         return self._enter() if waits else []
+
+    def probed(self, number: int, other: int, bytes_per_s: float) -> list[Effect]:
+        """A member has measured its link to another one."""
+        found = self.links.probed((min(number, other), max(number, other)), bytes_per_s)
+        return [Note("link", found)] if found else []
 
     def finished(self, number: int, now_s: float) -> list[Effect]:
         """A member has made all steps that its program wants."""
@@ -220,13 +237,16 @@ class Membership:
 
     # What follows from it.
 
-    def _commit(self, agreed: Agreed) -> list[Effect]:
+    def _commit(self, agreed: Agreed, now_s: float) -> list[Effect]:
         step, self._asked = self.step, None
         self.step += 1
         if agreed.skip:
             self._skipped = step
         effects: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
         late, pace = self.pace.late(), self.pace.stepped(self.owners, self.members)
+        if late is not None:
+            pairs = self.links.reduced(now_s - late.came_s, late.waited_s, self.members)
+            effects += [Probe(tuple(pairs))] if pairs else []
         moved = pace.owners if isinstance(pace, Move) else ()
         if isinstance(pace, Move):
             self.owners = pace.owners
@@ -287,6 +307,7 @@ class Membership:
         self._reports, self._planned = {}, False
         self._done.clear()
         self.pace.changed()
+        self.links.changed()
         begin = Begin(self.epoch, self.step, self.members, lost, reason, self._again == self.step)
         return [begin, *self._feed()]
 

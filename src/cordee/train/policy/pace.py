@@ -47,6 +47,7 @@ class Late:
     worker: int
     waited_s: float
     """How long the first one that came did."""
+    came_s: float
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Pace:
         if len(came) < 2:
             return None
         last = max(came, key=lambda worker: came[worker])
-        return Late(last, came[last] - min(came.values()))
+        return Late(last, came[last] - min(came.values()), came[last])
 
     def changed(self) -> None:
         """Members have changed: what was promising may not be any more."""

@@ -24,6 +24,7 @@ from cordee.train.wire import (
     Hello,
     Leave,
     Planned,
+    Probing,
     Refused,
     ToWorker,
     address,
@@ -31,6 +32,7 @@ from cordee.train.wire import (
     read_body,
     sign,
 )
+from cordee.train.worker.probe import probe
 
 BEAT_S = 0.2
 CONNECT_S = 20.0
@@ -93,6 +95,7 @@ class Line:
         on_feeding: Callable[[Feeding], None],
     ) -> None:
         self._connection = _greeted(to, secret)
+        self._secret = secret
         self._on_lost, self._on_feeding = on_lost, on_feeding
         self._sending = threading.Lock()
         self._inbox: queue.SimpleQueue[Epoch | Planned | Committed | Leave] = queue.SimpleQueue()
@@ -175,6 +178,9 @@ class Line:
             return
         if isinstance(message, Challenge):
             return
+        if isinstance(message, Probing):
+            threading.Thread(target=self._probe, args=(message,), daemon=True).start()
+            return
         if isinstance(message, Epoch):
             self._epoch = message
             if message.lost:
@@ -183,6 +189,10 @@ class Line:
             self._left = message
             self._on_lost(sys.maxsize)
         self._inbox.put(message)
+
+    def _probe(self, probing: Probing) -> None:
+        for peer in probing.members:
+            self.say(probe(peer, self._secret))
 
     def _beat(self) -> None:
         while not self._closed and self._left is None:

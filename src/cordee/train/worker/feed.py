@@ -28,6 +28,7 @@ from cordee.train.wire import (
     read_exactly,
     sign,
 )
+from cordee.train.worker.probe import answer_probe
 from cordee.train.worker.state import Header, Value
 
 WAITING_MOST = 16
@@ -127,9 +128,13 @@ class Mouth:
                 nonce = new_secret()
                 connection.sendall(pack(Challenge(nonce)))
                 answer = msgspec.json.decode(read_body(connection), type=Answer)
-                if fits(self._secret, nonce, answer.proof):
-                    while True:
-                        self._queue.put(_receive(connection))
+                if not fits(self._secret, nonce, answer.proof):
+                    continue
+                if answer.role == "probe":
+                    answer_probe(connection)
+                    continue
+                while True:
+                    self._queue.put(_receive(connection))
             self._queue.put(None)
 
 

@@ -1,0 +1,69 @@
+"""Is a slow link named, where all come together and the reduction takes long?"""
+
+from itertools import combinations
+
+from cordee.train.policy.links import QUIET_STEPS, STEPS, USUAL_STEPS, Links
+
+MEMBERS = (0, 1, 2, 3)
+ALL = list(combinations(MEMBERS, 2))
+FAST = 400e6
+
+
+def known() -> Links:
+    links = Links()
+    for _ in range(USUAL_STEPS):
+        assert links.reduced(0.1, 0.0, MEMBERS) == []
+    return links
+
+
+def probed(rates: dict[tuple[int, int], float]) -> str:
+    links = known()
+    for _ in range(STEPS):
+        pairs = links.reduced(1.0, 0.0, MEMBERS)
+    assert pairs == ALL
+    found = [links.probed(pair, rates.get(pair, FAST)) for pair in pairs]
+    assert found[:-1] == [""] * (len(ALL) - 1)
+    return found[-1]
+
+
+def test_reductions_that_take_long_again_and_again_are_looked_into_once() -> None:
+    links = known()
+    asked = [links.reduced(1.0, 0.0, MEMBERS) for _ in range(QUIET_STEPS)]
+    assert [step for step, pairs in enumerate(asked) if pairs] == [STEPS - 1]
+
+
+def test_where_one_was_waited_for_no_link_is_suspected() -> None:
+    links = known()
+    assert not any(links.reduced(1.0, 0.9, MEMBERS) for _ in range(3 * STEPS))
+
+
+def test_one_long_reduction_is_none() -> None:
+    links = known()
+    for _ in range(10):
+        assert links.reduced(1.0, 0.0, MEMBERS) == []
+        assert links.reduced(0.1, 0.0, MEMBERS) == []
+
+
+def test_the_link_of_a_pair_is_named() -> None:
+    assert probed({(1, 3): 2e6}) == (
+        "the link between workers 1 and 3 is slow: 2.0 MB/s, 400.0 MB/s between others"
+    )
+
+
+def test_the_link_of_one_to_all_others_is_named() -> None:
+    slow = {pair: 3e6 for pair in ALL if 2 in pair}
+    assert probed(slow) == (
+        "the link of worker 2 is slow: 3.0 MB/s to others, 400.0 MB/s between them"
+    )
+
+
+def test_it_is_told_where_no_link_stands_out() -> None:
+    assert "no link stands out" in probed({})
+
+
+def test_a_probe_of_a_group_that_is_no_more_says_nothing() -> None:
+    links = known()
+    for _ in range(STEPS):
+        links.reduced(1.0, 0.0, MEMBERS)
+    links.changed()
+    assert not any(links.probed(pair, FAST) for pair in ALL)
