@@ -110,7 +110,8 @@ class Watch:
 
     @property
     def _two(self) -> bool:
-        return len(self._members) == 2
+        """Whether there is no majority, and bits are worth a copy of the state."""
+        return len(self._members) == 2 and self._exact
 
     def _new_step(self) -> None:
         if self._step != self._advance.step:
