@@ -1,6 +1,7 @@
 """The commands of the planner."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -10,13 +11,16 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
 from cordee.plan import training_report
+from cordee.plan.calibration.own import Own, extended, mean_error, measurements, own, table
+from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, Request, outcome
 from cordee.plan.model import Model, model
 from cordee.plan.validation import report, scoring
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CHIPS_FILE = click.option(
     "--chips-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Chips and prices of your own, as TOML; they come before ours of the same name.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
@@ -57,6 +61,7 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 @click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
 @click.option("--dtype", default="bf16", show_default=True, help="Of products: bf16, fp8 or fp4.")
 @click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
+@click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote.")
 @CHIPS_FILE
 @AS_JSON
 def train(  # noqa: PLR0913 - an argument is an option
@@ -69,6 +74,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     batch: int | None,
     dtype: str,
     top: int,
+    calibration: Path | None,
     chips_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -86,7 +92,8 @@ def train(  # noqa: PLR0913 - an argument is an option
     _check(request)
     catalogue = _catalogue(chips_file)
     kinds = [catalogue.find(one) for one in names]
-    outcomes = [outcome(request, kind, catalogue.price(kind, "rent")) for kind in kinds]
+    known = extended(shipped(), calibration) if calibration else shipped()
+    outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
     if as_json:
         print(json.dumps(training_report.as_data(request, outcomes, top), indent=2))
         return
@@ -126,6 +133,33 @@ def _check(request: Request) -> None:
         raise UsageError("--deadline needs --tokens: how many the run has, such as 15T")
     if request.sequence < 1:
         raise UsageError(f"--sequence {request.sequence}: 1 or more")
+
+
+@plan.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="For plan train --calibration.",
+)
+@CHIPS_FILE
+@AS_JSON
+def calibrate(file: Path, output: Path | None, chips_file: Path | None, as_json: bool) -> None:
+    """Fit to step times of your own in FILE, 3 to 10 of them, and say how far off it was and is."""
+    found = list(own(measurements(file, _catalogue(chips_file))))
+    if output:
+        output.write_text(table(found, f"cordee plan calibrate {file.name}"), "utf-8")
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        print("\n".join(_told(one) for one in found))
+        print(f"written: {output}" if output else "--output FILE keeps it, for plan train")
+
+
+def _told(one: Own) -> str:
+    errors = f"off by {mean_error(one.before):.1%} before, {mean_error(one.after):.1%} now"
+    left_out = f", {mean_error(one.left_out):.1%} where left out" if one.left_out else ""
+    return f"{one.kind.words}: {len(one.after)} steps, {errors}{left_out}"
 
 
 @plan.command()

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from math import ceil, exp
 
 from cordee.core.errors import UsageError
-from cordee.core.facts import Fact, rows
 from cordee.hw.accelerator import Accelerator, Price
-from cordee.plan.calibration.table import ANY, Kind, calibration, kind_of
+from cordee.plan.calibration.table import Calibrations, Kind, calibration, kind_of
+from cordee.plan.calibration.usual import usual_stack
 from cordee.plan.calibration.widths import nearest, widths
 from cordee.plan.layout import Program
 from cordee.plan.model import Model
@@ -19,14 +17,6 @@ from cordee.plan.training import model_flops
 DAY_S = 86400
 UNIT = 64
 """Chips are bought in multiples of this many."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usual(Fact):
-    """The software of a generation of chips."""
-
-    generation: str
-    stack: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +97,17 @@ class Outcome:
         return f"{first} {parts[first] / total:.0%}, {second} {parts[second] / total:.0%}"
 
 
-@cache
-def usual_stack(generation: str) -> str:
-    """The software that a generation of chips is trained with."""
-    table = files("cordee.plan.calibration") / "usual.toml"
-    found = {row.generation: row.stack for row in rows(table, Usual)}
-    return found.get(generation, ANY)
-
-
-def outcome(request: Request, chip: Accelerator, price: Price | None) -> Outcome:
+def outcome(
+    request: Request,
+    chip: Accelerator,
+    price: Price | None,
+    calibrations: Calibrations | None = None,
+) -> Outcome:
     """Find the best layouts on that chip. Raises `UsageError` where none fits."""
+    calibrations = calibrations or calibration()
     dtype = _dtype(request.dtype, chip)
     stack = usual_stack(chip.generation)
     kind = kind_of(chip, stack, request.model)
-    calibrations = calibration()
     # Who plans today trains with the software of today.
     program = Program(dtype=dtype, overlaps_tensor=True)
     search = Search(chip, calibrations.find(kind, chip.name), program)
@@ -135,7 +122,7 @@ def outcome(request: Request, chip: Accelerator, price: Price | None) -> Outcome
         price=price,
         off=off,
         judged_by=judged_by,
-        warnings=tuple(_warnings(kind, chip, found.plans[0])),
+        warnings=tuple(_warnings(kind, chip, found.plans[0], calibrations)),
     )
 
 
@@ -215,10 +202,9 @@ def _wanted(request: Request, program: Program, chips: int) -> Wanted:
     )
 
 
-def _warnings(kind: Kind, chip: Accelerator, best: Plan) -> Iterator[str]:
+def _warnings(kind: Kind, chip: Accelerator, best: Plan, known: Calibrations) -> Iterator[str]:
     """Where a prediction goes beyond what was compared with published results."""
-    known = calibration()
-    if not known.knows_generation(kind):
+    if not known.knows_generation(kind) and not known.knows(kind):
         yield f"no published training result on {kind.generation} chips: an extrapolation"
     elif not known.knows(kind):
         yield f"no published training result of {kind.words}: judged by its generation"

@@ -62,7 +62,13 @@ def fit_all(measured: Sequence[Measured]) -> Calibrations:
     return replace(calibrations, paces=_paces(measured, calibrations))
 
 
-def fit(measured: Sequence[Measured], start: Calibration) -> Calibration:
+def fit(
+    measured: Sequence[Measured],
+    start: Calibration,
+    *,
+    belief: float = 0.05,
+    outlier: float = 0.06,
+) -> Calibration:
     """The calibration that explains these best, near `start` where they say little."""
     names = _names(measured)
 
@@ -79,6 +85,8 @@ def fit(measured: Sequence[Measured], start: Calibration) -> Calibration:
         spread=[SPREADS[name] for name in names],
         low=[log(BOUNDS[name][0]) for name in names],
         high=[log(BOUNDS[name][1]) for name in names],
+        belief=belief,
+        outlier=outlier,
     )
     return made(solve(problem))
 

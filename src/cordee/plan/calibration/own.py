@@ -1,0 +1,146 @@
+"""A user's own step times: how far predictions are off them, and a calibration that fits them."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import exp
+from pathlib import Path
+from statistics import fmean
+
+from cordee.core.errors import UsageError
+from cordee.core.facts import only, rows
+from cordee.hw.accelerator import Catalogue
+from cordee.plan.calibration.fitting import Measured, fit
+from cordee.plan.calibration.table import (
+    NAMES,
+    Calibrations,
+    Fitted,
+    Kind,
+    calibration,
+    kind_of,
+)
+from cordee.plan.calibration.usual import usual_stack
+from cordee.plan.configuration import Configuration
+from cordee.plan.costs.calibration import Calibration
+from cordee.plan.model import model
+from cordee.plan.training import work_of
+
+BELIEF = 0.1
+"""How much what is published weighs beside a few measurements of one's own: twice as much as beside
+the many published ones."""
+OUTLIER = 0.3
+"""One's own measurements are believed, unless they are off by more than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement(Configuration):
+    """One step that was measured."""
+
+    step_s: float
+
+    def __post_init__(self) -> None:
+        if self.step_s <= 0:
+            raise UsageError(f"step_s = {self.step_s}: seconds of a step, above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What came of the measurements of one kind."""
+
+    kind: Kind
+    calibration: Calibration
+    before: Sequence[float]
+    """Errors with the shipped calibration, measurement by measurement."""
+    after: Sequence[float]
+    """Errors with one's own."""
+    left_out: Sequence[float]
+    """Errors for each measurement with a calibration that was fitted to the others."""
+
+
+def measurements(path: Path, catalogue: Catalogue) -> tuple[Measured, ...]:
+    """Those in a file of the user's. Raises `UsageError` with the place of what is wrong."""
+    only(path, "measured")
+    found = []
+    for number, row in enumerate(rows(path, Measurement, table="measured"), start=1):
+        try:
+            found.append(_measured(row, catalogue))
+        except UsageError as error:
+            raise UsageError(f"{path}: measured {number}: {error}") from error
+    if not found:
+        raise UsageError(f"{path}: no [[measured]]: a table for each step that was measured")
+    return tuple(found)
+
+
+def _measured(row: Measurement, catalogue: Catalogue) -> Measured:
+    chip = catalogue.find(row.chip)
+    job = row.job(model(row.model), row.micro_batch)
+    job.check()
+    return Measured(
+        kind=kind_of(chip, row.stack or usual_stack(chip.generation), job.model),
+        chip=chip,
+        release="",
+        works=(work_of(job, chip),),
+        tokens_per_s_per_chip=job.tokens / row.step_s / row.chips,
+    )
+
+
+def own(measured: Sequence[Measured]) -> Iterator[Own]:
+    """Fit each kind, from what is published on."""
+    kinds: defaultdict[Kind, list[Measured]] = defaultdict(list)
+    for one in measured:
+        kinds[one.kind].append(one)
+    for kind, theirs in kinds.items():
+        start = calibration().find(kind, theirs[0].chip.name)
+        fitted = _fit(theirs, start)
+        others = [[o for o in theirs if o is not one] for one in theirs]
+        yield Own(
+            kind=kind,
+            calibration=fitted,
+            before=_errors(theirs, [start] * len(theirs)),
+            after=_errors(theirs, [fitted] * len(theirs)),
+            left_out=_errors(theirs, [_fit(rest, start) for rest in others])
+            if len(theirs) > 2
+            else (),
+        )
+
+
+def _fit(measured: Sequence[Measured], start: Calibration) -> Calibration:
+    return fit(measured, start, belief=BELIEF, outlier=OUTLIER)
+
+
+def _errors(measured: Sequence[Measured], known: Sequence[Calibration]) -> tuple[float, ...]:
+    return tuple(exp(one.residual(c)) - 1 for one, c in zip(measured, known, strict=True))
+
+
+def mean_error(errors: Sequence[float]) -> float:
+    """Of their absolute values."""
+    return fmean(abs(error) for error in errors)
+
+
+def table(found: Sequence[Own], source: str) -> str:
+    """A file that `--calibration` reads."""
+    lines = ["# What chips and software make of the peaks, fitted by cordee plan calibrate.\n"]
+    for one in found:
+        values = asdict(one.calibration)
+        shown = ", ".join(f"{name} = {values[name]:.6g}" for name in NAMES)
+        lines.append(
+            f'[[row]]\ngeneration = "{one.kind.generation}"\nstack = "{one.kind.stack}"\n'
+            f'model = "{one.kind.model}"\nresults = {len(one.after)}\n'
+            f"values = {{ {shown} }}\nsource = '{source}'\n"
+        )
+    return "\n".join(lines)
+
+
+def extended(shipped: Calibrations, path: Path) -> Calibrations:
+    """With the calibrations in a file of the user's, which come before ours of the same kind."""
+    only(path, "row")
+    theirs: Mapping[Kind, Calibration] = {
+        Kind(row.generation, row.stack, row.model): Calibration(**row.values)
+        for row in rows(path, Fitted)
+    }
+    paces = {
+        version: pace
+        for version, pace in shipped.paces.items()
+        if version[1] not in {kind.stack for kind in theirs}
+    }
+    return replace(shipped, fitted={**shipped.fitted, **theirs}, paces=paces)

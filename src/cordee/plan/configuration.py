@@ -1,0 +1,67 @@
+"""A training step as one row of a table: model, chips, layout, and what the program does."""
+
+from dataclasses import dataclass
+
+from cordee.core.facts import Fact
+from cordee.plan.layout import Job, Layout, Program
+from cordee.plan.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration(Fact):
+    """Fields as in `Layout` and `Program`, under the same names."""
+
+    model: str
+    chip: str
+    stack: str = ""
+    """The software."""
+    sequence: int
+    batch: int
+    chips: int
+    tensor: int = 1
+    pipeline: int = 1
+    context: int = 1
+    micro_batch: int = 1
+    chunks: int = 1
+    expert: int = 1
+    zero: int = 1
+    recompute: str = "none"
+    recompute_layers: int | None = None
+    context_kind: str = "ring"
+    sequence_parallel: bool = True
+    dtype: str = "bf16"
+    fused_attention: bool = True
+    fused_norm: bool = True
+    fused_activation: bool = True
+    overlaps_tensor: bool = False
+    overlaps_gradients: bool = True
+    trains_all: bool = True
+
+    def job(self, model: Model, micro_batch: int) -> Job:
+        """The step, with the model that its name stands for."""
+        layout = Layout(
+            chips=self.chips,
+            tensor=self.tensor,
+            pipeline=self.pipeline,
+            chunks=self.chunks,
+            context=self.context,
+            expert=self.expert,
+            micro_batch=micro_batch,
+            zero=self.zero,
+            sequence_parallel=self.sequence_parallel,
+            recompute=self.recompute,
+            recompute_layers=self.recompute_layers,
+            context_kind=self.context_kind,
+        )
+        program = Program(
+            dtype=self.dtype,
+            fused_attention=self.fused_attention,
+            fused_norm=self.fused_norm,
+            fused_activation=self.fused_activation,
+            overlaps_tensor=self.overlaps_tensor,
+            overlaps_gradients=self.overlaps_gradients,
+            trains_all=self.trains_all,
+        )
+        return Job(
+            model=model, layout=layout, sequence=self.sequence, batch=self.batch, program=program
+        )

@@ -1,0 +1,82 @@
+"""`cordee plan calibrate`: a few step times of one's own make predictions better."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cordee.cli import cli
+from cordee.core.errors import CordeeError
+from cordee.hw import accelerators
+from cordee.plan.calibration.table import calibration, kind_of
+from cordee.plan.costs import Costs
+from cordee.plan.layout import Job, Layout
+from cordee.plan.model import named
+from cordee.plan.training import step, work_of
+
+LAYOUTS = ((8, 1, 1), (4, 2, 1), (2, 2, 1), (1, 4, 1), (1, 8, 1), (4, 1, 2))
+
+
+def measured(slower: float) -> str:
+    """Steps on a machine whose products and links are slower than those that are published."""
+    chip, model = accelerators().find("910B2"), named("Llama-2-7B")
+    known = calibration().find(kind_of(chip, "mindspeed", model), chip.name)
+    truth = replace(known, matmul=known.matmul / slower, link=known.link / slower)
+    rows = []
+    for tensor, pipeline, micro_batch in LAYOUTS:
+        layout = Layout(chips=8, tensor=tensor, pipeline=pipeline, micro_batch=micro_batch)
+        job = Job(model=model, layout=layout, sequence=4096, batch=64)
+        seconds = step(work_of(job, chip), Costs(chip, truth, "bf16")).seconds
+        rows.append(
+            f'[[measured]]\nmodel = "Llama-2-7B"\nchip = "910B2"\nsequence = 4096\nbatch = 64\n'
+            f"chips = 8\ntensor = {tensor}\npipeline = {pipeline}\nmicro_batch = {micro_batch}\n"
+            f'step_s = {seconds}\nsource = "a run"\n'
+        )
+    return "\n".join(rows)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["plan", *arguments])
+
+
+def test_six_steps_bring_a_slower_machine_within_3_percent(tmp_path: Path) -> None:
+    file = tmp_path / "steps.toml"
+    file.write_text(measured(slower=1.3))
+    (found,) = json.loads(run("calibrate", str(file), "--json").output)
+    assert min(found["before"]) > 0.1
+    assert max(map(abs, found["after"])) < 0.03
+    assert max(map(abs, found["left_out"])) < 0.06
+
+
+def test_a_plan_is_made_with_ones_own_calibration(tmp_path: Path) -> None:
+    file, own = tmp_path / "steps.toml", tmp_path / "own.toml"
+    file.write_text(measured(slower=1.3))
+    done = run("calibrate", str(file), "--output", str(own))
+    assert "ascend-910b mindspeed dense: 6 steps, off by" in done.output
+    arguments = ("train", "Llama-2-13B", "--chip", "910B2", "--chips", "16", "--json")
+    plain, theirs = (
+        json.loads(run(*arguments, *more).output)["chips"][0]["plans"][0]["tokens_per_s"]
+        for more in ((), ("--calibration", str(own)))
+    )
+    assert theirs < 0.9 * plain
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("chips = 8", "chips = 12", "measured 1: 12 chips do not divide"),
+        ('chip = "910B2"', 'chip = "910Z"', "measured 1: 910Z: no such chip"),
+        ("step_s = ", "step_s = -", "measured 1: step_s = -"),
+        ("[[measured]]", "[[step]]", "such a file is made of"),
+    ],
+)
+def test_a_wrong_measurement_is_named_with_its_place(
+    tmp_path: Path, old: str, new: str, why: str
+) -> None:
+    file = tmp_path / "steps.toml"
+    file.write_text(measured(slower=1.1).replace(old, new))
+    done = run("calibrate", str(file))
+    assert isinstance(done.exception, CordeeError)
+    assert why in str(done.exception)
