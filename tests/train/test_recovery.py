@@ -49,6 +49,14 @@ def test_one_that_hangs_in_its_own_code_is_evicted(undisturbed: str, tmp_path: P
     assert set(ended.digests) == {undisturbed}
 
 
+def test_one_that_dies_after_the_last_step_does_not_keep_the_others(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    ended = job(tmp_path, faults=({"worker": 1, "step": 19, "at": "apply"},))
+    assert ended.code == 0, ended.err
+    assert ended.digests == [undisturbed] * 2
+
+
 def test_two_that_die_at_once_and_the_first_of_all_are_no_loss(
     undisturbed: str, tmp_path: Path
 ) -> None:

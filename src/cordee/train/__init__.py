@@ -11,15 +11,17 @@ for step in training.steps(1000):
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cordee.train.policy.rounds import Pace
     from cordee.train.worker.training import Step, Training
 
-__all__ = ["Step", "Training"]
+__all__ = ["Pace", "Step", "Training"]
 
 
 def __getattr__(name: str) -> object:
     """The parts that need PyTorch are loaded when they are asked for: policies do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
+    from cordee.train.policy import rounds
     from cordee.train.worker import training
 
-    return getattr(training, name)
+    return getattr(rounds if name == "Pace" else training, name)

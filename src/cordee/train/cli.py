@@ -29,8 +29,9 @@ MACHINE = "CORDEE_MACHINE"
 @click.option("--min", "least", default=1, show_default=True, help="With fewer the job waits.")
 @click.option(
     "--mode",
-    type=click.Choice(["exact", "fast"]),
-    help="exact: the same bits whatever fails; fast: an ordinary all-reduce. Else as the program says.",
+    type=click.Choice(["exact", "fast", "local"]),
+    help="exact: the same bits whatever fails; fast: an ordinary all-reduce; local: for weak links, workers "
+    "train by themselves and exchange how far they have come. Else as the program says.",
 )
 @click.option("--silent-s", default=3.0, show_default=True, help="Dead after so long a silence.")
 @click.option("--hang-s", default=3.0, show_default=True, help="How long others wait for a worker.")

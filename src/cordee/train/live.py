@@ -15,14 +15,18 @@ class Live:
     def __init__(self, out: TextIO, folder: Path) -> None:
         self._out = out
         self._said_s = 0.0
+        self._made = 0
+        """Steps of workers that train by themselves."""
         self._lost_s: dict[object, float] = {}
         self._say(f"journal and logs: {folder}")
 
     def see(self, event: Event) -> None:
         """Tell of an event, if anyone wants to know it."""
         kind, worker = event["kind"], event.get("worker")
-        if kind == "commit":
+        if kind == "commit" and not self._made:
             self._step(event)
+        elif kind == "exchanged":
+            self._exchanged(event)
         elif kind == "epoch":
             self._say(f"step {event['step']}: {event['reason']}; members {event['members']}")
         elif kind == "crashed":
@@ -34,13 +38,26 @@ class Live:
         elif kind == "refused":
             self._say(f"refused: {event['reason']}")
         elif kind == "finish" and event["error"] is None:
-            self._say(f"done: {event['step']} steps")
+            self._say(f"done: {self._made or event['step']} steps")
 
     def _step(self, event: Event) -> None:
         now_s = time.monotonic()
         if now_s - self._said_s >= STEPS_EACH_S:
             self._said_s = now_s
             self._say(f"step {event['step']}")
+
+    def _exchanged(self, event: Event) -> None:
+        made, sent = event["step"], event["sent_bytes"]
+        assert isinstance(made, int)
+        assert isinstance(sent, int)
+        self._made = max(self._made, made)
+        now_s = time.monotonic()
+        if now_s - self._said_s >= STEPS_EACH_S:
+            self._said_s = now_s
+            self._say(
+                f"step {made}: loss {event['loss']:.4f}, exchanged every {event['steps']} steps, "
+                f"worker {event['worker']} has sent {sent / 1e6:.1f} MB"
+            )
 
     def _say(self, line: str) -> None:
         self._out.write(line + "\n")

@@ -48,14 +48,22 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--shard-s", type=float, default=0.0, help="how long each shard takes more")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--warmup", type=int, default=6, help="steps before mode local begins")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     model = Small().to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.9)
+    pace = ct.Pace(warmup=args.warmup, fragments=2, steps=6, least=4, most=8)
     training = ct.Training(
-        model, optimizer, shards=args.shards, mode="exact", clip=1.0, schedulers=[schedule]
+        model,
+        optimizer,
+        shards=args.shards,
+        mode="exact",
+        clip=1.0,
+        schedulers=[schedule],
+        pace=pace,
     )
     for step in training.steps(args.steps):
         for shard in step:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from cordee.train.worker.feed import fill
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.state import Trained, Value, apply_settings
 
@@ -15,6 +16,22 @@ class Advance:
         self.trained, self.layout = trained, layout
         self.step, self.loss = 0, float("nan")
         self._clip = clip
+
+    @property
+    def made(self) -> int:
+        """How many steps of the program are made."""
+        return self.step
+
+    def filled(self, step: int) -> None:
+        """The state of a step was put into the model and its optimizer."""
+        self.step = step
+
+    def fed(self, data: Sequence[bytearray], groups: Sequence[dict[str, Value]]) -> None:
+        """What the others made their next step with has come, as bytes."""
+        buffers = self.layout.buffers()
+        cut = [b[: len(d) // b.element_size()] for b, d in zip(buffers, data, strict=True)]
+        fill(cut, data)
+        self.again(cut, groups)
 
     def make(self, gradient: Sequence[Tensor]) -> None:
         """Make a step with a gradient, which is clipped in place."""

@@ -5,12 +5,16 @@ import torch
 from cordee.core.errors import UsageError
 from cordee.train.worker.gloo import Gloo
 from cordee.train.worker.groups import Groups
+from cordee.train.worker.hosted import Hosted
+from cordee.train.worker.job import Mode
 
 
-def groups_for(device: torch.device) -> Groups:
+def groups_for(device: torch.device, mode: Mode) -> Groups:
     """Groups for tensors on a device. Raises `UsageError` where there are none."""
     if device.type == "cpu":
         return Gloo()
+    if mode == "local":
+        return Hosted()
     if device.type == "npu":
         from cordee.train.worker.hccl import Hccl  # torch_npu is not everywhere
 

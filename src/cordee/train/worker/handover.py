@@ -66,12 +66,9 @@ class Incoming:
         if isinstance(fed.head, Whole):
             self._faults.at("fed", fed.head.header.step)
             fill(place(advance.trained, fed.head.header), fed.data)
-            advance.step = fed.head.header.step
+            advance.filled(fed.head.header.step)
         elif fed.head.step == advance.step and not fed.data:
             advance.skip()
         elif fed.head.step == advance.step:
-            buffers = advance.layout.buffers()
-            cut = [b[: len(d) // b.element_size()] for b, d in zip(buffers, fed.data, strict=True)]
-            fill(cut, fed.data)
-            advance.again(cut, fed.head.groups)
+            advance.fed(fed.data, fed.head.groups)
         return True

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from cordee.core.errors import UsageError
 
-Mode = Literal["exact", "fast"]
+Mode = Literal["exact", "fast", "local"]
 PREFIX = "CORDEE_TRAIN_"
 
 
@@ -52,6 +52,17 @@ def job_of(environment: Mapping[str, str] = os.environ) -> Job:
         mode=mode,  # type: ignore[arg-type]
         host=given["HOST"] or "127.0.0.1",
     )
+
+
+def agreed(shards: int, job: Job) -> int:
+    """The number of shards of a batch. Raises `UsageError`."""
+    if shards < 1:
+        raise UsageError(f"shards is {shards}: a batch has one at least")
+    if job.shards and job.shards != shards:
+        raise UsageError(
+            f"the program has {shards} shards, the job was started with {job.shards}: leave --shards out"
+        )
+    return shards
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

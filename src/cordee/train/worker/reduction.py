@@ -128,6 +128,12 @@ class Fast:
             buffer.div_(self._shards)
         return made
 
+    def mean(self) -> list[Tensor]:
+        """Over the shards of this worker alone."""
+        for buffer in self._sum:
+            buffer.div_(len(self._held))
+        return self._sum
+
     def reset(self) -> None:
         self._held = []
         for buffer in self._sum:

@@ -1,7 +1,7 @@
 """The state of a job, as one worker gives it to another: tensors, and a header that says what they are."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -18,11 +18,11 @@ class Entry(msgspec.Struct, frozen=True):
     """One tensor."""
 
     where: str
-    """`model`, or `optimizer`."""
+    """`model`, `optimizer`, or `kept`."""
     name: str
     """Of the tensor in the model; of the value that the optimizer keeps."""
     parameter: int
-    """Which of the optimizer's parameters; -1 in the model."""
+    """Which of the optimizer's parameters; -1 elsewhere."""
     dtype: str
     shape: tuple[int, ...]
     host: bool
@@ -57,6 +57,8 @@ class Trained:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     others: tuple[Stateful, ...] = ()
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    """More tensors that all members have alike."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -78,6 +80,8 @@ def tensors_of(trained: Trained, step: int) -> tuple[Header, list[Tensor]]:
 
     for name, tensor in _own(trained.model):
         add("model", name, -1, tensor)
+    for name, tensor in sorted(trained.kept.items()):
+        add("kept", name, -1, tensor)
     for number, parameter in enumerate(trained.parameters):
         for key, value in sorted(trained.optimizer.state.get(parameter, {}).items()):
             if isinstance(value, Tensor):
@@ -103,14 +107,14 @@ def place(trained: Trained, header: Header) -> list[Tensor]:
                 raise CordeeError(f"the model has no {entry.name} of shape {list(entry.shape)}")
             made.append(found.detach())
             continue
+        if entry.where == "kept":
+            made.append(trained.kept.setdefault(entry.name, _empty(entry, parameters[0].device)))
+            continue
         parameter = parameters[entry.parameter]
         kept = trained.optimizer.state[parameter]
         value = kept.get(entry.name)
         if not isinstance(value, Tensor) or tuple(value.shape) != entry.shape:
-            device = torch.device("cpu") if entry.host else parameter.device
-            kept[entry.name] = torch.empty(
-                entry.shape, dtype=getattr(torch, entry.dtype), device=device
-            )
+            kept[entry.name] = _empty(entry, parameter.device)
         made.append(kept[entry.name])
     for number, key, value in header.scalars:
         trained.optimizer.state[parameters[number]][key] = value
@@ -139,9 +143,9 @@ def apply_settings(trained: Trained, groups: Sequence[dict[str, Value]]) -> None
                 group[key] = tuple(value) if isinstance(value, list) else value
 
 
-def broadcast(trained: Trained, step: int, group: Group, source: int, device: torch.device) -> int:
-    """Give all members the state of one of them; gives its step."""
-    mine = group.rank == source
+def broadcast(trained: Trained, step: int, group: Group, source: int, takes: bool) -> int:
+    """Give the state of one member to those that take it; gives its step."""
+    mine, device = group.rank == source, trained.parameters[0].device
     header, tensors = tensors_of(trained, step)
     text = msgspec.json.encode(header)
     size = torch.tensor([len(text)], dtype=torch.int64, device=device)
@@ -152,7 +156,7 @@ def broadcast(trained: Trained, step: int, group: Group, source: int, device: to
     group.broadcast(told, source)
     if not mine:
         header = msgspec.json.decode(told.cpu().numpy().tobytes(), type=Header)
-        tensors = place(trained, header)
+        tensors = place(trained, header) if takes else [_empty(e, device) for e in header.entries]
     for flat, parts in _joined(tensors, device):
         group.broadcast(flat, source)
         if not mine:
@@ -175,6 +179,11 @@ def _joined(
             parts = []
         if tensor is not None:
             parts.append(tensor)
+
+
+def _empty(entry: Entry, device: torch.device) -> Tensor:
+    where = torch.device("cpu") if entry.host else device
+    return torch.empty(entry.shape, dtype=getattr(torch, entry.dtype), device=where)
 
 
 def _own(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

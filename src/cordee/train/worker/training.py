@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import UsageError
+from cordee.train.policy.rounds import Pace
 from cordee.train.wire import (
     CaughtUp,
     Committed,
@@ -22,7 +23,7 @@ from cordee.train.wire import (
     Reported,
     Told,
 )
-from cordee.train.worker.advance import Advance
+from cordee.train.worker.apart import Apart, advance_of
 from cordee.train.worker.backends import groups_for
 from cordee.train.worker.control import Changed, Control, Left, Line
 from cordee.train.worker.digest import shapes
@@ -31,9 +32,10 @@ from cordee.train.worker.faults import faults_of
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Group
 from cordee.train.worker.handover import Incoming, Outgoing
-from cordee.train.worker.job import Job, Mode, host_name, job_of
+from cordee.train.worker.job import Mode, agreed, host_name, job_of
 from cordee.train.worker.local import LocalControl
 from cordee.train.worker.reduction import Exact, Fast, Reduction
+from cordee.train.worker.rounds import Rounds
 from cordee.train.worker.seeds import seed_all
 from cordee.train.worker.state import Stateful, Trained, broadcast
 from cordee.train.worker.store import Store
@@ -63,22 +65,25 @@ class Training:
         clip: float | None = None,
         schedulers: Sequence[Stateful] = (),
         seed: int = 0,
+        pace: Pace | None = None,
     ) -> None:
-        """`clip`: the largest norm of the gradient. Schedulers are stepped after each step.
+        """`clip`: the largest norm of the gradient. Schedulers are stepped after each step. `pace`: of mode `local`.
 
         Raises `UsageError` where the job is another one than the program says.
         """
         self._job = job = job_of()
-        self.shards = _agreed(shards, job)
+        self.shards = agreed(shards, job)
         self.mode: Mode = job.mode or mode or "fast"
         self._seed = seed
         trained = Trained(model, optimizer, tuple(schedulers))
         self._layout = Layout(trained.parameters, min(MEMBERS_MOST, max(64, self.shards)))
-        self._advance = Advance(trained, self._layout, clip)
+        self._advance = advance_of(
+            trained, self._layout, clip, (pace or Pace()) if self.mode == "local" else None
+        )
         self._device = self._layout.parts[0].device
         kind = Exact if self.mode == "exact" else Fast
         self._reduction: Reduction = kind(self._layout, self.shards)
-        self._groups = groups_for(self._device)
+        self._groups = groups_for(self._device, self.mode)
         self._group: Group | None = None
         self._epoch: Epoch | None = None
         self._owners: tuple[int, ...] = ()
@@ -92,12 +97,15 @@ class Training:
         # Whether the shard at hand is one of another worker, computed to be compared.
         self._outgoing = Outgoing(self._advance, job.secret, self._faults)
         self._incoming: Incoming | None = None
+        self._rounds: Rounds | None = None
+        if isinstance(self._advance, Apart):
+            self._rounds = Rounds(self._advance, self._outgoing, self._faults)
         self._store: Store | None = None
 
     @property
     def step(self) -> int:
         """How many steps are made."""
-        return self._advance.step
+        return self._advance.made
 
     @property
     def loss(self) -> float:
@@ -125,6 +133,8 @@ class Training:
                     raise UsageError(
                         f"step {step.number} was left before its end: go through all its shards"
                     )
+            while self._rounds is not None and not self._rounds.over(count):
+                self._turn()
             self._leave()
         except Left as left:
             self._end(left)
@@ -137,6 +147,8 @@ class Training:
         while self.step == number:
             try:
                 self._up_to_date()
+                if self._rounds is not None:
+                    self._rounds.turn(*self._together, ends=False)
                 if self.step != number:
                     return
                 shard = self._next_shard()
@@ -148,6 +160,8 @@ class Training:
                     self._faults.at("backward", self.step)
                     self._end_shard(shard)
                     control.shard_s = time.monotonic() - began_s
+                elif self._apart is not None:
+                    self._apart.step(self._reduction)
                 else:
                     self._apply(skip=self._commit(number))
             except Changed:
@@ -162,8 +176,10 @@ class Training:
 
     def _next_shard(self) -> int | None:
         mine = self._mine() if self._reduced is None else None
-        self._elsewhere = mine is None
-        return self._watch.wanted() if mine is None else mine
+        self._elsewhere = mine is None and self._apart is None
+        if mine is not None or self._apart is not None:
+            return mine
+        return self._watch.wanted()
 
     def _mine(self) -> int | None:
         held = self._reduction.held
@@ -174,9 +190,10 @@ class Training:
     def _end_shard(self, shard: int) -> None:
         if self._elsewhere:
             self._watch.computed(shard)
-        else:
+            return
+        if self._apart is None:
             self._watch.ends(shard, self._attached)
-            self._reduction.end(shard)
+        self._reduction.end(shard)
 
     def _begin(self, shard: int) -> None:
         self._line.say(Progressed())
@@ -184,7 +201,8 @@ class Training:
             self._attached = self._watch.scratch()
         else:
             self._attached = self._reduction.begin(shard)
-            self._watch.begins(shard, self._attached)
+            if self._apart is None:
+                self._watch.begins(shard, self._attached)
         self._layout.attach(self._attached)
         self._faults.gradient, self._faults.shard = self._attached, shard
         seed_all(self._seed, self.step, shard)
@@ -225,6 +243,39 @@ class Training:
         self._reduced = None
         self._line.enter("compute")
 
+    def _settle(self, plan: Planned, *, holds: bool) -> None:
+        """What becomes of what was under way when the members changed."""
+        made = holds and plan.step == self._advance.step + 1
+        if self._apart is not None:
+            self._apart.settle(committed=made)
+        elif made:
+            self._apply(skip=plan.skipped)  # others were told of the commit before this worker was
+        else:
+            self._reduced = None  # not all may hold it: it is made again by all
+
+    @property
+    def _apart(self) -> Rounds | None:
+        """Where workers train by themselves now: their rounds."""
+        return self._rounds if self._rounds is not None and self._rounds.apart else None
+
+    @property
+    def _together(self) -> tuple[Control, Group, int]:
+        """What this worker has to do with others by."""
+        assert self._epoch is not None
+        assert self._group is not None
+        return self._line, self._group, self._epoch.epoch
+
+    def _turn(self) -> None:
+        """After the last step: do what is due with the others, whoever of them goes."""
+        try:
+            self._up_to_date()
+            if self._rounds is not None:
+                self._rounds.turn(*self._together, ends=True)
+        except Changed:
+            return
+        except RuntimeError as error:
+            self._broke(error)
+
     def _broke(self, error: RuntimeError) -> None:
         """A collective failed: the coordinator knows why, or will. Raises the error where it does not."""
         began_s = time.monotonic()
@@ -244,22 +295,25 @@ class Training:
         began_s = time.monotonic()
         epoch = control.take_epoch()
         control.enter("outside")
-        self._faults.at("epoch", self.step)
+        if self._rounds is not None:
+            self._rounds.halt(lambda: self._groups.free(epoch.epoch))
+        step = self._advance.step
+        self._faults.at("epoch", step)
         self._group = None
         self._groups.drop()
         self._catch_up_to(epoch.step)
         self._epoch = epoch
-        if epoch.again and epoch.step == self.step:
+        if epoch.again and epoch.step == step:
             self._reduced = None  # what the guilty one gave is in it
-        holds = self._reduced is not None
-        control.say(Reported(epoch.epoch, self.step, holds, self._reduction.held))
+        holds = self._apart.holds if self._apart is not None else self._reduced is not None
+        held = self._reduction.held if self._apart is None else ()
+        control.say(Reported(epoch.epoch, step, holds, held))
         plan = control.expect(Planned, epoch.epoch, self._outgoing.start)
         planned_s = time.monotonic()
-        if holds and plan.step == self.step + 1:
-            self._apply(skip=plan.skipped)  # others were told of the commit before this worker was
+        self._settle(plan, holds=holds)
         rank = self.members.index(self._job.worker)
         stores = [member.store for member in epoch.members]
-        self._faults.at("form", self.step)
+        self._faults.at("form", step)
         group = self._groups.form(epoch.epoch, rank, stores)
         formed_s = time.monotonic()
         if plan.restore:
@@ -272,24 +326,26 @@ class Training:
             "agreed_s": round(planned_s - began_s, 4),
             "formed_s": round(formed_s - planned_s, 4),
             "restored_s": round(time.monotonic() - formed_s, 4),
-            "step": self.step,
+            "step": self._advance.step,
         }
         control.say(Told("joined", dict(told)))
         control.enter("compute")
 
     def _restore(self, plan: Planned, group: Group) -> None:
         source = self.members.index(plan.source)
-        step = broadcast(self._advance.trained, self.step, group, source, self._device)
-        if self._job.worker in plan.restore and step != self.step:
+        takes, before = self._job.worker in plan.restore, self._advance.step
+        step = broadcast(self._advance.trained, before, group, source, takes)
+        if takes and step != before:
             self._reduction.reset()
             self._reduced = None
-        self._advance.step = step
+        if takes:
+            self._advance.filled(step)
 
     def _catch_up_to(self, step: int) -> None:
         """Take what is fed until the state is that of a step, or nothing more comes."""
         if self._incoming is None or self._epoch is not None:
             return
-        while self.step < step:
+        while self._advance.step < step:
             try:
                 if not self._incoming.take(FED_S):
                     return
@@ -323,7 +379,7 @@ class Training:
                 if not incoming.take(0.01):
                     line.say(Ready())  # whoever fed is gone: another one may
                 elif incoming.empty:
-                    line.say(CaughtUp(self.step))
+                    line.say(CaughtUp(self._advance.step))
             except queue.Empty:
                 line.wait_change(0.01)
 
@@ -350,7 +406,10 @@ class Training:
             return
         try:
             while True:
-                control.wait_change(1.0)
+                if control.wait_change(1.0):  # someone went, or came, before all had ended
+                    self._turn()
+                    control.enter("outside")
+                    control.say(Finished(self.step))
         except Left as left:
             if left.exit_code:
                 raise
@@ -384,13 +443,3 @@ class Step:
     def leads(self) -> bool:
         """Whether this worker is the one that prints and writes."""
         return self._training.leads
-
-
-def _agreed(shards: int, job: Job) -> int:
-    if shards < 1:
-        raise UsageError(f"shards is {shards}: a batch has one at least")
-    if job.shards and job.shards != shards:
-        raise UsageError(
-            f"the program has {shards} shards, the job was started with {job.shards}: leave --shards out"
-        )
-    return shards

@@ -1,0 +1,100 @@
+"""Weak links: workers train by themselves, and in rounds exchange how far they have come, a fragment at a time.
+
+After Streaming DiLoCo (arXiv:2501.18512). The parameters are cut into fragments; each round exchanges one of them
+while training goes on. How many steps lie between two exchanges of a fragment follows from how far apart workers
+are found to be, and from what the link carries. All members decide by the same numbers, and so alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cordee.core.errors import UsageError
+
+CHANGE_MOST = 1.25
+"""From one round to the next, the number of steps is changed by no more than this factor."""
+LINK_MOST = 0.8
+"""So much of the time the link may be in use: more, and workers would wait for it."""
+ALL = -1
+"""The number of the fragment that is the whole model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often workers with weak links exchange what, and what is made of it."""
+
+    warmup: int = 100
+    """Steps at the beginning that are made together: early in training, averages of models are bad models."""
+    fragments: int = 4
+    """The parameters are exchanged in so many parts, one after another."""
+    steps: int = 16
+    """From one exchange of a fragment to the next, at first."""
+    least: int = 8
+    most: int = 256
+    """Bounds of it."""
+    apart: float = 0.15
+    """How far workers may be from their mean when they meet, as a share of the length of the parameters."""
+    rate: float = 0.7
+    momentum: float = 0.5
+    """Of the outer step, which is Nesterov's; 1 and 0 are plain averaging."""
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` where a number makes no sense."""
+        for name in ("fragments", "least"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}: it is one at least")
+        if self.warmup < 0:
+            raise UsageError(f"warmup is {self.warmup}: it is zero at least")
+        if not self.least <= self.steps <= self.most:
+            raise UsageError(
+                f"steps is {self.steps}: it lies between least, {self.least}, and most, {self.most}"
+            )
+        if self.apart <= 0 or self.rate <= 0 or not 0 <= self.momentum < 1:
+            raise UsageError("apart and rate are above 0, and momentum is from 0 to below 1")
+
+    @property
+    def every(self) -> int:
+        """Steps from one round to the next, at first."""
+        return max(1, round(self.steps / self.fragments))
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a member says of itself in a round, beside its part of the model."""
+
+    fragment: int
+    shards: int
+    """That it has computed since this fragment was exchanged: its weight."""
+    apart: float
+    """How far from their mean it found the members in the round before; 0: it was not there."""
+    exchange_s: float
+    """How long the exchange before took."""
+    step_s: float
+    loss: float
+    """The mean over those shards."""
+
+
+def fragment_of(number: int, pace: Pace) -> int:
+    """Which fragment is exchanged in a round."""
+    return number % pace.fragments
+
+
+def every_next(pace: Pace, every: int, said: Sequence[Said]) -> int:
+    """Steps from this round to the next: fewer where members drift apart, more where the link is slow.
+
+    The drift is that which the first member has measured: others may differ in the last bit.
+    """
+    steps = float(every * pace.fragments)
+    found = next((one.apart for one in said if one.apart > 0), 0.0)
+    if found > 0:
+        steps *= min(CHANGE_MOST, max(1 / CHANGE_MOST, pace.apart / found))
+    step_s = max(one.step_s for one in said)
+    if step_s > 0:
+        carried = pace.fragments * max(one.exchange_s for one in said) / step_s / LINK_MOST
+        steps = max(steps, carried)
+    return max(1, round(min(max(steps, pace.least), pace.most) / pace.fragments))
+
+
+def weights(said: Sequence[Said]) -> list[float]:
+    """What each member's part counts: as much as it has computed."""
+    whole = sum(one.shards for one in said)
+    return [one.shards / whole if whole else 0.0 for one in said]

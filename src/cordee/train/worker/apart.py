@@ -1,0 +1,71 @@
+"""A model whose worker makes steps of its own: how far it is counts both in steps and in what was agreed on."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cordee.train.policy.rounds import Pace
+from cordee.train.worker.advance import Advance
+from cordee.train.worker.gradients import Layout
+from cordee.train.worker.outer import Outer
+from cordee.train.worker.state import Trained, Value
+
+
+class Apart(Advance):
+    """`step` counts what all members have committed: first steps, then rounds. `made` counts the program's steps."""
+
+    def __init__(self, trained: Trained, layout: Layout, clip: float | None, pace: Pace) -> None:
+        kept: dict[str, Tensor] = {}
+        self.outer = Outer(layout.parameters, pace, kept)
+        with_outer = Trained(trained.model, trained.optimizer, (*trained.others, self.outer), kept)
+        super().__init__(with_outer, layout, clip)
+        self.fresh = False
+        """Whether this worker has the shared state, but has not begun from it yet."""
+
+    @property
+    def made(self) -> int:
+        return self.outer.made if self.outer.on else self.step
+
+    @property
+    def together(self) -> bool:
+        """Whether the next step is one that all members make together."""
+        return not self.outer.on and self.step < self.outer.pace.warmup
+
+    def own(self, gradient: Sequence[Tensor]) -> None:
+        """Make a step that no other worker makes."""
+        committed = self.step
+        self.make(gradient)
+        self.step = committed
+        self.outer.made += 1
+
+    def filled(self, step: int) -> None:
+        super().filled(step)
+        self.fresh = self.outer.on
+
+    def fed(self, data: Sequence[bytearray], groups: Sequence[dict[str, Value]]) -> None:
+        if self.together:
+            super().fed(data, groups)
+            return
+        if not self.outer.on:
+            self.outer.begin(self.step)
+        self.outer.merge([torch.frombuffer(part, dtype=torch.uint8) for part in data])
+        self.step += 1
+        self.fresh = True
+
+    def start_from_agreed(self) -> None:
+        """A newcomer's first own step starts from what was agreed on, as late as the others are."""
+        begun = self.step > self.outer.pace.warmup
+        behind = max(0, self.outer.due - self.outer.made) if begun else 0
+        self.outer.settle()
+        self.outer.made += behind
+        for scheduler in self.trained.others:
+            if hasattr(scheduler, "step"):
+                for _ in range(behind):
+                    scheduler.step()
+        self.fresh = False
+
+
+def advance_of(trained: Trained, layout: Layout, clip: float | None, pace: Pace | None) -> Advance:
+    """What makes the steps; `pace`: where workers are to train by themselves."""
+    return Advance(trained, layout, clip) if pace is None else Apart(trained, layout, clip, pace)

@@ -1,0 +1,50 @@
+"""Groups for weak links, whatever the device: what is exchanged goes by way of the host's memory."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cordee.train.worker.gloo import Gloo
+from cordee.train.worker.groups import Group
+
+
+class Hosted:
+    """Groups of gloo that take tensors of any device."""
+
+    def __init__(self) -> None:
+        self._groups = Gloo()
+
+    def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
+        return _Copying(self._groups.form(epoch, rank, stores))
+
+    def free(self, epoch: int) -> None:
+        self._groups.free(epoch)
+
+    def drop(self) -> None:
+        self._groups.drop()
+
+
+class _Copying:
+    """A group that copies what is not on the host."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self.rank, self.size = group.rank, group.size
+
+    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+        return self._group.all_to_all(data.cpu(), received, sent).to(data.device)
+
+    def all_gather(self, data: Tensor) -> Tensor:
+        return self._group.all_gather(data.cpu()).to(data.device)
+
+    def all_reduce(self, data: Tensor) -> None:
+        host = data.cpu()
+        self._group.all_reduce(host)
+        if host is not data:
+            data.copy_(host)
+
+    def broadcast(self, data: Tensor, source: int) -> None:
+        host = data.cpu()
+        self._group.broadcast(host, source)
+        if host is not data:
+            data.copy_(host)
