@@ -233,7 +233,7 @@ def run_local(plan: Plan, folder: Path) -> dict[str, Any]:
 @click.option("--folder", type=click.Path(path_type=Path))
 @click.option("--between", default=16, show_default=True, help="Steps between exchanges, at first.")
 @click.option("--most", default=256, show_default=True)
-@click.option("--apart", default=0.15, show_default=True)
+@click.option("--apart", default=0.01, show_default=True)
 @click.option("--rate", default=0.7, show_default=True)
 @click.option("--momentum", default=0.5, show_default=True)
 def main(  # noqa: PLR0913 - an argument is an option

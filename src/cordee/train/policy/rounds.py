@@ -31,7 +31,7 @@ class Pace:
     least: int = 8
     most: int = 256
     """Bounds of it."""
-    apart: float = 0.15
+    apart: float = 0.01
     """How far workers may be from their mean when they meet, as a share of the length of the parameters."""
     rate: float = 0.7
     momentum: float = 0.5

@@ -37,8 +37,7 @@ class Advance:
         """Make a step with a gradient, which is clipped in place."""
         if self._clip is not None:
             scale = self._clip / (self.layout.norm(gradient) + 1e-6)
-            for part in gradient:
-                part.mul_(scale.clamp(max=1.0).to(part.dtype))
+            self.layout.scale(gradient, scale.clamp(max=1.0))
         self._with(gradient)
 
     def skip(self) -> None:

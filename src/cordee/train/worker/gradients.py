@@ -62,6 +62,11 @@ class Layout:
     def loss(self, buffers: Sequence[Tensor]) -> float:
         return float(buffers[0][self.parts[0].numbers - 1])
 
+    def scale(self, buffers: Sequence[Tensor], factor: Tensor) -> None:
+        """Gradients, but not the loss beside them."""
+        for number, (part, buffer) in enumerate(zip(self.parts, buffers, strict=True)):
+            buffer[: part.numbers - (number == 0)].mul_(factor.to(buffer.dtype))
+
     def norm(self, buffers: Sequence[Tensor]) -> Tensor:
         """[] of the whole gradient, in float32."""
         found = [

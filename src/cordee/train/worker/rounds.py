@@ -162,7 +162,7 @@ class Rounds:
         shards = max(self._shards) if fragment == ALL else self._shards[fragment]
         now_s = time.monotonic()
         step_s = (now_s - self._began_s) / self._own_steps if self._own_steps else 0.0
-        loss = sum(self._losses) / len(self._losses) if self._losses else 0.0
+        loss = sum(self._losses) / len(self._losses) if self._losses else self._apart.loss
         said = Said(fragment, shards, self._distance, self._exchange_s, step_s, loss)
         self._part, lost[:] = part_of(said, way + lost)
         self._began_s, self._own_steps, self._losses = now_s, 0, []
