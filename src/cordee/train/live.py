@@ -55,7 +55,7 @@ class Live:
         if now_s - self._said_s >= STEPS_EACH_S:
             self._said_s = now_s
             self._say(
-                f"step {made}: loss {event['loss']:.4f}, exchanged every {event['steps']} steps, "
+                f"step {made}: loss {event['loss']}, exchanged every {event['steps']} steps, "
                 f"worker {event['worker']} has sent {sent / 1e6:.1f} MB"
             )
 

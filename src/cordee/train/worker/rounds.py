@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import UsageError
-from cordee.train.policy.rounds import ALL, Said, fragment_of
+from cordee.train.policy.rounds import ALL, Said, fragment_of, weights
 from cordee.train.wire import Committed, Done, Told
 from cordee.train.worker.apart import Apart
 from cordee.train.worker.control import Changed, Control
@@ -67,6 +67,7 @@ class Rounds:
         self._lost: Tensor | None = None
         self._shards = [0] * apart.outer.pace.fragments
         self._losses: list[float] = []
+        self._loss = 0.0
         self._distance = self._exchange_s = 0.0
         self._began_s = time.monotonic()
         self._own_steps = 0
@@ -150,8 +151,8 @@ class Rounds:
         apart.step += 1
         self._outgoing.add(exchange.parts)
         self._part = self._then = self._exchange = None
-        whole = sum(one.shards for one in said) or 1
-        apart.loss = sum(one.loss * one.shards for one in said) / whole
+        shares = weights(said)
+        apart.loss = sum(share * one.loss for share, one in zip(shares, said, strict=True) if share)
 
     def _begin(self, fragment: int) -> None:
         """Make what this worker sends."""
@@ -162,8 +163,9 @@ class Rounds:
         shards = max(self._shards) if fragment == ALL else self._shards[fragment]
         now_s = time.monotonic()
         step_s = (now_s - self._began_s) / self._own_steps if self._own_steps else 0.0
-        loss = sum(self._losses) / len(self._losses) if self._losses else self._apart.loss
-        said = Said(fragment, shards, self._distance, self._exchange_s, step_s, loss)
+        if self._losses:
+            self._loss = sum(self._losses) / len(self._losses)
+        said = Said(fragment, shards, self._distance, self._exchange_s, step_s, self._loss)
         self._part, lost[:] = part_of(said, way + lost)
         self._began_s, self._own_steps, self._losses = now_s, 0, []
         if fragment != ALL:
