@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cordee.train.policy.rounds import Pace
-    from cordee.train.worker.training import Step, Training
+    from cordee.train.worker.step import Step
+    from cordee.train.worker.training import Training
 
 __all__ = ["Pace", "Step", "Training"]
 
@@ -21,7 +22,8 @@ def __getattr__(name: str) -> object:
     """The parts that need PyTorch are loaded when they are asked for: policies do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from cordee.train.policy import rounds
-    from cordee.train.worker import training
+    from cordee.train.policy.rounds import Pace
+    from cordee.train.worker.step import Step
+    from cordee.train.worker.training import Training
 
-    return getattr(rounds if name == "Pace" else training, name)
+    return {"Pace": Pace, "Step": Step, "Training": Training}[name]

@@ -1,5 +1,6 @@
 """A model whose worker makes steps of its own: how far it is counts both in steps and in what was agreed on."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -20,6 +21,8 @@ class Apart(Advance):
         self.outer = Outer(layout.parameters, pace, kept)
         with_outer = Trained(trained.model, trained.optimizer, (*trained.others, self.outer), kept)
         super().__init__(with_outer, layout, clip)
+        self.skipped = 0
+        """Steps of its own that were left out."""
         self.fresh = False
         """Whether this worker has the shared state, but has not begun from it yet."""
 
@@ -33,9 +36,13 @@ class Apart(Advance):
         return not self.outer.on and self.step < self.outer.pace.warmup
 
     def own(self, gradient: Sequence[Tensor]) -> None:
-        """Make a step that no other worker makes."""
+        """Make a step that no other worker makes; it is left out where its gradient is not finite."""
         committed = self.step
-        self.make(gradient)
+        if math.isfinite(float(self.layout.norm(gradient))):
+            self.make(gradient)
+        else:
+            self.skip()
+            self.skipped += 1
         self.step = committed
         self.outer.made += 1
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from cordee.core.errors import UsageError
+from cordee.train.wire import Hello
 
 Mode = Literal["exact", "fast", "local"]
 PREFIX = "CORDEE_TRAIN_"
@@ -63,6 +64,23 @@ def agreed(shards: int, job: Job) -> int:
             f"the program has {shards} shards, the job was started with {job.shards}: leave --shards out"
         )
     return shards
+
+
+def hello_of(
+    job: Job, ports: tuple[int, int], device: object, kind: tuple[int, Mode], parameters: str
+) -> Hello:
+    """How a worker greets the coordinator; `ports`: of its store and for what it is fed, `kind`: shards and mode."""
+    return Hello(
+        worker=job.worker,
+        host=host_name(),
+        pid=os.getpid(),
+        store=f"{job.host}:{ports[0]}",
+        feed=f"{job.host}:{ports[1]}",
+        device=str(device),
+        shards=kind[0],
+        mode=kind[1],
+        parameters=parameters,
+    )
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

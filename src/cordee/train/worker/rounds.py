@@ -14,6 +14,7 @@ from torch import Tensor
 from cordee.core.errors import UsageError
 from cordee.train.policy.rounds import ALL, Said, fragment_of, weights
 from cordee.train.wire import Committed, Done, Told
+from cordee.train.worker.advance import Advance
 from cordee.train.worker.apart import Apart
 from cordee.train.worker.control import Changed, Control
 from cordee.train.worker.faults import Faults
@@ -95,8 +96,10 @@ class Rounds:
                 free()
             self._exchange.wait()
 
-    def again(self) -> None:
-        """What was not committed is exchanged anew."""
+    def settle(self, *, committed: bool) -> None:
+        """What was under way when the members changed is done, or exchanged anew."""
+        if committed:
+            self.take()
         self._exchange = None
 
     def step(self, reduction: Reduction) -> None:
@@ -149,7 +152,7 @@ class Rounds:
         if outer.closed:
             outer.settle()
         apart.step += 1
-        self._outgoing.add(exchange.parts)
+        self._outgoing.add(exchange.parts, skipped=False)
         self._part = self._then = self._exchange = None
         shares = weights(said)
         apart.loss = sum(share * one.loss for share, one in zip(shares, said, strict=True) if share)
@@ -187,7 +190,7 @@ class Rounds:
             self._exchange_s = took_s
             self._sent_bytes += sent
             self._faults.at("vote", number)
-            control.say(Done(epoch, number, 0.0))
+            control.say(Done(epoch, number))
 
         self._exchange = Exchange(group, part, held)
 
@@ -225,5 +228,11 @@ class Rounds:
             "waited_s": round(waited_s, 4),
             "sent_bytes": self._sent_bytes,
             "loss": round(self._apart.loss, 6),
+            "skipped_steps": self._apart.skipped,
         }
         control.say(Told("exchanged", told))
+
+
+def rounds_of(advance: Advance, outgoing: Outgoing, faults: Faults) -> Rounds | None:
+    """Those of a worker that is to train by itself."""
+    return Rounds(advance, outgoing, faults) if isinstance(advance, Apart) else None

@@ -1,6 +1,5 @@
 """The loop of a training script: steps, and in each the shards that this worker has to compute."""
 
-import os
 import queue
 import time
 from collections.abc import Iterator, Sequence
@@ -16,14 +15,13 @@ from cordee.train.wire import (
     Done,
     Epoch,
     Finished,
-    Hello,
     Planned,
     Progressed,
     Ready,
     Reported,
     Told,
 )
-from cordee.train.worker.apart import Apart, advance_of
+from cordee.train.worker.apart import advance_of
 from cordee.train.worker.backends import groups_for
 from cordee.train.worker.control import Changed, Control, Left, Line
 from cordee.train.worker.digest import shapes
@@ -32,12 +30,13 @@ from cordee.train.worker.faults import faults_of
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Group
 from cordee.train.worker.handover import Incoming, Outgoing
-from cordee.train.worker.job import Mode, agreed, host_name, job_of
+from cordee.train.worker.job import Mode, agreed, hello_of, job_of
 from cordee.train.worker.local import LocalControl
 from cordee.train.worker.reduction import Exact, Fast, Reduction
-from cordee.train.worker.rounds import Rounds
+from cordee.train.worker.rounds import Rounds, rounds_of
 from cordee.train.worker.seeds import seed_all
 from cordee.train.worker.state import Stateful, Trained, broadcast
+from cordee.train.worker.step import Step
 from cordee.train.worker.store import Store
 from cordee.train.worker.watch import Watch
 
@@ -97,9 +96,7 @@ class Training:
         # Whether the shard at hand is one of another worker, computed to be compared.
         self._outgoing = Outgoing(self._advance, job.secret, self._faults)
         self._incoming: Incoming | None = None
-        self._rounds: Rounds | None = None
-        if isinstance(self._advance, Apart):
-            self._rounds = Rounds(self._advance, self._outgoing, self._faults)
+        self._rounds = rounds_of(self._advance, self._outgoing, self._faults)
         self._store: Store | None = None
 
     @property
@@ -122,7 +119,7 @@ class Training:
         """Whether this is the worker that writes and prints, of those that take part."""
         return bool(self.members) and self.members[0] == self._job.worker
 
-    def steps(self, count: int) -> Iterator["Step"]:
+    def steps(self, count: int) -> Iterator[Step]:
         """The steps that are left until `count` are made. Waits where others are to come first."""
         try:
             self._join()
@@ -212,17 +209,15 @@ class Training:
 
         Raises `Changed`.
         """
-        control, epoch = self._line, self._epoch
-        assert epoch is not None
-        assert self._group is not None
+        control, group, epoch = self._together
         if self._reduced is None:
             control.enter("reduce")
             self._faults.at("reduce", number)
-            self._reduced = self._reduction.reduce(self._group, self._owners, self.members)
+            self._reduced = self._reduction.reduce(group, self._owners, self.members)
         self._faults.at("vote", number)
-        control.say(Done(epoch.epoch, number, self._watch.vote(number)))
+        control.say(Done(epoch, number, self._watch.vote(number)))
         self._faults.at("voted", number)
-        committed = control.expect(Committed, epoch.epoch, self._outgoing.start)
+        committed = control.expect(Committed, epoch, self._outgoing.start)
         self._faults.at("apply", number)
         if committed.owners:
             self._owners = self._watch.owners = committed.owners
@@ -297,12 +292,11 @@ class Training:
         control.enter("outside")
         if self._rounds is not None:
             self._rounds.halt(lambda: self._groups.free(epoch.epoch))
-        step = self._advance.step
-        self._faults.at("epoch", step)
+        self._faults.at("epoch", self._advance.step)
         self._group = None
         self._groups.drop()
         self._catch_up_to(epoch.step)
-        self._epoch = epoch
+        self._epoch, step = epoch, self._advance.step
         if epoch.again and epoch.step == step:
             self._reduced = None  # what the guilty one gave is in it
         holds = self._apart.holds if self._apart is not None else self._reduced is not None
@@ -369,7 +363,10 @@ class Training:
             return
         incoming = self._incoming = Incoming(self._advance, job.host, job.secret, self._faults)
         self._store = Store(job.host)
-        hello = self._hello(self._store.port, incoming.port)
+        ports = (self._store.port, incoming.port)
+        hello = hello_of(
+            job, ports, self._device, (self.shards, self.mode), shapes(self._layout.parameters)
+        )
         line = Line(job.coordinator, job.secret, hello, self._groups.free, self._outgoing.want)
         self._control = line
         report_crashes(line)
@@ -382,20 +379,6 @@ class Training:
                     line.say(CaughtUp(self._advance.step))
             except queue.Empty:
                 line.wait_change(0.01)
-
-    def _hello(self, store: int, feed: int) -> Hello:
-        job = self._job
-        return Hello(
-            worker=job.worker,
-            host=host_name(),
-            pid=os.getpid(),
-            store=f"{job.host}:{store}",
-            feed=f"{job.host}:{feed}",
-            device=str(self._device),
-            shards=self.shards,
-            mode=self.mode,
-            parameters=shapes(self._layout.parameters),
-        )
 
     def _leave(self) -> None:
         """All steps are made: wait until all others have made them, too."""
@@ -417,29 +400,3 @@ class Training:
 
     def _end(self, left: Left) -> None:
         raise SystemExit(f"cordee train: worker {self._job.worker} ends: {left}") from None
-
-
-class Step:
-    """One step: what to go through, and what came of it."""
-
-    def __init__(self, training: Training, number: int) -> None:
-        self.number = number
-        self._training = training
-
-    def __iter__(self) -> Iterator[int]:
-        """The shards to compute; when they end, the step is made."""
-        return self._training.shards_of(self.number)
-
-    def backward(self, loss: Tensor) -> None:
-        """The backward pass of one shard's loss."""
-        self._training.backward(loss)
-
-    @property
-    def loss(self) -> float:
-        """The mean loss over all shards of the step, once it is made."""
-        return self._training.loss
-
-    @property
-    def leads(self) -> bool:
-        """Whether this worker is the one that prints and writes."""
-        return self._training.leads

@@ -1,0 +1,35 @@
+"""One step of a training, as its script sees it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from cordee.train.worker.training import Training
+
+
+class Step:
+    """One step: what to go through, and what came of it."""
+
+    def __init__(self, training: "Training", number: int) -> None:
+        self.number = number
+        self._training = training
+
+    def __iter__(self) -> Iterator[int]:
+        """The shards to compute; when they end, the step is made."""
+        return self._training.shards_of(self.number)
+
+    def backward(self, loss: Tensor) -> None:
+        """The backward pass of one shard's loss."""
+        self._training.backward(loss)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over all shards of the step, once it is made."""
+        return self._training.loss
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker is the one that prints and writes."""
+        return self._training.leads
