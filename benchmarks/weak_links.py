@@ -1,7 +1,7 @@
 """What does a link of 20 Mbit/s leave of the speed of training: with DDP, and with workers that train by themselves?
 
-TORCH_DEVICE_BACKEND_AUTOLOAD=0 python benchmarks/weak_links.py [--steps 300] [--warmup 60]: two workers in two network namespaces, one thread each,
-train the GPT of examples/nvidia_gpt on its text. DDP is PyTorch's own over gloo: its loss is that of a run on a link
+TORCH_DEVICE_BACKEND_AUTOLOAD=0 python benchmarks/weak_links.py [--steps 260] [--warmup 40]: two workers in two
+network namespaces, one thread each, train the GPT of examples/nvidia_gpt on its text. DDP is PyTorch's own over gloo: its loss is that of a run on a link
 without a limit, its speed that of some steps on the slow one. With `cordee train`, mode `local`, the link is slowed
 down when the warm-up is over. Needs to be root, for the namespaces. Writes weak_links.toml.
 """
@@ -75,11 +75,11 @@ def validated(model: nn.Module) -> float:
     return sum(model(x, y)[1].item() for x, y in batches) / len(batches)
 
 
-def train_local(plan: Plan, pace: ct.Pace) -> None:
+def train_local(plan: Plan, cadence: ct.Cadence) -> None:
     """A worker of `cordee train`."""
     model, optimizer = model_of()
     _, tokens, _ = load()
-    training = ct.Training(model, optimizer, shards=SHARDS, mode="local", clip=1.0, pace=pace)
+    training = ct.Training(model, optimizer, shards=SHARDS, mode="local", clip=1.0, cadence=cadence)
     began_s = 0.0
     for step in training.steps(plan.steps):
         if step.number == plan.warmup:
@@ -228,8 +228,8 @@ def run_local(plan: Plan, folder: Path) -> dict[str, Any]:
 @click.option(
     "--role", default="measure", type=click.Choice(["measure", "ddp", "local", "coordinator"])
 )
-@click.option("--steps", default=300, show_default=True)
-@click.option("--warmup", default=60, show_default=True)
+@click.option("--steps", default=260, show_default=True)
+@click.option("--warmup", default=40, show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path))
 @click.option("--between", default=16, show_default=True, help="Steps between exchanges, at first.")
 @click.option("--most", default=256, show_default=True)
@@ -250,10 +250,10 @@ def main(  # noqa: PLR0913 - an argument is an option
     """Measure both ways."""
     plan = Plan(steps, warmup)
     if role == "local":
-        pace = ct.Pace(
+        cadence = ct.Cadence(
             warmup=warmup, steps=between, most=most, apart=apart, rate=rate, momentum=momentum
         )
-        train_local(plan, pace)
+        train_local(plan, cadence)
     elif role == "ddp":
         train_ddp(plan)
     elif role == "coordinator":

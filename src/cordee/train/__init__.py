@@ -11,19 +11,19 @@ for step in training.steps(1000):
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cordee.train.policy.rounds import Pace
+    from cordee.train.policy.rounds import Cadence
     from cordee.train.worker.step import Step
     from cordee.train.worker.training import Training
 
-__all__ = ["Pace", "Step", "Training"]
+__all__ = ["Cadence", "Step", "Training"]
 
 
 def __getattr__(name: str) -> object:
     """The parts that need PyTorch are loaded when they are asked for: policies do without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from cordee.train.policy.rounds import Pace
+    from cordee.train.policy.rounds import Cadence
     from cordee.train.worker.step import Step
     from cordee.train.worker.training import Training
 
-    return {"Pace": Pace, "Step": Step, "Training": Training}[name]
+    return {"Cadence": Cadence, "Step": Step, "Training": Training}[name]

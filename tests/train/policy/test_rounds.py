@@ -5,44 +5,44 @@ from dataclasses import replace
 import pytest
 
 from cordee.core.errors import UsageError
-from cordee.train.policy.rounds import Pace, Said, every_next, fragment_of, weights
+from cordee.train.policy.rounds import Cadence, Said, every_next, fragment_of, weights
 
-PACE = Pace(fragments=4, steps=16, least=8, most=64, apart=0.1)
+CADENCE = Cadence(fragments=4, steps=16, least=8, most=64, apart=0.1)
 SAID = Said(fragment=0, shards=4, apart=0.1, exchange_s=0.1, step_s=1.0, loss=2.0)
 
 
 def test_fragments_take_turns() -> None:
-    assert [fragment_of(number, PACE) for number in range(6)] == [0, 1, 2, 3, 0, 1]
+    assert [fragment_of(number, CADENCE) for number in range(6)] == [0, 1, 2, 3, 0, 1]
 
 
-def test_workers_as_far_apart_as_wanted_keep_their_pace() -> None:
-    assert every_next(PACE, 4, [SAID, SAID]) == 4
+def test_workers_as_far_apart_as_wanted_keep_their_cadence() -> None:
+    assert every_next(CADENCE, 4, [SAID, SAID]) == 4
 
 
 def test_workers_that_drift_apart_meet_sooner_and_others_later() -> None:
     far, near = replace(SAID, apart=0.4), replace(SAID, apart=0.01)
-    assert every_next(PACE, 8, [far, far]) < 8
-    assert every_next(PACE, 8, [near, near]) > 8
+    assert every_next(CADENCE, 8, [far, far]) < 8
+    assert every_next(CADENCE, 8, [near, near]) > 8
 
 
-def test_the_pace_stays_within_its_bounds() -> None:
+def test_the_cadence_stays_within_its_bounds() -> None:
     far, near = replace(SAID, apart=9.0), replace(SAID, apart=0.001)
     slow, fast = 4, 4
     for _ in range(50):
-        slow, fast = every_next(PACE, slow, [near, near]), every_next(PACE, fast, [far, far])
-    assert (fast * PACE.fragments, slow * PACE.fragments) == (8, 64)
+        slow, fast = every_next(CADENCE, slow, [near, near]), every_next(CADENCE, fast, [far, far])
+    assert (fast * CADENCE.fragments, slow * CADENCE.fragments) == (8, 64)
 
 
 def test_a_link_that_cannot_carry_it_makes_workers_meet_later_however_they_drift() -> None:
     far = replace(SAID, apart=9.0)
     slow = replace(far, exchange_s=8.0)
-    assert every_next(PACE, 4, [far, slow]) == 10  # 8 s of exchange in 10 s of steps
+    assert every_next(CADENCE, 4, [far, slow]) == 10  # 8 s of exchange in 10 s of steps
 
 
 def test_all_decide_by_what_the_first_has_found() -> None:
     newcomer = replace(SAID, apart=0.0)
-    assert every_next(PACE, 8, [newcomer, replace(SAID, apart=0.4)]) < 8
-    assert every_next(PACE, 8, [newcomer, newcomer]) == 8
+    assert every_next(CADENCE, 8, [newcomer, replace(SAID, apart=0.4)]) < 8
+    assert every_next(CADENCE, 8, [newcomer, newcomer]) == 8
 
 
 def test_members_weigh_what_they_have_computed() -> None:
@@ -54,6 +54,6 @@ def test_members_weigh_what_they_have_computed() -> None:
     "wrong",
     [{"fragments": 0}, {"warmup": -1}, {"steps": 4}, {"apart": 0.0}, {"momentum": 1.0}],
 )
-def test_a_pace_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+def test_a_cadence_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        replace(PACE, **wrong)  # type: ignore[arg-type]
+        replace(CADENCE, **wrong)  # type: ignore[arg-type]

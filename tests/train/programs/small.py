@@ -55,7 +55,7 @@ def main() -> None:
     model = Small().to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.9)
-    pace = ct.Pace(warmup=args.warmup, fragments=2, steps=6, least=4, most=8)
+    cadence = ct.Cadence(warmup=args.warmup, fragments=2, steps=6, least=4, most=8)
     training = ct.Training(
         model,
         optimizer,
@@ -63,7 +63,7 @@ def main() -> None:
         mode="exact",
         clip=1.0,
         schedulers=[schedule],
-        pace=pace,
+        cadence=cadence,
     )
     for step in training.steps(args.steps):
         for shard in step:

@@ -19,7 +19,7 @@ ALL = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Cadence:
     """How often workers with weak links exchange what, and what is made of it."""
 
     warmup: int = 100
@@ -73,25 +73,25 @@ class Said:
     """The mean over those shards."""
 
 
-def fragment_of(number: int, pace: Pace) -> int:
+def fragment_of(number: int, cadence: Cadence) -> int:
     """Which fragment is exchanged in a round."""
-    return number % pace.fragments
+    return number % cadence.fragments
 
 
-def every_next(pace: Pace, every: int, said: Sequence[Said]) -> int:
+def every_next(cadence: Cadence, every: int, said: Sequence[Said]) -> int:
     """Steps from this round to the next: fewer where members drift apart, more where the link is slow.
 
     The drift is that which the first member has measured: others may differ in the last bit.
     """
-    steps = float(every * pace.fragments)
+    steps = float(every * cadence.fragments)
     found = next((one.apart for one in said if one.apart > 0), 0.0)
     if found > 0:
-        steps *= min(CHANGE_MOST, max(1 / CHANGE_MOST, pace.apart / found))
+        steps *= min(CHANGE_MOST, max(1 / CHANGE_MOST, cadence.apart / found))
     step_s = max(one.step_s for one in said)
     if step_s > 0:
-        carried = pace.fragments * max(one.exchange_s for one in said) / step_s / LINK_MOST
+        carried = cadence.fragments * max(one.exchange_s for one in said) / step_s / LINK_MOST
         steps = max(steps, carried)
-    return max(1, round(min(max(steps, pace.least), pace.most) / pace.fragments))
+    return max(1, round(min(max(steps, cadence.least), cadence.most) / cadence.fragments))
 
 
 def weights(said: Sequence[Said]) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cordee.train.policy.rounds import Pace
+from cordee.train.policy.rounds import Cadence
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.outer import Outer
@@ -16,9 +16,11 @@ from cordee.train.worker.state import Trained, Value
 class Apart(Advance):
     """`step` counts what all members have committed: first steps, then rounds. `made` counts the program's steps."""
 
-    def __init__(self, trained: Trained, layout: Layout, clip: float | None, pace: Pace) -> None:
+    def __init__(
+        self, trained: Trained, layout: Layout, clip: float | None, cadence: Cadence
+    ) -> None:
         kept: dict[str, Tensor] = {}
-        self.outer = Outer(layout.parameters, pace, kept)
+        self.outer = Outer(layout.parameters, cadence, kept)
         with_outer = Trained(trained.model, trained.optimizer, (*trained.others, self.outer), kept)
         super().__init__(with_outer, layout, clip)
         self.skipped = 0
@@ -33,7 +35,7 @@ class Apart(Advance):
     @property
     def together(self) -> bool:
         """Whether the next step is one that all members make together."""
-        return not self.outer.on and self.step < self.outer.pace.warmup
+        return not self.outer.on and self.step < self.outer.cadence.warmup
 
     def own(self, gradient: Sequence[Tensor]) -> None:
         """Make a step that no other worker makes; it is left out where its gradient is not finite."""
@@ -62,7 +64,7 @@ class Apart(Advance):
 
     def start_from_agreed(self) -> None:
         """A newcomer's first own step starts from what was agreed on, as late as the others are."""
-        begun = self.step > self.outer.pace.warmup
+        begun = self.step > self.outer.cadence.warmup
         behind = max(0, self.outer.due - self.outer.made) if begun else 0
         self.outer.settle()
         self.outer.made += behind
@@ -73,6 +75,10 @@ class Apart(Advance):
         self.fresh = False
 
 
-def advance_of(trained: Trained, layout: Layout, clip: float | None, pace: Pace | None) -> Advance:
-    """What makes the steps; `pace`: where workers are to train by themselves."""
-    return Advance(trained, layout, clip) if pace is None else Apart(trained, layout, clip, pace)
+def advance_of(
+    trained: Trained, layout: Layout, clip: float | None, cadence: Cadence | None
+) -> Advance:
+    """What makes the steps; `cadence`: where workers are to train by themselves."""
+    return (
+        Advance(trained, layout, clip) if cadence is None else Apart(trained, layout, clip, cadence)
+    )

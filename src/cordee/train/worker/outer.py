@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import UsageError
-from cordee.train.policy.rounds import ALL, Pace, Said, every_next, weights
+from cordee.train.policy.rounds import ALL, Cadence, Said, every_next, weights
 from cordee.train.worker.quantised import GROUP, packed, size_bytes, unpacked
 
 HEAD = struct.Struct("<iidddd")
@@ -19,16 +19,16 @@ class Outer:
     """The outer state: equal on all members after the same rounds."""
 
     def __init__(
-        self, parameters: Sequence[nn.Parameter], pace: Pace, kept: dict[str, Tensor]
+        self, parameters: Sequence[nn.Parameter], cadence: Cadence, kept: dict[str, Tensor]
     ) -> None:
         """`kept` takes the tensors of the state: it is sent to who joins."""
         for parameter in parameters:
             if not parameter.is_contiguous():
                 raise UsageError(f"a parameter of shape {list(parameter.shape)} is not contiguous")
-        self.pace, self._kept = pace, kept
+        self.cadence, self._kept = cadence, kept
         self.made = 0
         """Steps of the program that are made."""
-        self.due, self.every = 0, pace.every
+        self.due, self.every = 0, cadence.every
         """The step at which the next round begins, and after how many more it ends."""
         self.closed = False
         """Whether the last round of all is over: all workers have the same parameters again."""
@@ -44,7 +44,7 @@ class Outer:
         """From now on, workers go their own ways."""
         self._kept["reference"] = self.here(ALL)
         self._kept["momentum"] = torch.zeros_like(self._kept["reference"])
-        self.made, self.every = made, self.pace.every
+        self.made, self.every = made, self.cadence.every
         self.due = made + self.every
 
     def here(self, fragment: int) -> Tensor:
@@ -92,7 +92,7 @@ class Outer:
         self._step(fragment, mean)
         self.closed = fragment == ALL
         self.due += self.every
-        self.every = every_next(self.pace, self.every, said)
+        self.every = every_next(self.cadence, self.every, said)
         return said, square**0.5 / length if length else 0.0
 
     def _step(self, fragment: int, mean: Tensor) -> None:
@@ -101,14 +101,14 @@ class Outer:
             reference.sub_(mean)
             return
         momentum = self._kept["momentum"][self.range_of(fragment)]
-        momentum.mul_(self.pace.momentum).add_(mean)
-        reference.sub_(mean.add(momentum, alpha=self.pace.momentum), alpha=self.pace.rate)
+        momentum.mul_(self.cadence.momentum).add_(mean)
+        reference.sub_(mean.add(momentum, alpha=self.cadence.momentum), alpha=self.cadence.rate)
 
     def range_of(self, fragment: int) -> slice:
         """Where a fragment lies among all parameters."""
         if fragment == ALL:
             return slice(0, self.numbers)
-        size = -(-self.numbers // self.pace.fragments)
+        size = -(-self.numbers // self.cadence.fragments)
         size += -size % GROUP
         return slice(min(self.numbers, fragment * size), min(self.numbers, (fragment + 1) * size))
 

@@ -66,7 +66,7 @@ class Rounds:
         """Where its parameters were when that was made."""
         self._exchange: Exchange | None = None
         self._lost: Tensor | None = None
-        self._shards = [0] * apart.outer.pace.fragments
+        self._shards = [0] * apart.outer.cadence.fragments
         self._losses: list[float] = []
         self._loss = 0.0
         self._distance = self._exchange_s = 0.0
@@ -82,7 +82,7 @@ class Rounds:
     def over(self, count: int) -> bool:
         """Whether, after so many steps, all workers have the same parameters."""
         outer = self._apart.outer
-        return outer.closed if outer.on else count <= outer.pace.warmup
+        return outer.closed if outer.on else count <= outer.cadence.warmup
 
     @property
     def holds(self) -> bool:
@@ -116,29 +116,32 @@ class Rounds:
         self._losses.append(self._apart.loss)
         self._own_steps += 1
 
-    def turn(self, control: Control, group: Group, epoch: int, ends: bool) -> None:
-        """Between two steps: begin what is due, and take what has come. `ends`: no more steps are made.
+    def turn(
+        self, control: Control, group: Group, epoch: int, owners: tuple[int, ...], *, ends: bool
+    ) -> tuple[int, ...]:
+        """Between two steps: begin what is due, and take what has come; gives who owns which shard now.
 
-        Raises `Changed`, or `RuntimeError` where an exchange failed.
+        `ends`: no more steps are made. Raises `Changed`, or `RuntimeError` where an exchange failed.
         """
         apart, outer = self._apart, self._apart.outer
         if not outer.on:
             if apart.together or ends:
-                return
+                return owners
             outer.begin(apart.step)
         if apart.fresh:
             apart.start_from_agreed()
         while not outer.closed:
             if self._part is None:
                 if outer.made < outer.due and not ends:
-                    return
-                fragment = fragment_of(apart.step - outer.pace.warmup, outer.pace)
+                    return owners
+                fragment = fragment_of(apart.step - outer.cadence.warmup, outer.cadence)
                 self._begin(ALL if outer.made < outer.due else fragment)
             if self._exchange is None:
                 self._start(control, group, epoch)
             if outer.made < outer.due + outer.every and not ends:
-                return
-            self._end(control, epoch)
+                return owners
+            owners = self._end(control, epoch) or owners
+        return owners
 
     def take(self) -> None:
         """The round is committed: make the outer step."""
@@ -194,8 +197,8 @@ class Rounds:
 
         self._exchange = Exchange(group, part, held)
 
-    def _end(self, control: Control, epoch: int) -> None:
-        """Wait until all hold what all have sent. Raises `Changed`, or `RuntimeError`."""
+    def _end(self, control: Control, epoch: int) -> tuple[int, ...]:
+        """Wait until all hold what all have sent; gives new owners of shards, if they move. Raises `Changed`, or `RuntimeError`."""
         exchange = self._exchange
         assert exchange is not None
         began_s = time.monotonic()
@@ -208,21 +211,22 @@ class Rounds:
         if exchange.error is not None:
             raise exchange.error
         self._faults.at("voted", self._apart.step)
-        control.expect(Committed, epoch, self._outgoing.start)
+        committed = control.expect(Committed, epoch, self._outgoing.start)
         waited_s = time.monotonic() - began_s
         self._faults.at("apply", self._apart.step)
         part = exchange.parts[0]
         self.take()
         control.enter("compute")
         self._tell(control, said_in(part).fragment, waited_s)
+        return committed.owners
 
     def _tell(self, control: Control, fragment: int, waited_s: float) -> None:
         outer = self._apart.outer
         told: dict[str, str | int | float | bool | None] = {
-            "round": self._apart.step - outer.pace.warmup,
+            "round": self._apart.step - outer.cadence.warmup,
             "step": outer.made,
             "fragment": fragment,
-            "steps": outer.every * outer.pace.fragments,
+            "steps": outer.every * outer.cadence.fragments,
             "apart": round(self._distance, 5),
             "exchange_s": round(self._exchange_s, 4),
             "waited_s": round(waited_s, 4),

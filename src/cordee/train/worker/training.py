@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import UsageError
-from cordee.train.policy.rounds import Pace
+from cordee.train.policy.rounds import Cadence
 from cordee.train.wire import (
     CaughtUp,
     Committed,
@@ -64,9 +64,9 @@ class Training:
         clip: float | None = None,
         schedulers: Sequence[Stateful] = (),
         seed: int = 0,
-        pace: Pace | None = None,
+        cadence: Cadence | None = None,
     ) -> None:
-        """`clip`: the largest norm of the gradient. Schedulers are stepped after each step. `pace`: of mode `local`.
+        """`clip`: the largest norm of the gradient. Schedulers are stepped after each step. `cadence`: of mode `local`.
 
         Raises `UsageError` where the job is another one than the program says.
         """
@@ -76,9 +76,8 @@ class Training:
         self._seed = seed
         trained = Trained(model, optimizer, tuple(schedulers))
         self._layout = Layout(trained.parameters, min(MEMBERS_MOST, max(64, self.shards)))
-        self._advance = advance_of(
-            trained, self._layout, clip, (pace or Pace()) if self.mode == "local" else None
-        )
+        cadence = (cadence or Cadence()) if self.mode == "local" else None
+        self._advance = advance_of(trained, self._layout, clip, cadence)
         self._device = self._layout.parts[0].device
         kind = Exact if self.mode == "exact" else Fast
         self._reduction: Reduction = kind(self._layout, self.shards)
@@ -145,7 +144,7 @@ class Training:
             try:
                 self._up_to_date()
                 if self._rounds is not None:
-                    self._rounds.turn(*self._together, ends=False)
+                    self._owners = self._rounds.turn(*self._together, self._owners, ends=False)
                 if self.step != number:
                     return
                 shard = self._next_shard()
@@ -265,7 +264,7 @@ class Training:
         try:
             self._up_to_date()
             if self._rounds is not None:
-                self._rounds.turn(*self._together, ends=True)
+                self._rounds.turn(*self._together, self._owners, ends=True)
         except Changed:
             return
         except RuntimeError as error:
@@ -329,10 +328,9 @@ class Training:
         source = self.members.index(plan.source)
         takes, before = self._job.worker in plan.restore, self._advance.step
         step = broadcast(self._advance.trained, before, group, source, takes)
-        if takes and step != before:
+        if takes:
             self._reduction.reset()
             self._reduced = None
-        if takes:
             self._advance.filled(step)
 
     def _catch_up_to(self, step: int) -> None:
