@@ -1,18 +1,29 @@
 """One step of a training, as its script sees it."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from cordee.train.worker.training import Training
+
+class Steps(Protocol):
+    """The training that makes them."""
+
+    @property
+    def loss(self) -> float: ...
+
+    @property
+    def leads(self) -> bool: ...
+
+    def shards_of(self, number: int) -> Iterator[int]: ...
+
+    def backward(self, loss: Tensor) -> None: ...
 
 
 class Step:
     """One step: what to go through, and what came of it."""
 
-    def __init__(self, training: "Training", number: int) -> None:
+    def __init__(self, training: Steps, number: int) -> None:
         self.number = number
         self._training = training
 
