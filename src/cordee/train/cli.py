@@ -13,6 +13,7 @@ import click
 
 from cordee.core.errors import UsageError
 from cordee.train.agent import Program
+from cordee.train.checkpoint.custody import keep_for
 from cordee.train.launch import Order, launch
 from cordee.train.live import Live
 from cordee.train.policy.membership import Limits
@@ -21,6 +22,9 @@ from cordee.train.worker.job import Mode
 
 MACHINE = "CORDEE_MACHINE"
 """Set where `cordee run` gives a program virtual chips."""
+KEEP_HELP = "The state is kept in shared memory every so many steps; 0: never."
+CHECKPOINT_HELP = "A folder for checkpoints; the job goes on at the newest whole one there."
+RESTARTS_HELP = "So often in a row the job begins again when no worker is left."
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -58,6 +62,14 @@ MACHINE = "CORDEE_MACHINE"
 @click.option("--threads", default=1, show_default=True, help="Of the CPU for each worker.")
 @click.option("--chip", help="Virtual chips of this kind, as Ascend910B3.")
 @click.option("--chips", default=0, help="Chips of this computer: a worker on each. 0: the CPU.")
+@click.option("--keep-every", type=click.IntRange(0), default=1, show_default=True, help=KEEP_HELP)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help=CHECKPOINT_HELP)
+@click.option(
+    "--checkpoint-every", type=click.IntRange(1), default=100, show_default=True, help="In steps."
+)
+@click.option(
+    "--restarts", type=click.IntRange(0), default=3, show_default=True, help=RESTARTS_HELP
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="Takes journal and logs.")
 @click.argument("command", nargs=-1, required=True)
 def train(  # noqa: PLR0913 - an argument is an option
@@ -74,6 +86,10 @@ def train(  # noqa: PLR0913 - an argument is an option
     threads: int,
     chip: str | None,
     chips: int,
+    keep_every: int,
+    checkpoint: Path | None,
+    checkpoint_every: int,
+    restarts: int,
     folder: Path | None,
     command: tuple[str, ...],
 ) -> None:
@@ -87,7 +103,13 @@ def train(  # noqa: PLR0913 - an argument is an option
     folder = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
     folder.mkdir(parents=True, exist_ok=True)
     limits = Limits(
-        shards=0, workers=workers, least=least, silent_s=silent_s, hang_s=hang_s, moves=not even
+        shards=0,
+        workers=workers,
+        least=least,
+        silent_s=silent_s,
+        hang_s=hang_s,
+        moves=not even,
+        restarts=restarts,
     )
     first, *arguments = _known(command)
     program = Program(
@@ -104,6 +126,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         mode=mode,
         checks=Checks(check_every, recheck_every, nonfinite),
         folder=folder,
+        keep=keep_for(folder, keep_every, checkpoint, checkpoint_every),
     )
     live = Live(sys.stdout, folder)
     asyncio.run(launch(order, live.see))

@@ -19,6 +19,7 @@ from cordee.train.policy.effects import (
     Note,
     Plan,
     Probe,
+    Restart,
 )
 from cordee.train.policy.membership import Limits, Membership, Report
 from cordee.train.policy.pace import Pace
@@ -234,6 +235,8 @@ class Coordinator:
                     self._say(effect.source, Feeding(effect.joiner, to))
                 case Evict():
                     self._evict(effect)
+                case Restart():
+                    self.events.add("restart", reason=effect.reason, count=effect.count)
                 case Finish():
                     self._finish(effect)
 
@@ -272,7 +275,8 @@ class Coordinator:
             reason=begin.reason,
         )
         members = tuple(self._member(number) for number in begin.members)
-        self._cast(Epoch(begin.epoch, begin.step, members, begin.lost, begin.reason, begin.again))
+        told = (begin.epoch, begin.step, members, begin.lost, begin.reason)
+        self._cast(Epoch(*told, again=begin.again, anew=begin.anew))
 
     def _planned(self, plan: Plan) -> None:
         self.events.add(

@@ -3,12 +3,14 @@
 import asyncio
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from cordee.core.errors import CordeeError
 from cordee.train.agent import FUTILE_MOST, Agent, Program
+from cordee.train.checkpoint.custody import custody
+from cordee.train.checkpoint.keep import Keep
 from cordee.train.coordinator import Coordinator
 from cordee.train.events import Event, Events
 from cordee.train.policy.membership import Limits
@@ -34,12 +36,19 @@ class Order:
     checks: Checks
     folder: Path
     """Takes the journal, and what workers write."""
+    keep: Keep = field(default_factory=Keep)
 
 
 async def launch(order: Order, watch: Callable[[Event], None]) -> None:
     """Run a job to its end. Raises `Failed` with what stopped it."""
     events = Events(order.folder / EVENTS)
     events.watch(watch)
+    with custody(order.keep, order.folder, events):
+        await _launch(order, events)
+    events.close()
+
+
+async def _launch(order: Order, events: Events) -> None:
     secret = new_secret()
     coordinator = Coordinator(order.limits, secret, events, order.checks)
     await coordinator.open("127.0.0.1", 0)
@@ -48,17 +57,17 @@ async def launch(order: Order, watch: Callable[[Event], None]) -> None:
         secret=secret,
         shards=order.limits.shards,
         mode=order.mode,
+        keep=order.keep,
     )
     launcher = _Launcher(order, coordinator, job, events)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, launcher.interrupt)
     try:
         await launcher.run()
     finally:
         await launcher.agent.stop()
         await coordinator.close()
-        events.close()
 
 
 class _Launcher:
@@ -112,6 +121,7 @@ class _Launcher:
     def interrupt(self) -> None:
         """Someone wants the job to end."""
         self._stopped = "interrupted"
+        self._coordinator.membership.over = True
         self._events.add("interrupted")
         for worker in self.agent.workers:
             self.agent.signal(worker, signal.SIGKILL)

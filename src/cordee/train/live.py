@@ -7,6 +7,15 @@ from typing import TextIO
 from cordee.train.events import Event
 
 STEPS_EACH_S = 1.0
+KEPT = {
+    "restart": "no worker is left: {reason}; the job begins again, time {count} in a row",
+    "resumed": "goes on at step {step}, from {file}",
+    "checkpoint": "checkpoint: {file}",
+    "checkpoint-failed": "no checkpoint of step {step} in {folder}: {error}",
+    "checkpoint-broken": "checkpoint skipped: {error}",
+    "memory-failed": "the state of step {step} is not kept in shared memory: {error}",
+}
+"""What is told of states that are kept, by the kind of the event."""
 
 
 class Live:
@@ -17,6 +26,7 @@ class Live:
         self._said_s = 0.0
         self._made = 0
         """Steps of workers that train by themselves."""
+        self._told: set[str] = set()
         self._lost_s: dict[object, float] = {}
         self._say(f"journal and logs: {folder}")
 
@@ -37,6 +47,8 @@ class Live:
             self._say(f"step {event['step']}: {event['text']}")
         elif kind == "refused":
             self._say(f"refused: {event['reason']}")
+        elif kind in KEPT:
+            self._once(KEPT[kind].format(**event))
         elif kind == "finish" and event["error"] is None:
             self._say(f"done: {self._made or event['step']} steps")
 
@@ -58,6 +70,12 @@ class Live:
                 f"step {made}: loss {event['loss']}, exchanged every {event['steps']} steps, "
                 f"worker {event['worker']} has sent {sent / 1e6:.1f} MB"
             )
+
+    def _once(self, line: str) -> None:
+        """Say what several workers tell."""
+        if line not in self._told:
+            self._say(line)
+            self._told.add(line)
 
     def _say(self, line: str) -> None:
         self._out.write(line + "\n")

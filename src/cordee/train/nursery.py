@@ -34,6 +34,7 @@ def main() -> None:
     """Fork workers until the other side closes its end."""
     die_with_parent()
     import torch  # what takes long to import, once for all workers
+    import torch._dynamo  # which the first optimizer of a process imports, for seconds
     import torch.distributed
 
     import cordee.train.worker.training  # noqa: F401 - likewise

@@ -165,6 +165,8 @@ class Epoch(Message, tag="epoch", frozen=True):
     reason: str
     again: bool = False
     """What was reduced for this step is wrong."""
+    anew: bool = False
+    """Nobody has a state yet: take one that was kept, if there is any."""
 
 
 class Planned(Message, tag="planned", frozen=True):

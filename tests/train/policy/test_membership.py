@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from cordee.train.policy.effects import Begin, Commit, Effect, Evict, Feed, Finish, Plan
+from cordee.train.policy.effects import (
+    Begin,
+    Commit,
+    Effect,
+    Evict,
+    Feed,
+    Finish,
+    Plan,
+    Restart,
+)
 from cordee.train.policy.membership import Limits, Membership, Report
 
 
@@ -12,7 +21,7 @@ def job(workers: int = 3, **limits: float) -> Membership:
     for number in range(workers):
         made.joined(number, 0.0)
         effects = made.ready(number, 0.0)
-    assert effects == [Begin(1, 0, tuple(range(workers)), (), "the job begins")]
+    assert effects == [Begin(1, 0, tuple(range(workers)), (), "the job begins", anew=True)]
     report(made, 1, {number: Report(0, False, ()) for number in range(workers)})
     return made
 
@@ -147,3 +156,48 @@ def test_the_job_is_over_when_all_members_are() -> None:
     assert made.finished(0, 0.0) == []
     assert made.finished(1, 0.0) == []
     assert made.finished(2, 0.0) == [Finish()]
+
+
+def test_a_job_of_which_no_worker_is_left_begins_again_where_others_find_its_state() -> None:
+    made = job(2)
+    step(made, 0)
+    made.closed(0, 0.0, "it died")
+    assert made.closed(1, 0.0, "so did it") == [Restart("so did it", 1)]
+    for number in (2, 3):
+        made.joined(number, 0.0)
+        effects = made.ready(number, 0.0)
+    assert effects == [Begin(3, 0, (2, 3), (), "the job begins again", anew=True)]
+    plan = report(made, 3, {2: Report(1, False, ()), 3: Report(1, False, ())})
+    assert plan == [Plan(3, 1, 2, (), (2, 2, 2, 3, 3, 3))]
+
+
+def test_a_spare_that_has_a_state_is_taken_when_all_members_are_gone() -> None:
+    made = job(1)
+    for number in (7, 8, 9):
+        made.joined(number, 0.0)
+        made.ready(number, 0.0)
+    made.caught_up(8, 5, 0.0)
+    restart, begin = made.closed(0, 0.0, "it died")
+    assert isinstance(restart, Restart)
+    assert isinstance(begin, Begin)
+    assert begin.members == (8,)
+
+
+def test_a_job_that_begins_again_and_gets_no_further_ends() -> None:
+    made = job(1, restarts=2)
+    for number in (1, 2):
+        assert made.closed(number - 1, 0.0, "it died") == [Restart("it died", number)]
+        made.joined(number, 0.0)
+        made.ready(number, 0.0)
+        report(made, made.epoch, {number: Report(0, False, ())})
+    assert made.closed(2, 0.0, "it died") == [Finish("no worker is left: it died")]
+
+
+def test_one_that_gets_further_each_time_begins_again_as_often_as_it_must() -> None:
+    made = job(1, restarts=1)
+    for number in (1, 2, 3, 4):
+        step(made, number - 1)
+        assert made.closed(number - 1, 0.0, "it died") == [Restart("it died", 1)]
+        made.joined(number, 0.0)
+        made.ready(number, 0.0)
+        report(made, made.epoch, {number: Report(number, False, ())})

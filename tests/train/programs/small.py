@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--shard-s", type=float, default=0.0, help="how long each shard takes more")
+    parser.add_argument("--checkpoint", help="a folder")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--warmup", type=int, default=6, help="steps before mode local begins")
     args = parser.parse_args()
@@ -64,6 +65,8 @@ def main() -> None:
         clip=1.0,
         schedulers=[schedule],
         cadence=cadence,
+        checkpoint=args.checkpoint,
+        checkpoint_every=5,
     )
     for step in training.steps(args.steps):
         for shard in step:

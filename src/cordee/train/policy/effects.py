@@ -18,6 +18,8 @@ class Begin:
     reason: str
     again: bool = False
     """Whether what was reduced for this step is wrong: one of the lost had a part in it."""
+    anew: bool = False
+    """Whether nobody has a state yet: members take what was kept of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,19 @@ class Evict:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """All members are gone: others are to be started, and the job begins again."""
+
+    reason: str
+    count: int
+    """How often in a row."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The job is over."""
 
     error: str | None = None
 
 
-Effect = Begin | Plan | Commit | Note | Probe | Feed | Evict | Finish
+Effect = Begin | Plan | Commit | Note | Probe | Feed | Evict | Restart | Finish

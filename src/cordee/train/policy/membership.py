@@ -18,6 +18,7 @@ from cordee.train.policy.effects import (
     Note,
     Plan,
     Probe,
+    Restart,
 )
 from cordee.train.policy.links import Links
 from cordee.train.policy.pace import Move, Pace, TooSlow
@@ -46,6 +47,8 @@ class Limits:
     """Whether shards move away from a slow worker, and one that is far too slow leaves."""
     deaths_at_step: int = 3
     """A step at which so many workers died in their own code is not tried again."""
+    restarts: int = 3
+    """So often in a row, with no further step made, a job begins again of which no worker is left."""
 
 
 @dataclass(slots=True)
@@ -100,6 +103,10 @@ class Membership:
     _done: dict[int, Vote] = field(default_factory=dict)
     _finished: set[int] = field(default_factory=set)
     _deaths: dict[int, int] = field(default_factory=dict)
+    _anew: bool = True
+    _restarts: int = 0
+    _farthest: int = -1
+    """The step at which all members were gone."""
 
     # What comes in.
 
@@ -114,12 +121,7 @@ class Membership:
         if worker is None or self.over:
             return []
         worker.ready = True
-        if self.epoch:
-            return self._feed()
-        waiting = [w.number for w in self.workers.values() if w.ready]
-        if len(waiting) < self.limits.workers:
-            return []
-        return self._begin(sorted(waiting)[: self.limits.workers], (), "the job begins")
+        return self._feed() if self.members else self._gather()
 
     def beat(self, number: int, phase: Phase, shard_s: float, now_s: float) -> list[Effect]:
         """A sign of life, with what the worker is at."""
@@ -147,7 +149,7 @@ class Membership:
         self._reports[number] = report
         if len(self._reports) < len(self.members) or len(self.members) < self.limits.least:
             return []
-        self._planned = True
+        self._planned, self._anew = True, False
         for member in self.members:  # whatever they were at before
             if member in self.workers:
                 self.workers[member].phase, self.workers[member].phase_s = "compute", now_s
@@ -296,10 +298,27 @@ class Membership:
             return self._feed()
         left = [number for number in self.members if number not in gone]
         if not left:
-            self.members = ()
+            return self._restart(reason)
+        return self._begin(left, lost, reason)
+
+    def _restart(self, reason: str) -> list[Effect]:
+        """No member is left: begin again, unless that has led nowhere too often."""
+        self._restarts = 1 if self.step > self._farthest else self._restarts + 1
+        self._farthest, self.members = max(self._farthest, self.step), ()
+        if self._restarts > self.limits.restarts:
             self.over = True
             return [Finish(f"no worker is left: {reason}")]
-        return self._begin(left, lost, reason)
+        self.step, self._anew, self._asked, self._again = 0, True, None, -1
+        self._finished.clear()
+        return [Restart(reason, self._restarts), *self._gather()]
+
+    def _gather(self) -> list[Effect]:
+        """Begin, or begin again, once there are enough; those with a state come first."""
+        waiting = sorted((-w.step, w.number) for w in self.workers.values() if w.ready)
+        if len(waiting) < self.limits.workers:
+            return []
+        reason = "the job begins again" if self._restarts else "the job begins"
+        return self._begin([number for _, number in waiting[: self.limits.workers]], (), reason)
 
     def _begin(self, members: Sequence[int], lost: tuple[int, ...], reason: str) -> list[Effect]:
         self.epoch += 1
@@ -308,7 +327,8 @@ class Membership:
         self._done.clear()
         self.pace.changed()
         self.links.changed()
-        begin = Begin(self.epoch, self.step, self.members, lost, reason, self._again == self.step)
+        again = self._again == self.step
+        begin = Begin(self.epoch, self.step, self.members, lost, reason, again, self._anew)
         return [begin, *self._feed()]
 
     def _plan(self) -> Plan:

@@ -155,7 +155,7 @@ def _receive(connection: socket.socket) -> Fed:
     return Fed(head, [read_exactly(connection, size) for size in sizes])
 
 
-def fill(tensors: Sequence[Tensor], data: Sequence[bytearray]) -> None:
+def fill(tensors: Sequence[Tensor], data: Sequence[bytearray | memoryview]) -> None:
     """Put bytes that came into tensors."""
     for tensor, part in zip(tensors, data, strict=True):
         if part:

@@ -3,10 +3,11 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from cordee.core.errors import UsageError
+from cordee.train.checkpoint.keep import Keep, keep_of
 from cordee.train.wire import Hello
 
 Mode = Literal["exact", "fast", "local"]
@@ -26,6 +27,7 @@ class Job:
     mode: Mode | None = None
     host: str = "127.0.0.1"
     """The address under which others reach this process."""
+    keep: Keep = field(default_factory=Keep)
 
     def environment(self) -> dict[str, str]:
         """As variables, for a process that is started."""
@@ -36,7 +38,7 @@ class Job:
             f"{PREFIX}SHARDS": str(self.shards),
             f"{PREFIX}MODE": self.mode or "",
             f"{PREFIX}HOST": self.host,
-        }
+        } | self.keep.environment()
 
 
 def job_of(environment: Mapping[str, str] = os.environ) -> Job:
@@ -52,6 +54,7 @@ def job_of(environment: Mapping[str, str] = os.environ) -> Job:
         shards=_number(environment, "SHARDS"),
         mode=mode,  # type: ignore[arg-type]
         host=given["HOST"] or "127.0.0.1",
+        keep=keep_of(environment),
     )
 
 

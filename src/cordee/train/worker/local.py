@@ -17,6 +17,7 @@ from cordee.train.wire import (
     Member,
     Planned,
     Reported,
+    Told,
     planned,
 )
 from cordee.train.worker.control import Changed, Left
@@ -48,6 +49,9 @@ class LocalControl:
             self._do(self._job.done(0, message.epoch, message.step, now_s, message.vote))
         elif isinstance(message, Finished):
             self._do(self._job.finished(0, now_s))
+        elif isinstance(message, Told) and "error" in message.values:
+            about = message.values.get("folder") or message.values.get("file")
+            sys.stderr.write(f"cordee train: {message.kind}: {about}: {message.values['error']}\n")
 
     def enter(self, phase: Phase) -> None:
         pass
@@ -77,9 +81,8 @@ class LocalControl:
             match effect:
                 case Begin():
                     members = tuple(Member(n, "", "") for n in effect.members)
-                    self._waiting.append(
-                        Epoch(effect.epoch, effect.step, members, effect.lost, effect.reason)
-                    )
+                    told = (effect.epoch, effect.step, members, effect.lost, effect.reason)
+                    self._waiting.append(Epoch(*told, again=effect.again, anew=effect.anew))
                 case Plan():
                     self._waiting.append(planned(effect, self._job.trust.checks))
                 case Commit():

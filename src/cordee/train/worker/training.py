@@ -31,6 +31,7 @@ from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Group
 from cordee.train.worker.handover import Incoming, Outgoing
 from cordee.train.worker.job import Mode, agreed, hello_of, job_of
+from cordee.train.worker.keeping import Keeping
 from cordee.train.worker.local import LocalControl
 from cordee.train.worker.reduction import Exact, Fast, Reduction
 from cordee.train.worker.rounds import Rounds, rounds_of
@@ -65,8 +66,13 @@ class Training:
         schedulers: Sequence[Stateful] = (),
         seed: int = 0,
         cadence: Cadence | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 100,
     ) -> None:
         """`clip`: the largest norm of the gradient. Schedulers are stepped after each step. `cadence`: of mode `local`.
+
+        `checkpoint`: a folder that gets the state every so many steps, and from whose newest one
+        training goes on; `cordee train --checkpoint` names another one.
 
         Raises `UsageError` where the job is another one than the program says.
         """
@@ -97,6 +103,8 @@ class Training:
         self._incoming: Incoming | None = None
         self._rounds = rounds_of(self._advance, self._outgoing, self._faults)
         self._store: Store | None = None
+        keep = job.keep.or_in(checkpoint, checkpoint_every)
+        self._keeping = Keeping(keep, self._advance, job.worker, lambda told: self._line.say(told))
 
     @property
     def step(self) -> int:
@@ -235,6 +243,7 @@ class Training:
         self._reduction.reset()
         self._outgoing.add(self._reduced, skipped=skip)
         self._reduced = None
+        self._keeping.made(self._epoch)
         self._line.enter("compute")
 
     def _settle(self, plan: Planned, *, holds: bool) -> None:
@@ -358,6 +367,7 @@ class Training:
         job = self._job
         if not job.coordinator:
             self._control = LocalControl(self.shards)
+            self._keeping.find()
             return
         incoming = self._incoming = Incoming(self._advance, job.host, job.secret, self._faults)
         self._store = Store(job.host)
@@ -377,11 +387,14 @@ class Training:
                     line.say(CaughtUp(self._advance.step))
             except queue.Empty:
                 line.wait_change(0.01)
+        if line.pending.anew:
+            self._keeping.find()
 
     def _leave(self) -> None:
         """All steps are made: wait until all others have made them, too."""
         control = self._line
         control.enter("outside")
+        self._keeping.end(self._epoch)
         control.say(Finished(self.step))
         if isinstance(control, LocalControl):
             return

@@ -1,0 +1,78 @@
+"""The launcher's part: what is kept outlives the workers, and nothing of it outlives the job."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cordee.core.errors import UsageError
+from cordee.train.checkpoint.disk import Checkpoints
+from cordee.train.checkpoint.keep import Keep
+from cordee.train.checkpoint.memory import Memory, name_for
+from cordee.train.events import Events
+
+
+def keep_for(folder: Path, memory_every: int, checkpoint: Path | None, every: int) -> Keep:
+    """What is kept of a job in a folder. Shared memory is that of the checkpoints, where there are any."""
+    name = name_for(checkpoint or folder)
+    return Keep(
+        memory=name if memory_every else "",
+        memory_every=max(1, memory_every),
+        folder=str(checkpoint.resolve()) if checkpoint is not None else "",
+        folder_every=every,
+    )
+
+
+@contextmanager
+def custody(keep: Keep, folder: Path, events: Events) -> Iterator[None]:
+    """While a job runs. Raises `UsageError` where another one runs in the same folder."""
+    place = Path(keep.folder) if keep.folder else folder
+    memory = Memory(name_for(place))
+    with _alone(place):
+        if keep.folder:
+            Checkpoints(place).clear()
+        else:  # a job that was killed with its launcher may have left it
+            memory.remove()
+        try:
+            yield
+        finally:
+            if keep.folder:
+                _rescue(memory, place, events)
+            memory.remove()
+
+
+def _rescue(memory: Memory, folder: Path, events: Events) -> None:
+    """What is newer in memory than on the disk is written there before it goes."""
+    kept = memory.newest()
+    if kept is None:
+        return
+    step, checkpoints = kept[1].about.step, Checkpoints(folder)
+    try:
+        if step > max(checkpoints.steps(), default=0):
+            file = checkpoints.write(kept[1].about, kept[1].blocks)
+            events.add("checkpoint", step=step, file=str(file))
+    except OSError as error:
+        why = error.strerror or str(error)
+        events.add("checkpoint-failed", step=step, folder=str(folder), error=why)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other job has this folder. One that cannot be opened is told of when it is written to."""
+    descriptor = -1
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if descriptor < 0:
+        yield
+        return
+    try:
+        with suppress(OSError):  # not every file system has locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(f"{folder}: another job runs in this folder") from error
+        yield
+    finally:
+        os.close(descriptor)

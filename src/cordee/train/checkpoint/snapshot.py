@@ -1,0 +1,167 @@
+"""One state in a file that other programs can read, too: safetensors, with what we need to check it and go on.
+
+The format (github.com/huggingface/safetensors, README, "Format"): the length of a table, the table as JSON, and the
+bytes of all tensors one after another. Our own values are in its `__metadata__`. The length is written last: a file
+whose writer died before has none. The sum covers table and bytes.
+"""
+
+import mmap
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cordee.core.errors import CordeeError
+
+LENGTH_BYTES = 8
+START = b'{"__metadata__":{"crc32":"'
+NO_SUM = "00000000"
+TYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "float64": "F64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+}
+"""The format's names for PyTorch's types."""
+NAMES = {name: dtype for dtype, name in TYPES.items()}
+
+
+class Broken(CordeeError):
+    """A file has no whole state."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is said of a state."""
+
+    step: int
+    written_ns: int
+    model: str
+    """A digest of the parameters' shapes and types."""
+    header: str
+    """What the state has but for its numbers, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One tensor."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A state that was read, and found whole."""
+
+    about: About
+    blocks: tuple[Block, ...]
+    """Its tensors, as they lie in the file."""
+
+
+class _Row(msgspec.Struct, frozen=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+def write(descriptor: int, about: About, blocks: Sequence[Block]) -> int:
+    """Write a state over what is in a file; gives the bytes. Raises `OSError`, `CordeeError`.
+
+    Blocks of types with more bytes come first, so that all lie aligned.
+    """
+    text = _table(about, blocks)
+    total = zlib.crc32(text)
+    for block in blocks:
+        total = zlib.crc32(block.data, total)
+    text = text.replace(NO_SUM.encode(), f"{total:08x}".encode(), 1)
+    _put(descriptor, 0, memoryview(bytes(LENGTH_BYTES)))
+    at = LENGTH_BYTES
+    for part in (memoryview(text), *(block.data for block in blocks)):
+        at += _put(descriptor, at, part)
+    os.ftruncate(descriptor, at)
+    _put(descriptor, 0, memoryview(len(text).to_bytes(LENGTH_BYTES, "little")))
+    return at
+
+
+def read(file: Path) -> Snapshot:
+    """The state in a file. Raises `Broken` where it is not whole, `OSError`."""
+    mapped, size = _mapped(file)
+    text = mapped[LENGTH_BYTES:size].tobytes()
+    if not text.startswith(START):
+        raise Broken(f"{file} is no state of a cordee job")
+    sum_at = len(START)
+    told = text[sum_at : sum_at + len(NO_SUM)].decode("ascii", "replace")
+    clean = text[:sum_at] + NO_SUM.encode() + text[sum_at + len(NO_SUM) :]
+    if f"{zlib.crc32(mapped[size:], zlib.crc32(clean)):08x}" != told:
+        raise Broken(f"{file} is damaged: its sum is not {told}")
+    table = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    said = msgspec.json.decode(table.pop("__metadata__"), type=dict[str, str])
+    about = About(int(said["step"]), int(said["written_ns"]), said["model"], said["header"])
+    return Snapshot(about, tuple(_block(name, raw, mapped[size:]) for name, raw in table.items()))
+
+
+def _block(name: str, raw: msgspec.Raw, data: memoryview) -> Block:
+    row = msgspec.json.decode(raw, type=_Row)
+    first, end = row.data_offsets
+    return Block(name, NAMES[row.dtype], row.shape, data[first:end])
+
+
+def _mapped(file: Path) -> tuple[memoryview, int]:
+    """All bytes of a file, and where those of its tensors begin."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        whole = os.fstat(descriptor).st_size
+        if whole <= LENGTH_BYTES:
+            raise Broken(f"{file} is empty")
+        # A private copy of whatever is written to: PyTorch takes no memory that is read-only.
+        mapped = memoryview(mmap.mmap(descriptor, whole, access=mmap.ACCESS_COPY))
+    finally:
+        os.close(descriptor)
+    length = int.from_bytes(mapped[:LENGTH_BYTES], "little")
+    if not 0 < length <= whole - LENGTH_BYTES:
+        raise Broken(f"{file} was not written to its end")
+    return mapped, LENGTH_BYTES + length
+
+
+def _table(about: About, blocks: Sequence[Block]) -> bytes:
+    """The table, with no sum yet, padded as the format asks for."""
+    rows: dict[str, object] = {
+        "__metadata__": {
+            "crc32": NO_SUM,
+            "step": str(about.step),
+            "written_ns": str(about.written_ns),
+            "model": about.model,
+            "header": about.header,
+        }
+    }
+    at = 0
+    for block in blocks:
+        if block.dtype not in TYPES:
+            raise CordeeError(f"{block.name} is of {block.dtype}: a checkpoint cannot hold that")
+        end = at + block.data.nbytes
+        rows[block.name] = _Row(TYPES[block.dtype], block.shape, (at, end))
+        at = end
+    text = msgspec.json.encode(rows)
+    return text + b" " * (-len(text) % LENGTH_BYTES)
+
+
+def _put(descriptor: int, at: int, data: memoryview) -> int:
+    """Write all of it at a place. Not by a mapping: where memory is full that would end the process."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], at + done)
+    return done

@@ -1,0 +1,174 @@
+"""A worker's part: states are copied at a step border, written in the background, and found again."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from cordee.core.errors import CordeeError, UsageError
+from cordee.train.checkpoint.disk import Checkpoints
+from cordee.train.checkpoint.keep import Keep
+from cordee.train.checkpoint.memory import Memory
+from cordee.train.checkpoint.snapshot import About, Block, Broken, Snapshot, read
+from cordee.train.policy.keeping import Rhythm
+from cordee.train.wire import Epoch, Member, Told
+from cordee.train.worker.advance import Advance
+from cordee.train.worker.digest import shapes
+from cordee.train.worker.feed import fill
+from cordee.train.worker.lane import Lane
+from cordee.train.worker.state import Entry, Header, place, tensors_of
+
+Value = str | int | float | bool | None
+
+
+class Keeping:
+    """Keeps the state of what a worker trains, and goes on from what was kept."""
+
+    def __init__(
+        self, keep: Keep, advance: Advance, worker: int, say: Callable[[Told], None]
+    ) -> None:
+        self._advance, self._worker, self._say = advance, worker, say
+        self._model = shapes(advance.layout.parameters)
+        self._memory = Memory(keep.memory) if keep.memory else None
+        self._disk = Checkpoints(Path(keep.folder)) if keep.folder else None
+        self._folder = keep.folder
+        self._to_memory = Lane(self._write_memory)
+        self._to_disk = Lane(self._write_disk)
+        self._in_memory = Rhythm(keep.memory_every)
+        self._on_disk = Rhythm(keep.folder_every)
+        self._failed: dict[str, str] = {}
+
+    def made(self, epoch: Epoch | None) -> None:
+        """A step was made: keep its state where it is time, and this worker is the one who does it."""
+        step, members = self._advance.step, epoch.members if epoch is not None else ()
+        if self._memory is not None and self._in_memory.due(step) and _first(members, self._worker):
+            self._offer(self._to_memory, self._in_memory)
+        if self._disk is not None and self._on_disk.due(step) and self._leads(members):
+            self._offer(self._to_disk, self._on_disk)
+
+    def end(self, epoch: Epoch | None) -> None:
+        """All steps are made: the last state is on the disk, too."""
+        if self._disk is not None and epoch is not None and self._leads(epoch.members):
+            self._to_disk.wait()
+            if self._on_disk.last != self._advance.step:
+                self._offer(self._to_disk, self._on_disk)
+        self._to_disk.wait()
+        self._to_memory.wait()
+
+    def find(self) -> None:
+        """Go on from the newest state that is whole, if that is newer than what this worker has."""
+        began_s = time.monotonic()
+        found = self._newest()
+        if found is None or found[1].about.step <= self._advance.step:
+            return
+        file, snapshot = found
+        header = msgspec.json.decode(snapshot.about.header, type=Header)
+        targets = place(self._advance.trained, header)
+        data = {block.name: block.data for block in snapshot.blocks}
+        fill(targets, [data[_name(entry)] for entry in header.entries])
+        self._advance.step = self._on_disk.last = self._in_memory.last = header.step
+        took_s = round(time.monotonic() - began_s, 4)
+        self._tell("resumed", {"step": header.step, "file": str(file), "took_s": took_s})
+
+    def _leads(self, members: Sequence[Member]) -> bool:
+        return bool(members) and members[0].worker == self._worker
+
+    def _tell(self, kind: str, values: dict[str, Value]) -> None:
+        self._say(Told(kind, values))
+
+    # Reading.
+
+    def _newest(self) -> tuple[Path, Snapshot] | None:
+        kept = self._memory.newest() if self._memory is not None else None
+        if kept is not None and kept[1].about.model != self._model:
+            kept = None  # left behind by a program that has been changed since
+        written = self._newest_on_disk(kept[1].about.step if kept is not None else 0)
+        return written or kept
+
+    def _newest_on_disk(self, above: int) -> tuple[Path, Snapshot] | None:
+        """The newest whole checkpoint of a later step than `above`. Raises `UsageError`."""
+        if self._disk is None:
+            return None
+        for file in self._files(above):
+            try:
+                snapshot = read(file)
+            except (OSError, Broken) as error:
+                self._tell("checkpoint-broken", {"file": str(file), "error": str(error)})
+                continue
+            if snapshot.about.model != self._model:
+                raise UsageError(f"{file} is of another model: name another folder for checkpoints")
+            return file, snapshot
+        return None
+
+    def _files(self, above: int) -> list[Path]:
+        assert self._disk is not None
+        try:
+            return [self._disk.file(step) for step in self._disk.steps() if step > above]
+        except OSError as error:
+            self._tell("checkpoint-broken", {"file": self._folder, "error": str(error)})
+            return []
+
+    # Writing.
+
+    def _offer(self, lane: Lane, rhythm: Rhythm) -> None:
+        if not lane.busy:
+            rhythm.last = self._advance.step
+            lane.write(*tensors_of(self._advance.trained, self._advance.step))
+
+    def _write_memory(self, header: Header, tensors: Sequence[Tensor]) -> None:
+        assert self._memory is not None
+        try:
+            self._memory.write(self._about(header), _blocks(header, tensors))
+        except (OSError, CordeeError) as error:
+            self._fail("memory-failed", header.step, error)
+        else:
+            self._failed.pop("memory-failed", None)
+
+    def _write_disk(self, header: Header, tensors: Sequence[Tensor]) -> None:
+        assert self._disk is not None
+        began_s = time.monotonic()
+        try:
+            file = self._disk.write(self._about(header), _blocks(header, tensors))
+        except (OSError, CordeeError) as error:
+            self._fail("checkpoint-failed", header.step, error)
+            return
+        self._failed.pop("checkpoint-failed", None)
+        took_s = round(time.monotonic() - began_s, 4)
+        self._tell("checkpoint", {"step": header.step, "file": str(file), "took_s": took_s})
+
+    def _fail(self, kind: str, step: int, error: Exception) -> None:
+        """Tell of it once, however often it happens in a row."""
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if self._failed.get(kind) != why:
+            self._failed[kind] = why
+            self._tell(kind, {"step": step, "error": why, "folder": self._folder})
+
+    def _about(self, header: Header) -> About:
+        text = msgspec.json.encode(header).decode()
+        return About(header.step, time.time_ns(), self._model, text)
+
+
+def _first(members: Sequence[Member], worker: int) -> bool:
+    """Whether a worker is the first of its host."""
+    hosts = {member.worker: member.store.rpartition(":")[0] for member in members}
+    own = hosts.get(worker)
+    return own is not None and worker == min(n for n, host in hosts.items() if host == own)
+
+
+def _name(entry: Entry) -> str:
+    if entry.where == "model":
+        return f"model.{entry.name}"
+    return f"{entry.where}.{entry.parameter}.{entry.name}"
+
+
+def _blocks(header: Header, tensors: Sequence[Tensor]) -> list[Block]:
+    """The bytes of tensors, those of types with more bytes first."""
+    pairs = sorted(zip(header.entries, tensors, strict=True), key=lambda p: -p[1].element_size())
+    return [Block(_name(e), e.dtype, e.shape, _bytes(tensor)) for e, tensor in pairs]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.view(-1).view(torch.uint8).numpy().data

@@ -1,0 +1,202 @@
+"""Does a job go on where it was when none of its workers is left, and is nothing left behind?"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.train.jobs import SMALL, Ended, Fault, job
+
+from cordee.train.checkpoint.memory import ROOT, name_for
+
+
+def left_in_memory(folder: Path) -> list[Path]:
+    return list(ROOT.glob(f"{name_for(folder)}*"))
+
+
+def everyone(at: str, step: int, workers: int = 3) -> tuple[Fault, ...]:
+    return tuple({"worker": n, "step": step, "at": at} for n in range(workers))
+
+
+@pytest.mark.parametrize(
+    "point", ["forward", *(pytest.param(p, marks=pytest.mark.slow) for p in ("reduce", "apply"))]
+)
+def test_when_all_workers_die_at_once_the_job_goes_on_from_shared_memory(
+    point: str, undisturbed: str, tmp_path: Path
+) -> None:
+    ended = job(tmp_path, options=("-n", "3", "--min", "2"), faults=everyone(point, 5))
+    assert ended.code == 0, ended.err
+    assert len(ended.of("restart")) == 1
+    assert {event["step"] for event in ended.of("resumed")} <= {4, 5}
+    assert set(ended.digests) == {undisturbed}
+    assert set(ended.steps) == set(range(20))
+    assert left_in_memory(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_job_whose_workers_die_at_one_step_again_and_again_ends(tmp_path: Path) -> None:
+    ended = job(
+        tmp_path, options=("-n", "1", "--restarts", "2"), faults=everyone("forward", 3, workers=9)
+    )
+    assert ended.code == 1
+    assert len(ended.of("restart")) == 2
+    assert "no worker is left" in ended.err
+    assert left_in_memory(tmp_path) == []
+
+
+def killed_with_its_launcher(folder: Path, *options: str, number: int = signal.SIGKILL) -> Ended:
+    """A job that was ended in the middle of its 20 steps."""
+    command = [sys.executable, "-m", "cordee", "train", "-n", "2", *options]
+    started = subprocess.Popen(
+        [*command, "--folder", str(folder), "--", str(SMALL), "--shard-s", "0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ended = Ended(0, "", "", folder)
+    end_s = time.monotonic() + 60
+    while not (folder / "events.jsonl").exists() or len(ended.steps) < 8:
+        assert started.poll() is None, started.communicate()
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    started.send_signal(number)
+    out, err = started.communicate(timeout=30)
+    pids = [event["pid"] for event in ended.of("worker")]
+    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids):
+        time.sleep(0.05)
+    return Ended(started.returncode, out, err, folder)
+
+
+def test_a_job_that_was_killed_with_its_launcher_goes_on_and_leaves_nothing(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    folder, kept = tmp_path / "journal", tmp_path / "kept"
+    options = ("--checkpoint", str(kept), "--checkpoint-every", "5")
+    before = killed_with_its_launcher(folder, *options)
+    assert left_in_memory(kept) != []
+    made = max(before.steps)
+    ended = job(folder, options=("-n", "3", *options))
+    assert ended.code == 0, ended.err
+    assert {event["step"] for event in ended.of("resumed")} <= {made, made + 1}
+    assert all("/dev/shm" in event["file"] for event in ended.of("resumed"))
+    assert set(ended.digests) == {undisturbed}
+    assert left_in_memory(kept) == []
+    assert [file.name for file in sorted(kept.iterdir())] == [
+        "step-000000015.safetensors",
+        "step-000000020.safetensors",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_what_is_in_memory_goes_to_the_disk_when_a_job_is_interrupted(
+    number: int, undisturbed: str, tmp_path: Path
+) -> None:
+    folder, kept = tmp_path / "journal", tmp_path / "kept"
+    options = ("--checkpoint", str(kept), "--checkpoint-every", "100")
+    before = killed_with_its_launcher(folder, *options, number=number)
+    assert before.code == 1
+    assert left_in_memory(kept) == []
+    made = max(before.steps)
+    ended = job(folder, options=("-n", "2", *options))
+    assert {event["step"] for event in ended.of("resumed")} <= {made, made + 1}
+    assert set(ended.digests) == {undisturbed}
+
+
+@pytest.mark.slow
+def test_without_checkpoints_the_next_start_removes_what_was_left(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    killed_with_its_launcher(tmp_path)
+    assert left_in_memory(tmp_path) != []
+    ended = job(tmp_path)
+    assert ended.of("resumed") == []
+    assert ended.digests[-1] == undisturbed
+    assert left_in_memory(tmp_path) == []
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk with no room."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted: that is not allowed here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_told_and_stops_nothing(
+    full: Path, undisturbed: str, tmp_path: Path
+) -> None:
+    ended = job(
+        tmp_path / "journal",
+        options=("-n", "2", "--checkpoint", str(full), "--checkpoint-every", "3"),
+    )
+    assert ended.code == 0, ended.err
+    assert set(ended.digests) == {undisturbed}
+    failed = ended.of("checkpoint-failed")
+    assert {event["error"] for event in failed} == {"No space left on device"}
+    assert [event["step"] for event in failed] == [3, 20]  # at first, and at the end
+    assert f"no checkpoint of step 3 in {full}: No space left on device" in ended.out
+    assert list(full.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_told_and_stops_nothing(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    ended = job(
+        tmp_path,
+        options=("-n", "1", "--checkpoint", "/proc/nowhere", "--checkpoint-every", "3"),
+    )
+    assert ended.code == 0, ended.err
+    assert ended.digests == [undisturbed]
+    assert "no checkpoint of step 3 in /proc/nowhere: No such file or directory" in ended.out
+    assert "no checkpoint of step 20 in /proc/nowhere: No such file or directory" in ended.out
+
+
+def alone(checkpoint: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The program by itself, without a launcher."""
+    return subprocess.run(
+        [sys.executable, str(SMALL), "--checkpoint", str(checkpoint), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+    )
+
+
+def test_a_program_by_itself_goes_on_at_the_newest_whole_checkpoint(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    alone(tmp_path, "--steps", "13")
+    first, second = sorted(tmp_path.iterdir())
+    assert (first.name, second.name) == ("step-000000010.safetensors", "step-000000013.safetensors")
+    os.truncate(second, second.stat().st_size - 100)
+    done = alone(tmp_path, "--steps", "20")
+    assert done.stdout.startswith("step 10 ")
+    assert done.stdout.split()[-1] == undisturbed
+    assert f"{second} is damaged" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_jobs_do_not_run_in_one_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cordee", "train", "-n", "1", "--folder", str(tmp_path)]
+    first = subprocess.Popen([*command, "--", str(SMALL), "--shard-s", "1"])
+    try:
+        while not (tmp_path / "events.jsonl").exists():
+            time.sleep(0.05)
+        time.sleep(1)
+        second = job(tmp_path, options=("-n", "1"))
+    finally:
+        first.terminate()
+        first.wait()
+    assert second.code == 2
+    assert "another job runs in this folder" in second.err
