@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cordee.train.worker.feed import fill
 from cordee.train.worker.gradients import Layout
-from cordee.train.worker.state import Trained, Value, apply_settings
+from cordee.train.worker.state import Trained, Value, apply_settings, settings
 
 
 class Advance:
@@ -15,6 +15,8 @@ class Advance:
     def __init__(self, trained: Trained, layout: Layout, clip: float | None) -> None:
         self.trained, self.layout = trained, layout
         self.step, self.loss = 0, float("nan")
+        self.used: list[dict[str, Value]] = []
+        """The settings with which the last step was made: a scheduler may have changed them since."""
         self._clip = clip
 
     @property
@@ -52,6 +54,7 @@ class Advance:
     def _with(self, gradient: Sequence[Tensor]) -> None:
         self.loss = self.layout.loss(gradient)
         self.layout.attach(gradient)
+        self.used = settings(self.trained)
         self.trained.optimizer.step()
         self.layout.detach()
         self._end()

@@ -8,7 +8,7 @@ from cordee.train.wire import Feeding
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.faults import Faults
 from cordee.train.worker.feed import Feed, Mouth, Whole, fill
-from cordee.train.worker.state import place, settings, tensors_of
+from cordee.train.worker.state import place, tensors_of
 
 
 class Outgoing:
@@ -34,9 +34,9 @@ class Outgoing:
     def add(self, gradient: Sequence[Tensor], *, skipped: bool) -> None:
         """A step was made with this gradient, or left out."""
         if self._feeds:
-            groups = settings(self._advance.trained)
             for feed in self._feeds.values():
-                feed.add(self._advance.step - 1, groups, () if skipped else gradient)
+                used = self._advance.used
+                feed.add(self._advance.step - 1, used, () if skipped else gradient)
 
     def stop(self, members: Sequence[int]) -> None:
         """Those that have come in need nothing more."""
