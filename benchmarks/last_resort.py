@@ -8,6 +8,7 @@ with the launcher killed too. Times are those of the journal. `--write` puts the
 """
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -76,7 +77,7 @@ class Run:
     def step_s(self) -> float:
         """The median step, once all are at work."""
         times = [event["time_s"] for event in self.of("commit")][3:]
-        return statistics.median(b - a for a, b in zip(times, times[1:], strict=False))
+        return statistics.median(b - a for a, b in itertools.pairwise(times))
 
     @property
     def digests(self) -> set[str]:
