@@ -225,8 +225,8 @@ class Coordinator:
                     self._planned(effect)
                 case Commit():
                     self._commit(effect)
-                case Note():
-                    self.events.add(effect.kind, step=self.membership.step, text=effect.text)
+                case Note() | Restart():
+                    self._note(effect)
                 case Probe():
                     self._probe(effect)
                 case Feed():
@@ -235,10 +235,14 @@ class Coordinator:
                     self._say(effect.source, Feeding(effect.joiner, to))
                 case Evict():
                     self._evict(effect)
-                case Restart():
-                    self.events.add("restart", reason=effect.reason, count=effect.count)
                 case Finish():
                     self._finish(effect)
+
+    def _note(self, effect: Note | Restart) -> None:
+        if isinstance(effect, Note):
+            self.events.add(effect.kind, step=self.membership.step, text=effect.text)
+        else:
+            self.events.add("restart", reason=effect.reason, count=effect.count)
 
     def _commit(self, commit: Commit) -> None:
         more: dict[str, object] = {"skipped": True} if commit.skip else {}

@@ -131,11 +131,14 @@ class Line:
 
     def expect(self, kind: type[M], epoch: int, meanwhile: Callable[[], None]) -> M:
         while True:
-            if self.pending is not None:
+            over = self.pending is not None
+            if over and kind is not Committed:
                 raise Changed
-            try:
-                message = self._next(MEANWHILE_S)
+            try:  # a commit that came before the new epoch counts: others have made the step
+                message = self._next(0.0 if over else MEANWHILE_S)
             except queue.Empty:
+                if over:
+                    raise Changed from None
                 meanwhile()
                 continue
             if isinstance(message, kind) and message.epoch == epoch:
