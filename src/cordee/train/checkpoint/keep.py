@@ -30,8 +30,10 @@ class Keep:
             f"{PREFIX}FOLDER_EVERY": str(self.folder_every),
         }
 
-    def or_in(self, folder: str | os.PathLike[str] | None, every: int) -> "Keep":
-        """With the folder that the program names, where the launcher names none."""
+    def or_in(self, folder: str | os.PathLike[str] | None, every: int, *, nothing: bool) -> "Keep":
+        """With the folder that the program names, where the launcher names none; or nothing is kept."""
+        if nothing:
+            return Keep()
         if self.folder or folder is None:
             return self
         return replace(self, folder=os.path.abspath(folder), folder_every=every)

@@ -1,6 +1,8 @@
 """State that passes between workers while training goes on: out to those who wait, and in from a member."""
 
+import queue
 from collections.abc import Sequence
+from contextlib import suppress
 
 from torch import Tensor
 
@@ -44,6 +46,10 @@ class Outgoing:
             self._feeds.pop(joiner).end()
 
 
+FED_S = 5.0
+"""A feed that is silent for so long brings nothing more."""
+
+
 class Incoming:
     """Takes what a member feeds, until this worker is one itself."""
 
@@ -72,3 +78,9 @@ class Incoming:
         elif fed.head.step == advance.step:
             advance.fed(fed.data, fed.head.groups)
         return True
+
+    def until(self, step: int) -> None:
+        """Take what is fed until the state is that of a step, or nothing more comes."""
+        with suppress(queue.Empty):
+            while self._advance.step < step and self.take(FED_S):
+                pass

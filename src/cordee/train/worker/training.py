@@ -3,6 +3,7 @@
 import queue
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +43,6 @@ from cordee.train.worker.store import Store
 from cordee.train.worker.watch import Watch
 
 MEMBERS_MOST = 4096
-FED_S = 5.0
-"""A feed that is silent for so long brings nothing more."""
 CHANGE_S = 60.0
 """So long after a collective failed the coordinator has said who is gone."""
 
@@ -66,14 +65,12 @@ class Training:
         schedulers: Sequence[Stateful] = (),
         seed: int = 0,
         cadence: Cadence | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | Path | None = None,
         checkpoint_every: int = 100,
     ) -> None:
         """`clip`: the largest norm of the gradient. Schedulers are stepped after each step. `cadence`: of mode `local`.
 
-        `checkpoint`: a folder that gets the state every so many steps, and from whose newest one
-        training goes on; `cordee train --checkpoint` names another one.
-
+        `checkpoint`: a folder that gets states, and from whose newest training goes on, as with `--checkpoint`.
         Raises `UsageError` where the job is another one than the program says.
         """
         self._job = job = job_of()
@@ -103,7 +100,7 @@ class Training:
         self._incoming: Incoming | None = None
         self._rounds = rounds_of(self._advance, self._outgoing, self._faults)
         self._store: Store | None = None
-        keep = job.keep.or_in(checkpoint, checkpoint_every)
+        keep = job.keep.or_in(checkpoint, checkpoint_every, nothing=self.mode == "local")
         self._keeping = Keeping(keep, self._advance, job.worker, lambda told: self._line.say(told))
 
     @property
@@ -303,7 +300,8 @@ class Training:
         self._faults.at("epoch", self._advance.step)
         self._group = None
         self._groups.drop()
-        self._catch_up_to(epoch.step)
+        if self._incoming is not None and self._epoch is None:
+            self._incoming.until(epoch.step)
         self._epoch, step = epoch, self._advance.step
         if epoch.again and epoch.step == step:
             self._reduced = None  # what the guilty one gave is in it
@@ -341,17 +339,6 @@ class Training:
             self._reduction.reset()
             self._reduced = None
             self._advance.filled(step)
-
-    def _catch_up_to(self, step: int) -> None:
-        """Take what is fed until the state is that of a step, or nothing more comes."""
-        if self._incoming is None or self._epoch is not None:
-            return
-        while self._advance.step < step:
-            try:
-                if not self._incoming.take(FED_S):
-                    return
-            except queue.Empty:
-                return
 
     # Coming and going.
 
