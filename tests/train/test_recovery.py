@@ -25,6 +25,9 @@ def test_a_killed_worker_costs_no_step_and_no_bit(
     ended = job(tmp_path, faults=({"worker": 1, "step": 5, "at": point},))
     assert ended.code == 0, ended.err
     assert len(ended.of("lost")) == 1
+    (recovery,) = ended.of("recovered")
+    assert (recovery["workers"], recovery["noticed_by"]) == ([1], "its connection")
+    assert recovery["pause_s"] > recovery["formed_s"] >= 0
     assert set(ended.digests) == {undisturbed}
     assert ended.steps == list(range(20))
 

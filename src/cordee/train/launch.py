@@ -15,6 +15,7 @@ from cordee.train.coordinator import Coordinator
 from cordee.train.events import Event, Events
 from cordee.train.policy.membership import Limits
 from cordee.train.policy.trust import Checks
+from cordee.train.recoveries import Recoveries
 from cordee.train.wire import new_secret
 from cordee.train.worker.job import Job, Mode
 
@@ -43,6 +44,7 @@ async def launch(order: Order, watch: Callable[[Event], None]) -> None:
     """Run a job to its end. Raises `Failed` with what stopped it."""
     events = Events(order.folder / EVENTS)
     events.watch(watch)
+    Recoveries(events)
     with custody(order.keep, order.folder, events):
         await _launch(order, events)
     events.close()

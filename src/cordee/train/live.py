@@ -45,6 +45,8 @@ class Live:
             self._say(f"worker {worker} is evicted: it {event['reason']}")
         elif kind in ("odd", "pace", "link"):
             self._say(f"step {event['step']}: {event['text']}")
+        elif kind == "recovered":
+            self._say(f"step {event['step']} is made {event['pause_s']:.2f} s after the loss")
         elif kind == "refused":
             self._say(f"refused: {event['reason']}")
         elif kind in KEPT:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 from torch._C._distributed_c10d import ProcessGroup
 
@@ -14,10 +13,10 @@ class Group(Protocol):
     rank: int
     size: int
 
-    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
         """[sum of `received`] from [size * sent]: `sent` numbers to each, `received[r]` from r."""
 
-    def all_gather(self, data: Tensor) -> Tensor:
+    def all_gather(self, data: Tensor, out: Tensor) -> None:
         """[size * n] from each member's [n]."""
 
     def all_reduce(self, data: Tensor) -> None:
@@ -32,11 +31,11 @@ class Alone:
 
     rank, size = 0, 1
 
-    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
-        return data.clone()
+    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
+        out.copy_(data)
 
-    def all_gather(self, data: Tensor) -> Tensor:
-        return data
+    def all_gather(self, data: Tensor, out: Tensor) -> None:
+        out.copy_(data)
 
     def all_reduce(self, data: Tensor) -> None:
         pass
@@ -52,15 +51,11 @@ class Joined:
         self._group = group
         self.rank, self.size = group.rank(), group.size()
 
-    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
-        made = torch.empty(sum(received), dtype=data.dtype, device=data.device)
-        self._group.alltoall_base(made, data, list(received), [sent] * self.size).wait()
-        return made
+    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
+        self._group.alltoall_base(out, data, list(received), [sent] * self.size).wait()
 
-    def all_gather(self, data: Tensor) -> Tensor:
-        made = torch.empty(self.size * data.numel(), dtype=data.dtype, device=data.device)
-        self._group._allgather_base(made, data).wait()
-        return made
+    def all_gather(self, data: Tensor, out: Tensor) -> None:
+        self._group._allgather_base(out, data).wait()
 
     def all_reduce(self, data: Tensor) -> None:
         self._group.allreduce([data]).wait()

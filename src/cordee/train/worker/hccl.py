@@ -87,13 +87,13 @@ class _Guarded(Joined):
         super().__init__(cast(ProcessGroup, group))
         self._groups, self._backend = groups, group
 
-    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
+    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
         with self._groups.inside():
-            return super().all_to_all(data, received, sent)
+            super().all_to_all(data, out, received, sent)
 
-    def all_gather(self, data: Tensor) -> Tensor:
+    def all_gather(self, data: Tensor, out: Tensor) -> None:
         with self._groups.inside():
-            return super().all_gather(data)
+            super().all_gather(data, out)
 
     def all_reduce(self, data: Tensor) -> None:
         with self._groups.inside():

@@ -1,11 +1,16 @@
-"""From gradients of shards to that of the batch: in a fixed order (`exact`), or by an all-reduce (`fast`)."""
+"""From gradients of shards to that of the batch: in a fixed order (`exact`), or as it comes (`fast`).
 
-from collections.abc import Sequence
+Both bring the same number of bytes over the links as a ring all-reduce does: each member adds up one piece of the
+gradient and gives it to all others. Nothing is added into what a worker has computed, so that it can be done again.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from cordee.core.errors import UsageError
 from cordee.train.policy.shards import Node, cover, parent
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Group
@@ -18,14 +23,17 @@ class Reduction(Protocol):
     def held(self) -> tuple[int, ...]:
         """Shards of this step that are computed."""
 
-    def begin(self, shard: int) -> list[Tensor]:
-        """Buffers for the backward pass of a shard."""
+    def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
+        """Buffers for the backward pass of a shard, which is added to what they hold.
+
+        `apart`: they are to hold nothing else yet, as far as that is possible.
+        """
 
     def end(self, shard: int) -> None:
         """The shard is computed."""
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        """The mean over all shards. What is held stays as it is, so that it can be done again."""
+        """The sum over all shards, good until the next call."""
 
     def reset(self) -> None:
         """The step is committed."""
@@ -39,12 +47,19 @@ class Exact:
         self._nodes: dict[Node, list[Tensor]] = {}
         self._free: list[list[Tensor]] = []
         self._now: list[Tensor] = []
+        self._exchange = _Exchange(layout)
 
     @property
     def held(self) -> tuple[int, ...]:
         return tuple(sorted(s for node in self._nodes for s in range(node.first, node.end)))
 
-    def begin(self, shard: int) -> list[Tensor]:
+    def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
+        above = parent(Node(shard, shard + 1), self._shards)
+        if not apart and above is not None and above.halves[1] == Node(shard, shard + 1):
+            beside = self._nodes.get(above.halves[0])
+            if beside is not None:  # the backward pass itself adds the right half to the left one
+                self._now = beside
+                return beside
         if self._free:
             self._now = self._free.pop()
             for buffer in self._now:
@@ -55,7 +70,15 @@ class Exact:
 
     def end(self, shard: int) -> None:
         node = Node(shard, shard + 1)
+        above = parent(node, self._shards)
+        if above is not None and self._nodes.get(above.halves[0]) is self._now:
+            del self._nodes[above.halves[0]]
+            node = above
         self._nodes[node] = self._now
+        self._merge(node)
+
+    def _merge(self, node: Node) -> None:
+        """Add halves up, as far as both are there."""
         while (above := parent(node, self._shards)) is not None:
             left, right = above.halves
             if left not in self._nodes or right not in self._nodes:
@@ -72,31 +95,12 @@ class Exact:
             for member in members
         ]
         mine = [self._nodes[node] for node in nodes[group.rank]]
-        return [
-            self._part(group, [buffers[place] for buffers in mine], nodes, part.numbers, part.dtype)
-            for place, part in enumerate(self._layout.parts)
-        ]
-
-    def _part(
-        self,
-        group: Group,
-        mine: list[Tensor],
-        nodes: list[list[Node]],
-        numbers: int,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        """Each member adds up one piece of the buffer, and all get all pieces."""
-        size = -(-numbers // group.size)
-        if mine:
-            cut = [buffer[: group.size * size].view(group.size, size) for buffer in mine]
-            sent = torch.stack(cut, dim=1) if len(cut) > 1 else cut[0]
-        else:
-            sent = torch.empty(0, dtype=dtype, device=self._layout.parts[0].device)
-        got = group.all_to_all(sent.reshape(-1), [len(n) * size for n in nodes], len(mine) * size)
-        pieces = got.split(size) if got.numel() else ()
         flat = [node for member in nodes for node in member]
-        total = _sum(Node(0, self._shards), dict(zip(flat, pieces, strict=True)))
-        return group.all_gather(total.div_(self._shards))
+
+        def summed(pieces: Sequence[Tensor]) -> Tensor:
+            return _sum(Node(0, self._shards), dict(zip(flat, pieces, strict=True)))
+
+        return self._exchange.run(group, mine, [len(n) for n in nodes], summed)
 
     def reset(self) -> None:
         self._free += self._nodes.values()
@@ -104,46 +108,108 @@ class Exact:
 
 
 class Fast:
-    """One sum of a worker's shards, and an all-reduce."""
+    """One sum of each worker's shards, added up in the order of members."""
 
     def __init__(self, layout: Layout, shards: int) -> None:
-        self._layout, self._shards = layout, shards
         self._sum = layout.buffers()
+        self._shards = shards
         self._held: list[int] = []
+        self._exchange = _Exchange(layout)
 
     @property
     def held(self) -> tuple[int, ...]:
         return tuple(self._held)
 
-    def begin(self, shard: int) -> list[Tensor]:
+    def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
+        if not self._held:
+            for buffer in self._sum:
+                buffer.zero_()
         return self._sum
 
     def end(self, shard: int) -> None:
         self._held.append(shard)
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        made = [buffer.clone() for buffer in self._sum]
-        for buffer in made:
-            group.all_reduce(buffer)
-            buffer.div_(self._shards)
-        return made
+        counts = [int(member in owners) for member in members]
+        mine = [self._sum] if counts[group.rank] else []
+        return self._exchange.run(group, mine, counts, _added)
 
     def mean(self) -> list[Tensor]:
         """Over the shards of this worker alone."""
         for buffer in self._sum:
-            buffer.div_(len(self._held))
+            buffer.mul_(self._shards / len(self._held))
         return self._sum
 
     def reset(self) -> None:
         self._held = []
-        for buffer in self._sum:
-            buffer.zero_()
 
 
-def _sum(node: Node, pieces: dict[Node, Tensor]) -> Tensor:
-    """Of a node, from those nodes that are there. Adds into them."""
+class _Summed(Protocol):
+    def __call__(self, pieces: Sequence[Tensor], /) -> Tensor:
+        """The sum of pieces, which may be added into the first ones."""
+
+
+class _Exchange:
+    """Brings buffers of all members together; its own buffers are used again in every step."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._kept: dict[tuple[int, str], Tensor] = {}
+
+    def run(
+        self,
+        group: Group,
+        mine: Sequence[Sequence[Tensor]],
+        counts: Sequence[int],
+        summed: _Summed,
+    ) -> list[Tensor]:
+        """`mine`: own buffers, `counts` of them from each member; gives their sum, part by part."""
+        made = []
+        for place, part in enumerate(self._layout.parts):
+            size = -(-part.numbers // group.size)
+            cut = [buffers[place][: group.size * size].view(group.size, size) for buffers in mine]
+            sent = cut[0] if len(cut) == 1 else self._stacked(place, cut, group.size, size)
+            got = self._buffer(place, "got", sum(counts) * size)
+            received = [count * size for count in counts]
+            group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
+            total = summed(got.split(size))
+            whole = self._buffer(place, "whole", group.size * size)
+            group.all_gather(total, whole)
+            made.append(whole)
+        return made
+
+    def _stacked(self, place: int, cut: Sequence[Tensor], ranks: int, size: int) -> Tensor:
+        out = self._buffer(place, "sent", len(cut) * ranks * size).view(ranks, len(cut), size)
+        return torch.stack(list(cut), dim=1, out=out) if cut else out
+
+    def _buffer(self, place: int, name: str, numbers: int) -> Tensor:
+        kept = self._kept.get((place, name))
+        if kept is None or kept.numel() < numbers:
+            part = self._layout.parts[place]
+            kept = torch.empty(numbers, dtype=part.dtype, device=part.device)
+            self._kept[place, name] = kept
+        return kept[:numbers]
+
+
+def once(shard: int, calls: int) -> None:
+    """A shard has one backward pass: what it adds up must not depend on who computes it."""
+    if calls > 1:
+        raise UsageError(
+            f"step.backward was called {calls} times for shard {shard}: make more shards instead"
+        )
+
+
+def _sum(node: Node, pieces: Mapping[Node, Tensor]) -> Tensor:
+    """Of a node, from those nodes that are there."""
     found = pieces.get(node)
     if found is not None:
         return found
     left, right = node.halves
     return _sum(left, pieces).add_(_sum(right, pieces))
+
+
+def _added(pieces: Sequence[Tensor]) -> Tensor:
+    total = pieces[0]
+    for piece in pieces[1:]:
+        total.add_(piece)
+    return total

@@ -73,6 +73,11 @@ class Watch:
         if not self._asked:
             self._scratch = []
 
+    def apart(self, shard: int) -> bool:
+        """Whether the gradient of a shard is looked at by itself."""
+        self._new_step()
+        return self._exact and (shard == self._chosen or self._checks.nonfinite != "off")
+
     def begins(self, shard: int, buffers: Sequence[Tensor]) -> None:
         """A shard of its own is about to be computed into buffers."""
         self._new_step()
