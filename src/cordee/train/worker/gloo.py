@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, ProcessGroup, ProcessGroupGloo, TCPStore
 
 from cordee.train.wire import address
@@ -18,6 +19,30 @@ from cordee.train.worker.groups import Alone, Group, Joined
 
 GROUP_S = 600.0
 """Longer than any collective takes: one that waits in vain is freed by whoever knows that."""
+
+
+class _Pairs(Joined):
+    """A group whose exchanges go from each member to each: gloo's own all-gather takes four times as long."""
+
+    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
+        pieces = data.split(sent) if sent else [data] * self.size
+        self._exchange(pieces, out.split(list(received)))
+
+    def all_gather(self, data: Tensor, out: Tensor) -> None:
+        self._exchange([data] * self.size, out.split(data.numel()))
+
+    def _exchange(self, given: Sequence[Tensor], taken: Sequence[Tensor]) -> None:
+        """`given[r]` to rank r, and from it into `taken[r]`. Each in another order, so that none is overrun."""
+        works = []
+        for turn in range(1, self.size):
+            source, target = (self.rank - turn) % self.size, (self.rank + turn) % self.size
+            if taken[source].numel():
+                works.append(self._group.recv([taken[source]], source, 0))
+            if given[target].numel():
+                works.append(self._group.send([given[target]], target, 0))
+        taken[self.rank].copy_(given[self.rank])
+        for work in works:
+            work.wait()
 
 
 class Gloo:
@@ -48,7 +73,7 @@ class Gloo:
                 len(stores),
                 timedelta(seconds=GROUP_S),
             )
-            group = Joined(cast(ProcessGroup, made))  # it is one, as is every backend
+            group = _Pairs(cast(ProcessGroup, made))  # it is one, as is every backend
             group.all_reduce(torch.zeros(1))  # now all of them are connected
         finally:
             with self._lock:
