@@ -18,6 +18,19 @@ KEPT = {
 """What is told of states that are kept, by the kind of the event."""
 
 
+SAID = {
+    "epoch": "step {step}: {reason}; members {members}",
+    "crashed": "worker {worker} failed: {error}",
+    "evicted": "worker {worker} is evicted: it {reason}",
+    "odd": "step {step}: {text}",
+    "pace": "step {step}: {text}",
+    "link": "step {step}: {text}",
+    "recovered": "step {step} is made {pause_s:.2f} s after the loss",
+    "refused": "refused: {reason}",
+}
+"""What is told of each kind of event."""
+
+
 class Live:
     """Writes a line for what matters, and one now and then for the steps."""
 
@@ -32,23 +45,13 @@ class Live:
 
     def see(self, event: Event) -> None:
         """Tell of an event, if anyone wants to know it."""
-        kind, worker = event["kind"], event.get("worker")
+        kind = str(event["kind"])
         if kind == "commit" and not self._made:
             self._step(event)
         elif kind == "exchanged":
             self._exchanged(event)
-        elif kind == "epoch":
-            self._say(f"step {event['step']}: {event['reason']}; members {event['members']}")
-        elif kind == "crashed":
-            self._say(f"worker {worker} failed: {event['error']}")
-        elif kind == "evicted":
-            self._say(f"worker {worker} is evicted: it {event['reason']}")
-        elif kind in ("odd", "pace", "link"):
-            self._say(f"step {event['step']}: {event['text']}")
-        elif kind == "recovered":
-            self._say(f"step {event['step']} is made {event['pause_s']:.2f} s after the loss")
-        elif kind == "refused":
-            self._say(f"refused: {event['reason']}")
+        elif kind in SAID:
+            self._say(SAID[kind].format(**event))
         elif kind in KEPT:
             self._once(KEPT[kind].format(**event))
         elif kind == "finish" and event["error"] is None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cordee.core.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -23,7 +25,7 @@ class Layout:
     def __init__(self, parameters: Sequence[nn.Parameter], room: int) -> None:
         """`room`: numbers at the end of each buffer that are free, so that it can be cut evenly."""
         self.parameters = [p for p in parameters if p.requires_grad]
-        self._room = room
+        self._room, self._passes = room, 0
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
         kinds = dict.fromkeys([torch.float32, *(p.dtype for p in self.parameters)])
         self.parts = [self._part(dtype, device) for dtype in kinds]
@@ -42,6 +44,7 @@ class Layout:
 
     def attach(self, buffers: Sequence[Tensor]) -> None:
         """Let the backward pass add into these."""
+        self._passes = 0
         for part, buffer in zip(self.parts, buffers, strict=True):
             at = 0
             for parameter in part.parameters:
@@ -55,7 +58,13 @@ class Layout:
             parameter.grad = None
 
     def add_loss(self, buffers: Sequence[Tensor], loss: Tensor) -> None:
-        """Keep the loss of a shard beside its gradient: it is summed as that is."""
+        """Keep the loss of a shard beside its gradient: it is summed as that is.
+
+        Raises `UsageError` where it is the second one: what a shard adds up must not depend on who computes it.
+        """
+        self._passes += 1
+        if self._passes > 1:
+            raise UsageError("step.backward was called twice for one shard: make more shards")
         at = self.parts[0].numbers - 1
         buffers[0][at] += loss.detach().to(torch.float32)
 

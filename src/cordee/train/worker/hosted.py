@@ -31,11 +31,17 @@ class _Copying:
         self._group = group
         self.rank, self.size = group.rank, group.size
 
-    def all_to_all(self, data: Tensor, received: Sequence[int], sent: int) -> Tensor:
-        return self._group.all_to_all(data.cpu(), received, sent).to(data.device)
+    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
+        host = out.cpu()
+        self._group.all_to_all(data.cpu(), host, received, sent)
+        if host is not out:
+            out.copy_(host)
 
-    def all_gather(self, data: Tensor) -> Tensor:
-        return self._group.all_gather(data.cpu()).to(data.device)
+    def all_gather(self, data: Tensor, out: Tensor) -> None:
+        host = out.cpu()
+        self._group.all_gather(data.cpu(), host)
+        if host is not out:
+            out.copy_(host)
 
     def all_reduce(self, data: Tensor) -> None:
         host = data.cpu()

@@ -10,7 +10,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cordee.core.errors import UsageError
 from cordee.train.policy.shards import Node, cover, parent
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Group
@@ -33,7 +32,7 @@ class Reduction(Protocol):
         """The shard is computed."""
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        """The sum over all shards, good until the next call."""
+        """The sum over all shards, good until the step after the next one is reduced."""
 
     def reset(self) -> None:
         """The step is committed."""
@@ -105,6 +104,7 @@ class Exact:
     def reset(self) -> None:
         self._free += self._nodes.values()
         self._nodes = {}
+        self._exchange.turn()
 
 
 class Fast:
@@ -142,6 +142,7 @@ class Fast:
 
     def reset(self) -> None:
         self._held = []
+        self._exchange.turn()
 
 
 class _Summed(Protocol):
@@ -155,6 +156,11 @@ class _Exchange:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._kept: dict[tuple[int, str], Tensor] = {}
+        self._turn = False
+
+    def turn(self) -> None:
+        """The sum is still needed: the next one goes elsewhere."""
+        self._turn = not self._turn
 
     def run(
         self,
@@ -173,7 +179,7 @@ class _Exchange:
             received = [count * size for count in counts]
             group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
             total = summed(got.split(size))
-            whole = self._buffer(place, "whole", group.size * size)
+            whole = self._buffer(place, f"whole {self._turn}", group.size * size)
             group.all_gather(total, whole)
             made.append(whole)
         return made
@@ -189,14 +195,6 @@ class _Exchange:
             kept = torch.empty(numbers, dtype=part.dtype, device=part.device)
             self._kept[place, name] = kept
         return kept[:numbers]
-
-
-def once(shard: int, calls: int) -> None:
-    """A shard has one backward pass: what it adds up must not depend on who computes it."""
-    if calls > 1:
-        raise UsageError(
-            f"step.backward was called {calls} times for shard {shard}: make more shards instead"
-        )
 
 
 def _sum(node: Node, pieces: Mapping[Node, Tensor]) -> Tensor:

@@ -47,7 +47,8 @@ class Exchange:
     def _run(self) -> None:
         began_s = time.monotonic()
         try:
-            got = self._group.all_gather(self._part)
+            got = self._part.new_empty(self._group.size * self._part.numel())
+            self._group.all_gather(self._part, got)
         except RuntimeError as error:
             self.error = error
             return

@@ -34,7 +34,7 @@ from cordee.train.worker.handover import Incoming, Outgoing
 from cordee.train.worker.job import Mode, agreed, hello_of, job_of
 from cordee.train.worker.keeping import Keeping
 from cordee.train.worker.local import LocalControl
-from cordee.train.worker.reduction import Exact, Fast, Reduction, once
+from cordee.train.worker.reduction import Exact, Fast, Reduction
 from cordee.train.worker.rounds import Rounds, rounds_of
 from cordee.train.worker.seeds import seed_all
 from cordee.train.worker.state import Stateful, Trained, broadcast
@@ -172,8 +172,6 @@ class Training:
 
     def backward(self, loss: Tensor) -> None:
         """The backward pass of a shard's part of the loss, which is kept. Raises `UsageError`."""
-        self._passes += 1
-        once(self._shard, self._passes)
         part = loss / self.shards
         part.backward()
         self._layout.add_loss(self._attached, part)
@@ -201,7 +199,6 @@ class Training:
 
     def _begin(self, shard: int) -> None:
         self._line.say(Progressed())
-        self._shard, self._passes = shard, 0
         if self._elsewhere:
             self._attached = self._watch.scratch()
         else:
