@@ -211,10 +211,7 @@ class Training:
         seed_all(self._seed, self.step, shard)
 
     def _commit(self, number: int) -> bool:
-        """Bring the gradients together and agree that all have them; gives whether they are to be left.
-
-        Raises `Changed`.
-        """
+        """Bring the gradients together, and agree; gives whether they are to be left out. Raises `Changed`."""
         control, group, epoch = self._together
         if self._reduced is None:
             control.enter("reduce")
