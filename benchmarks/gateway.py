@@ -204,6 +204,18 @@ async def wait_for(url: str, most_s: float = 90) -> None:
     await client.close()
 
 
+async def healthy(url: str, most_s: float = 60) -> None:
+    """Wait until a gateway answers, without a token."""
+    client, end = Client(), time.monotonic() + most_s
+    while time.monotonic() < end:
+        try:
+            if (await client.request(url + "/health", timeout_s=5)).status == 200:
+                break
+        except Unreachable:
+            await asyncio.sleep(0.1)
+    await client.close()
+
+
 def measure(name: str, url: str, pid: int | None, load_of: tuple[int, float, float]) -> Seen:
     run(wait_for(url))
     before = cpu_s(pid) if pid else 0.0
@@ -279,7 +291,7 @@ def main(
             process([*engine[:-1], "0.01"]) as quiet,
             process(ours(port_of(quiet), 21900, Path(folder))) as gateway,
         ):
-            time.sleep(2)
+            run(healthy("http://127.0.0.1:21900"))
             held = idle("http://127.0.0.1:21900", gateway.pid, 2000)
     report(found, streams, rate, held, write)
 
