@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import pytest
 from tests.serve.gateway.conftest import Service, gateway, serving
 from tests.serve.replicas import Replica, replica
 
@@ -67,7 +66,6 @@ def idle(service: Service, made: list[Replica]) -> bool:
     return own == [0, 0] and [r["running"] for r in service.replicas()] == [0, 0]
 
 
-@pytest.mark.slow  # on a busy machine what is late is not late enough
 def test_the_second_replica_answers_where_the_first_is_late() -> None:
     with engines(0, 0) as prompt_ones, gateway(prompt_ones) as service:
         expected = ask(service, WAIT)
@@ -86,7 +84,6 @@ def test_the_second_replica_answers_where_the_first_is_late() -> None:
         assert f"cordee_gateway_hedges_total {asked(service):.1f}" in metrics
 
 
-@pytest.mark.slow  # on a busy machine what is late is not late enough
 def test_the_first_replica_answers_where_it_is_faster_all_the_same() -> None:
     with engines(5, 60) as made, gateway(made, **HEDGE) as service:
         learn(service)
@@ -98,7 +95,6 @@ def test_the_first_replica_answers_where_it_is_faster_all_the_same() -> None:
             pass
 
 
-@pytest.mark.slow  # on a busy machine what is late is not late enough
 def test_the_second_goes_on_where_the_first_dies_before_its_first_token() -> None:
     with engines(60, 4) as made, gateway(made, **HEDGE) as service:
         learn(service)

@@ -70,6 +70,7 @@ class Hedges:
             return
         replica = self.rooms.second(relay)
         if replica is None or not self._budget.spend():
+            asyncio.get_running_loop().call_later(FRESH_S, self._look, relay, stream)
             return
         self.asked += 1
 
@@ -95,7 +96,7 @@ class Hedges:
     def _usual(self, pool: Pool) -> float | None:
         now = time.monotonic()
         known = self._after_s.get(pool.name)
-        if known is not None and now - known[0] < FRESH_S:
+        if known is not None and known[1] is not None and now - known[0] < FRESH_S:
             return known[1]
         replicas = [r for r in self.rooms.fleet.replicas() if r.pool is pool]
         after_s = self._late.after_s([s for r in replicas for s in r.first_tokens_s])
