@@ -5,7 +5,7 @@ sees by its own. A move must promise a step that is clearly shorter, several tim
 nothing; the same rule moves shards back.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -128,7 +128,7 @@ class Pace:
 
 def _step_s(owners: Sequence[int], shard_s: Mapping[int, float]) -> float:
     """How long the shards of a step take whoever has most to do."""
-    return max(list(owners).count(worker) * shard_s[worker] for worker in set(owners))
+    return max(count * shard_s[worker] for worker, count in Counter(owners).items())
 
 
 def _told(owners: Sequence[int], shard_s: Mapping[int, float]) -> str:

@@ -4,6 +4,7 @@ A sum of floats depends on its order. So gradients of shards are added along one
 number of shards only, whoever computed them: that is what makes a run with failures equal one without, bit for bit.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,8 +97,7 @@ def assign(
         for shard in held.get(member, ()):
             owners.setdefault(shard, member)
     usual = even(shards, members, speeds)
-    most = {member: usual.count(member) for member in members}
-    load = {member: sum(owner == member for owner in owners.values()) for member in members}
+    most, load = Counter(usual), Counter(owners.values())
     for shard in range(shards):
         if shard in owners:
             continue
