@@ -1,0 +1,192 @@
+"""A worker and the others: how it comes to them, which epoch they are in, and how it leaves."""
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+
+from cordee.train.wire import CaughtUp, Epoch, Finished, Planned, Ready, Reported, Told
+from cordee.train.worker.advance import Advance
+from cordee.train.worker.backends import groups_for
+from cordee.train.worker.control import Control, Left, Line
+from cordee.train.worker.digest import shapes
+from cordee.train.worker.failures import report_crashes
+from cordee.train.worker.faults import Faults
+from cordee.train.worker.groups import Group
+from cordee.train.worker.handover import Incoming, Outgoing
+from cordee.train.worker.job import Job, Mode, hello_of
+from cordee.train.worker.local import LocalControl
+from cordee.train.worker.state import broadcast
+from cordee.train.worker.store import Store
+
+CHANGE_S = 60.0
+"""So long after a collective failed the coordinator has said who is gone."""
+
+
+class UnderWay(Protocol):
+    """What a worker is at when members change."""
+
+    def halt(self, free: Callable[[], None]) -> None:
+        """Nothing is done with others from here on. `free`: lets what is stuck with them fail."""
+
+    def report(self, *, again: bool) -> tuple[bool, Sequence[int]]:
+        """Whether it holds the gradient of its step, and else the shards of it that are computed.
+
+        `again`: what it holds is wrong.
+        """
+
+    def settle(self, plan: Planned, *, holds: bool) -> None:
+        """What becomes of it, as the coordinator says; `holds`: what was reported."""
+
+    def restored(self, step: int) -> None:
+        """The state of a step came from another member."""
+
+    def goes_on(self, plan: Planned) -> None:
+        """The epoch goes on so."""
+
+
+class Company:
+    """The members of a job, for one worker."""
+
+    def __init__(
+        self,
+        job: Job,
+        advance: Advance,
+        kind: tuple[int, Mode],
+        faults: Faults,
+        device: torch.device,
+    ) -> None:
+        """`kind`: how many shards a batch has, and the mode."""
+        self._job, self._advance, self._kind, self._faults = job, advance, kind, faults
+        self._device = device
+        self._groups = groups_for(device, kind[1])
+        self._group: Group | None = None
+        self.epoch: Epoch | None = None
+        self._control: Control | None = None
+        self.outgoing = Outgoing(advance, job.secret, faults)
+        self._incoming: Incoming | None = None
+        self._store: Store | None = None
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The numbers of the workers that take part now."""
+        return tuple(m.worker for m in self.epoch.members) if self.epoch is not None else ()
+
+    @property
+    def line(self) -> Control:
+        assert self._control is not None, "go through `steps` first"
+        return self._control
+
+    @property
+    def together(self) -> tuple[Control, Group, int]:
+        """What this worker has to do with others by."""
+        assert self.epoch is not None
+        assert self._group is not None
+        return self.line, self._group, self.epoch.epoch
+
+    def join(self, find: Callable[[], None]) -> None:
+        """Become a member: at the beginning with all others, later by way of what a member feeds.
+
+        `find`: looks for a state that was kept.
+        """
+        if self._control is not None:
+            return
+        job = self._job
+        if not job.coordinator:
+            self._control = LocalControl(self._kind[0])
+            find()
+            return
+        incoming = self._incoming = Incoming(self._advance, job.host, job.secret, self._faults)
+        self._store = Store(job.host)
+        ports = (self._store.port, incoming.port)
+        hello = hello_of(
+            job, ports, self._device, self._kind, shapes(self._advance.layout.parameters)
+        )
+        line = Line(job.coordinator, job.secret, hello, self._groups.free, self.outgoing.want)
+        self._control = line
+        report_crashes(line)
+        line.say(Ready())
+        while line.pending is None:
+            try:
+                if not incoming.take(0.01):
+                    line.say(Ready())  # whoever fed is gone: another one may
+                elif incoming.empty:
+                    line.say(CaughtUp(self._advance.step))
+            except queue.Empty:
+                line.wait_change(0.01)
+        if line.pending.anew:
+            find()
+
+    def leave(self, turn: Callable[[], None]) -> None:
+        """All steps are made: wait until all others have made them, too. `turn`: does what is due with them."""
+        control, step = self.line, self._advance.made
+        control.say(Finished(step))
+        if isinstance(control, LocalControl):
+            return
+        try:
+            while True:
+                if control.wait_change(1.0):  # someone went, or came, before all had ended
+                    turn()
+                    control.enter("outside")
+                    control.say(Finished(step))
+        except Left as left:
+            if left.exit_code:
+                raise
+        control.close()
+
+    def broke(self, error: RuntimeError) -> None:
+        """A collective failed: the coordinator knows why, or will. Raises the error where it does not."""
+        began_s = time.monotonic()
+        if self.line.pending is None and not self.line.wait_change(CHANGE_S):
+            raise error
+        waited_s = round(time.monotonic() - began_s, 4)
+        self.line.say(Told("broken", {"error": str(error)[:200], "waited_s": waited_s}))
+
+    def up_to_date(self, work: UnderWay) -> None:
+        """Take part in the newest epoch. Raises `Changed` where a newer one begins meanwhile."""
+        control = self.line
+        if control.pending is None:
+            self.outgoing.start()
+            return
+        began_s = time.monotonic()
+        epoch = control.take_epoch()
+        control.enter("outside")
+        work.halt(lambda: self._groups.free(epoch.epoch))
+        self._faults.at("epoch", self._advance.step)
+        self._group = None
+        self._groups.drop()
+        if self._incoming is not None and self.epoch is None:
+            self._incoming.until(epoch.step)
+        self.epoch, step = epoch, self._advance.step
+        holds, held = work.report(again=epoch.again and epoch.step == step)
+        control.say(Reported(epoch.epoch, step, holds, tuple(held)))
+        plan = control.expect(Planned, epoch.epoch, self.outgoing.start)
+        planned_s = time.monotonic()
+        work.settle(plan, holds=holds)
+        self._faults.at("form", step)
+        rank = self.members.index(self._job.worker)
+        group = self._groups.form(epoch.epoch, rank, [member.store for member in epoch.members])
+        formed_s = time.monotonic()
+        if plan.restore:
+            self._restore(plan, group, work)
+        self._group = group
+        work.goes_on(plan)
+        self.outgoing.stop(self.members)
+        told = {
+            "epoch": epoch.epoch,
+            "agreed_s": round(planned_s - began_s, 4),
+            "formed_s": round(formed_s - planned_s, 4),
+            "restored_s": round(time.monotonic() - formed_s, 4),
+            "step": self._advance.step,
+        }
+        control.say(Told("joined", dict(told)))
+        control.enter("compute")
+
+    def _restore(self, plan: Planned, group: Group, work: UnderWay) -> None:
+        source = self.members.index(plan.source)
+        takes, before = self._job.worker in plan.restore, self._advance.step
+        step = broadcast(self._advance.trained, before, group, source, takes)
+        if takes:
+            work.restored(step)
