@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Makes the pictures of docs/serve.md: the service's page in light and dark, and the report of a move.
+"""Makes the pictures of docs/serve.md and docs/train.md: pages in light and dark, and the report of a move.
 
 `python tools/pictures.py MODEL_DIR`: serves the model in two pools of the CPU, asks, kills a replica, moves from one
 pool to the other, and takes pictures with chromium (chromedriver must be there, as for the tests of pages).
+`python tools/pictures.py`: trains the GPT of benchmarks/recovery, kills workers, and takes pictures of that.
 """
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -126,7 +128,34 @@ def move(url: str) -> None:
         traffic(url, 5)
 
 
-def main(model: Path) -> None:
+def training() -> None:
+    """A job of which workers die, in light and dark."""
+    program = Path(__file__).parents[1] / "benchmarks" / "recovery" / "ours.py"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        faults = [
+            {"worker": 1, "step": 14, "at": "reduce"},
+            {"worker": 2, "step": 30, "at": "forward", "do": "stop"},
+            {"worker": 3, "step": 47, "at": "backward"},
+        ]
+        command = [sys.executable, "-m", "cordee", "train", "-n", "3", "--spares", "1"]
+        subprocess.run(
+            [*command, "--folder", name, "--", os.path.relpath(program), "64", "6"],
+            env=os.environ
+            | {"CORDEE_TRAIN_FAULTS": json.dumps(faults), "STEPS_LOG": str(folder / "steps")},
+            check=True,
+        )
+        report = folder / "report.html"
+        show = [sys.executable, "-m", "cordee", "train", "show", name, "--output", str(report)]
+        subprocess.run(show, check=True)
+        for scheme in ("light", "dark"):
+            with browser(scheme, 1180) as made:
+                made.get(report.as_uri())
+                time.sleep(1)
+                save(made, f"train-page-{scheme}")
+
+
+def serving(model: Path) -> None:
     with service(model) as url:
         for scheme in ("light", "dark"):
             with browser(scheme, 900) as made:
@@ -145,4 +174,4 @@ def main(model: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serving(Path(sys.argv[1])) if len(sys.argv) > 1 else training()

@@ -14,8 +14,12 @@ import click
 from cordee.core.errors import UsageError
 from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
+from cordee.train.events import Event
 from cordee.train.launch import Order, launch
 from cordee.train.live import Live
+from cordee.train.page.cli import show
+from cordee.train.page.record import Record
+from cordee.train.page.server import page
 from cordee.train.policy.membership import Limits
 from cordee.train.policy.trust import Checks, Nonfinite
 from cordee.train.worker.job import Mode
@@ -24,10 +28,37 @@ MACHINE = "CORDEE_MACHINE"
 """Set where `cordee run` gives a program virtual chips."""
 KEEP_HELP = "The state is kept in shared memory every so many steps; 0: never."
 CHECKPOINT_HELP = "A folder for checkpoints; the job goes on at the newest whole one there."
+PAGE_HELP = "PORT or HOST:PORT of the job's page and its figures for Prometheus; 0: any that is free, off: none."
 RESTARTS_HELP = "So often in a row the job begins again when no worker is left."
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class TrainGroup(click.Group):
+    """`cordee train -- SCRIPT` runs; `cordee train show` looks at what was run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, "-h", "--help"}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=TrainGroup)
+def train() -> None:
+    """Run a training script on several workers, and go on when some of them fail.
+
+    \b
+    cordee train --workers 4 --spares 1 -- train.py --steps 1000
+    cordee train run --help            what may stand before the script
+    cordee train show FOLDER           a job that has ended, as one page
+    """
+
+
+train.add_command(show)
+
+
+@train.command(
+    name="run",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option("--workers", "-n", default=2, show_default=True, help="Members when all is well.")
 @click.option("--spares", default=0, show_default=True, help="More that wait, ready to come in.")
 @click.option("--min", "least", default=1, show_default=True, help="With fewer the job waits.")
@@ -71,8 +102,9 @@ RESTARTS_HELP = "So often in a row the job begins again when no worker is left."
     "--restarts", type=click.IntRange(0), default=3, show_default=True, help=RESTARTS_HELP
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="Takes journal and logs.")
+@click.option("--page", "where", default="0", show_default=True, metavar="PORT", help=PAGE_HELP)
 @click.argument("command", nargs=-1, required=True)
-def train(  # noqa: PLR0913 - an argument is an option
+def run(  # noqa: PLR0913 - an argument is an option
     workers: int,
     spares: int,
     least: int,
@@ -91,12 +123,10 @@ def train(  # noqa: PLR0913 - an argument is an option
     checkpoint_every: int,
     restarts: int,
     folder: Path | None,
+    where: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run a training script on several workers, and go on when some of them fail.
-
-    cordee train --workers 4 --spares 1 -- train.py --steps 1000
-    """
+    """Run a script on several workers; `run` itself may be left out."""
     if chip is not None and MACHINE not in os.environ:
         _on_virtual_chips(chip, chips or workers + spares)
     on_chips = workers + spares if chip is not None else 0
@@ -128,8 +158,23 @@ def train(  # noqa: PLR0913 - an argument is an option
         folder=folder,
         keep=keep_for(folder, keep_every, checkpoint, checkpoint_every),
     )
-    live = Live(sys.stdout, folder)
-    asyncio.run(launch(order, live.see))
+    asyncio.run(_seen(order, where, Live(sys.stdout, folder)))
+
+
+async def _seen(order: Order, where: str, live: Live) -> None:
+    """Run a job that tells the terminal, and the page where one is wanted."""
+    if where == "off":
+        await launch(order, live.see)
+        return
+    record = Record()
+
+    def see(event: Event) -> None:
+        live.see(event)
+        record.see(event)
+
+    async with page(record, where) as address:
+        live.say(f"page: {address}")
+        await launch(order, see)
 
 
 def _on_virtual_chips(chip: str, chips: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
+from cordee.train.accounts import Accounts
 from cordee.train.events import Events
 from cordee.train.policy.effects import (
     Begin,
@@ -82,6 +83,7 @@ class Coordinator:
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._model = ""
+        self._accounts = Accounts(events)
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises `OSError` where the port is taken."""
@@ -168,6 +170,7 @@ class Coordinator:
                 report = Report(message.step, message.reduced, message.held)
                 self._do(job.reported(number, message.epoch, report, now_s))
             case Done():
+                self._accounts.done(number, job.members, message.loss, message.sent_bytes)
                 self._do(job.done(number, message.epoch, message.step, now_s, message.vote))
             case CaughtUp():
                 self.events.add("caught-up", worker=number, step=message.step)
@@ -250,6 +253,7 @@ class Coordinator:
             more |= {"last": commit.late.worker, "waited_s": round(commit.late.waited_s, 4)}
         if commit.owners:
             more["owners"] = list(commit.owners)
+        more |= self._accounts.committed(time.monotonic())
         self.events.add("commit", step=commit.step, epoch=commit.epoch, **more)
         self._cast(Committed(commit.epoch, commit.step, commit.skip, commit.owners))
 
@@ -293,6 +297,7 @@ class Coordinator:
         self._cast(planned(plan, self.membership.trust.checks))
 
     def _finish(self, finish: Finish) -> None:
+        self._accounts.tell(time.monotonic())
         self.events.add("finish", error=finish.error, step=self.membership.step)
         reason = finish.error or "the job is done"
         for number in list(self._writers):

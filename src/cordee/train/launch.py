@@ -39,12 +39,24 @@ class Order:
     """Takes the journal, and what workers write."""
     keep: Keep = field(default_factory=Keep)
 
+    def told(self) -> dict[str, object]:
+        """What it is, for the journal."""
+        return {
+            "command": [self.program.script, *self.program.arguments],
+            "folder": str(self.folder),
+            "workers": self.limits.workers,
+            "least": self.limits.least,
+            "spares": self.spares,
+            "mode": self.mode,
+        }
+
 
 async def launch(order: Order, watch: Callable[[Event], None]) -> None:
     """Run a job to its end. Raises `Failed` with what stopped it."""
     events = Events(order.folder / EVENTS)
     events.watch(watch)
     Recoveries(events)
+    events.add("job", **order.told())
     with custody(order.keep, order.folder, events):
         await _launch(order, events)
     events.close()

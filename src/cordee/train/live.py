@@ -41,7 +41,7 @@ class Live:
         """Steps of workers that train by themselves."""
         self._told: set[str] = set()
         self._lost_s: dict[object, float] = {}
-        self._say(f"journal and logs: {folder}")
+        self.say(f"journal and logs: {folder}")
 
     def see(self, event: Event) -> None:
         """Tell of an event, if anyone wants to know it."""
@@ -51,17 +51,17 @@ class Live:
         elif kind == "exchanged":
             self._exchanged(event)
         elif kind in SAID:
-            self._say(SAID[kind].format(**event))
+            self.say(SAID[kind].format(**event))
         elif kind in KEPT:
             self._once(KEPT[kind].format(**event))
         elif kind == "finish" and event["error"] is None:
-            self._say(f"done: {self._made or event['step']} steps")
+            self.say(f"done: {self._made or event['step']} steps")
 
     def _step(self, event: Event) -> None:
         now_s = time.monotonic()
         if now_s - self._said_s >= STEPS_EACH_S:
             self._said_s = now_s
-            self._say(f"step {event['step']}")
+            self.say(f"step {event['step']}")
 
     def _exchanged(self, event: Event) -> None:
         made, sent = event["step"], event["sent_bytes"]
@@ -71,7 +71,7 @@ class Live:
         now_s = time.monotonic()
         if now_s - self._said_s >= STEPS_EACH_S:
             self._said_s = now_s
-            self._say(
+            self.say(
                 f"step {made}: loss {event['loss']}, exchanged every {event['steps']} steps, "
                 f"worker {event['worker']} has sent {sent / 1e6:.1f} MB"
             )
@@ -79,9 +79,10 @@ class Live:
     def _once(self, line: str) -> None:
         """Say what several workers tell."""
         if line not in self._told:
-            self._say(line)
+            self.say(line)
             self._told.add(line)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Write a line."""
         self._out.write(line + "\n")
         self._out.flush()

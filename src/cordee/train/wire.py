@@ -79,6 +79,10 @@ class Done(Message, tag="done", frozen=True):
     step: int
     vote: Vote = Vote()
     """What it says of its state and its shards."""
+    loss: float | None = None
+    """The mean over all shards."""
+    sent_bytes: int = 0
+    """To each other member, in this step."""
 
 
 class CaughtUp(Message, tag="caught-up", frozen=True):

@@ -1,20 +1,8 @@
 // The chat: a stream read as it comes, its tokens in the colour of the replica that made them.
 // Where the connection itself breaks, the page comes back for the rest with the stream's last position.
 
-import { colour, element } from "./view.js";
-
-/** Lines of a streamed response. */
-export async function* lines(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    yield* parts;
-  }
-}
+import { element, lines } from "./live.js";
+import { colour } from "./view.js";
 
 /** A conversation in `log`; `headers()` gives those of every request. */
 export class Chat {

@@ -1,6 +1,7 @@
 // Joins the page: reads the state as it changes, steers replicas, and holds the chat.
 
-import { Chat, lines } from "./chat.js";
+import { Chat } from "./chat.js";
+import { badge, follow } from "./live.js";
 import { events, figures, move, pools } from "./view.js";
 
 const node = (id) => document.getElementById(id);
@@ -13,6 +14,7 @@ function show(state) {
   const all = state.pools.flatMap((pool) => pool.replicas);
   const ready = all.filter((replica) => replica.state === "ready").length;
   node("models").textContent = [...new Set(state.pools.map((pool) => pool.model))].join(", ");
+  node("key-form").hidden = true;
   health(ready === all.length ? "ok" : ready ? "waiting" : "bad", `${ready} of ${all.length} replicas ready`);
   figures(node("figures"), state.gateway);
   pools(node("pools"), state, act);
@@ -20,33 +22,16 @@ function show(state) {
   move(node("move"), node("move-body"), state.move);
 }
 
-function health(kind, text) {
-  const badge = node("health");
-  badge.className = `badge ${kind}`;
-  badge.textContent = text;
-}
+const health = (kind, text) => badge(node("health"), kind, text);
 
 async function act(replica, action) {
   const reply = await fetch(`/cordee/replicas/${replica}/${action}`, { method: "POST", headers: headers() });
   if (!reply.ok) health("bad", (await reply.json()).error.message);
 }
 
-async function watch() {
-  for (;;) {
-    try {
-      const reply = await fetch("/cordee/events", { headers: headers() });
-      node("key-form").hidden = reply.status !== 401;
-      if (!reply.ok) throw new Error(`answered ${reply.status}`);
-      let kind = "";
-      for await (const line of lines(reply)) {
-        if (line.startsWith("event: ")) kind = line.slice(7);
-        else if (line.startsWith("data: ") && kind === "status") show(JSON.parse(line.slice(6)));
-      }
-    } catch (error) {
-      health("bad", `the gateway does not answer: ${error.message}`);
-    }
-    await new Promise((done) => setTimeout(done, 1000));
-  }
+function failed(error) {
+  node("key-form").hidden = error.status !== 401;
+  health("bad", `the gateway does not answer: ${error.message}`);
 }
 
 const chat = new Chat(node("log"), headers);
@@ -73,4 +58,4 @@ node("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", node("key").value);
 });
-watch();
+follow("/cordee/events", show, failed, () => ({ headers: headers() }));

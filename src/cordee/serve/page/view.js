@@ -1,5 +1,7 @@
 // How the state is drawn. Nodes are kept and changed, so that focus and open details stay where they are.
 
+import { cards, drawn, drop, element, kept, percent, seconds } from "./live.js";
+
 const COLOURS = 8;
 const numbers = new Map();
 
@@ -9,19 +11,6 @@ export function colour(name) {
   return `var(--r${numbers.get(name) % COLOURS})`;
 }
 
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "style") made.style.cssText = value;
-    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null) made.setAttribute(name, value === true ? "" : value);
-  }
-  made.append(...children);
-  return made;
-}
-
-const seconds = (s) => (s === null || s === undefined ? "–" : s < 1 ? `${Math.round(s * 1000)} ms` : `${s.toFixed(1)} s`);
-const percent = (share) => `${Math.round(share * 100)} %`;
 const STATE = { ready: "ok", starting: "waiting", draining: "waiting", suspect: "bad", dead: "bad", stopped: "bad" };
 
 const rates = [];
@@ -31,29 +20,21 @@ export function figures(node, gateway) {
   rates.push(gateway.tokens_per_s);
   if (rates.length > 120) rates.shift();
   const { ok, failed, rejected } = gateway.requests;
-  const cards = [
+  cards(node, [
     ["Tokens per second", Math.round(gateway.tokens_per_s), "", curve(rates)],
     ["Requests under way", gateway.streams, gateway.queued ? `${gateway.queued} wait` : ""],
     ["Time to first token", seconds(gateway.ttft_s.p50), `p99 ${seconds(gateway.ttft_s.p99)}`],
     ["Time per token", seconds(gateway.tpot_s.p50), `p99 ${seconds(gateway.tpot_s.p99)}`],
     ["Answered", ok, `${failed} failed, ${rejected} refused`],
     ["Moved after a failure", gateway.failovers, ""],
-  ];
-  node.replaceChildren(...cards.map(([label, figure, more, picture]) =>
-    element("div", { class: "card" },
-      element("div", { class: "figure" }, String(figure), " ", element("span", { class: "of" }, more)),
-      element("div", { class: "label" }, label), ...(picture ? [picture] : []))));
+  ]);
 }
 
 function curve(values) {
   const most = Math.max(...values, 1);
   const points = values.map((v, i) => `${(i / 119) * 200},${25 - (v / most) * 23}`).join(" ");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 200 26");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
-  svg.innerHTML = `<polyline points="${points}" fill="none" stroke="currentColor" stroke-width="1.6" vector-effect="non-scaling-stroke"/>`;
-  return svg;
+  const line = drawn("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "vector-effect": "non-scaling-stroke" });
+  return drawn("svg", { viewBox: "0 0 200 26", preserveAspectRatio: "none", "aria-hidden": "true" }, line);
 }
 
 const ACTS = [["Drain", "drain"], ["Restart", "restart"], ["Kill", "kill"], ["Hang", "hang"], ["Resume", "resume"]];
@@ -133,14 +114,4 @@ export function move(section, body, state) {
     element("div", { class: "progress", role: "progressbar", "aria-valuenow": Math.round(state.share * 100) },
       element("i", { style: `width:${state.share * 100}%` })),
     element("ul", { class: "gates" }, ...gates));
-}
-
-function kept(parent, id, make) {
-  let node = [...parent.children].find((child) => child.dataset.id === id);
-  if (!node) { node = make(); node.dataset.id = id; parent.append(node); }
-  return node;
-}
-
-function drop(parent, wanted) {
-  for (const child of [...parent.children]) if (!wanted.has(child.dataset.id ?? "")) child.remove();
 }

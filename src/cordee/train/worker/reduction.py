@@ -22,6 +22,10 @@ class Reduction(Protocol):
     def held(self) -> tuple[int, ...]:
         """Shards of this step that are computed."""
 
+    @property
+    def sent_bytes(self) -> int:
+        """That went to each other member when the last step was reduced."""
+
     def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
         """Buffers for the backward pass of a shard, which is added to what they hold.
 
@@ -51,6 +55,10 @@ class Exact:
     @property
     def held(self) -> tuple[int, ...]:
         return tuple(sorted(s for node in self._nodes for s in range(node.first, node.end)))
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._exchange.sent_bytes
 
     def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
         above = parent(Node(shard, shard + 1), self._shards)
@@ -120,6 +128,10 @@ class Fast:
     def held(self) -> tuple[int, ...]:
         return tuple(self._held)
 
+    @property
+    def sent_bytes(self) -> int:
+        return self._exchange.sent_bytes
+
     def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
         if not self._held:
             for buffer in self._sum:
@@ -157,6 +169,8 @@ class _Exchange:
         self._layout = layout
         self._kept: dict[tuple[int, str], Tensor] = {}
         self._turn = False
+        self.sent_bytes = 0
+        """To each other member, in the last run."""
 
     def turn(self) -> None:
         """The sum is still needed: the next one goes elsewhere."""
@@ -171,6 +185,7 @@ class _Exchange:
     ) -> list[Tensor]:
         """`mine`: own buffers, `counts` of them from each member; gives their sum, part by part."""
         made = []
+        self.sent_bytes = 0
         for place, part in enumerate(self._layout.parts):
             size = -(-part.numbers // group.size)
             cut = [buffers[place][: group.size * size].view(group.size, size) for buffers in mine]
@@ -181,6 +196,7 @@ class _Exchange:
             total = summed(got.split(size))
             whole = self._buffer(place, f"whole {self._turn}", group.size * size)
             group.all_gather(total, whole)
+            self.sent_bytes += (len(cut) + 1) * size * total.element_size()
             made.append(whole)
         return made
 

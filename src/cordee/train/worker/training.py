@@ -200,7 +200,8 @@ class Training:
             self._faults.at("reduce", number)
             self._reduced = self._reduction.reduce(group, self._owners, self.members)
         self._faults.at("vote", number)
-        control.say(Done(epoch, number, self._watch.vote(number)))
+        loss, sent_bytes = self._layout.loss(self._reduced), self._reduction.sent_bytes
+        control.say(Done(epoch, number, self._watch.vote(number), loss, sent_bytes))
         self._faults.at("voted", number)
         committed = control.expect(Committed, epoch, self._outgoing.start)
         self._faults.at("apply", number)
