@@ -42,3 +42,20 @@ def test_shards_that_are_not_gone_through_are_an_error(tmp_path: Path) -> None:
     ended = job(tmp_path, str(program), options=("-n", "1"))
     assert ended.code == 1
     assert "step 0 was left before its end: go through all its shards" in ended.err
+
+
+def test_joiners_that_fail_one_after_another_are_not_started_for_ever(tmp_path: Path) -> None:
+    program = tmp_path / "once.py"
+    first = "    training = ct.Training("
+    only = 'import os\n    assert int(os.environ["CORDEE_TRAIN_WORKER"]) < 2, "only two can run"\n'
+    program.write_text(SMALL.read_text().replace(first, f"    {only}{first}"))
+    ended = job(
+        tmp_path / "job",
+        *(str(program), "--shard-s", "0.05"),
+        options=("-n", "2"),
+        faults=({"worker": 1, "step": 2, "at": "reduce"},),
+    )
+    assert ended.code == 0, ended.err
+    assert "3 workers in a row ended before they took part: no more are started" in ended.out
+    assert len(ended.of("exit")) == 5
+    assert ended.steps == list(range(20))

@@ -53,6 +53,7 @@ class Agent:
         self._program, self._job, self._ended = program, job, ended
         self._pids: dict[int, int] = {}
         self._begun: set[int] = set()
+        self._places: dict[int, int] = {}
         self._chips: dict[int, int] = {}
         self._bad: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -175,7 +176,9 @@ class Agent:
 
     def _variables(self, worker: int) -> dict[str, str]:
         made = self._shared() | dict(self._program.variables)
-        made |= replace(self._job, worker=worker).environment()
+        taken = {place for other, place in self._places.items() if other in self._begun - {worker}}
+        self._places[worker] = next(n for n in range(len(taken) + 1) if n not in taken)
+        made |= replace(self._job, worker=worker, place=self._places[worker]).environment()
         chip = self._free_chip()
         if chip is not None:
             self._chips[worker] = chip

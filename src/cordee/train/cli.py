@@ -15,6 +15,7 @@ from cordee.core.errors import UsageError
 from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
 from cordee.train.events import Event
+from cordee.train.guest.plain import fits
 from cordee.train.launch import Order, launch
 from cordee.train.live import Live
 from cordee.train.page.cli import show
@@ -142,6 +143,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         restarts=restarts,
     )
     first, *arguments = _known(command)
+    fits(first, spares, mode)
     program = Program(
         script=first,
         arguments=arguments,

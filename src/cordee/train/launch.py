@@ -69,6 +69,7 @@ async def _launch(order: Order, events: Events) -> None:
     job = Job(
         coordinator=f"127.0.0.1:{coordinator.port}",
         secret=secret,
+        workers=order.limits.workers,
         shards=order.limits.shards,
         mode=order.mode,
         keep=order.keep,
@@ -93,6 +94,8 @@ class _Launcher:
         self._next = 0
         self._wake = asyncio.Event()
         self._futile = 0
+        """So many in a row ended before they took part."""
+        self._took_part: set[int] = set()
         self._stopped = ""
         coordinator.lost = self._lost
         events.watch(self._see)
@@ -100,6 +103,7 @@ class _Launcher:
 
     def _see(self, event: Event) -> None:
         if event["kind"] == "epoch":
+            self._took_part |= set(cast(list[int], event["members"]))
             self._wake.set()
         elif event["kind"] == "evicted" and event["guilty"]:
             self.agent.distrust(cast(int, event["worker"]))
@@ -147,9 +151,13 @@ class _Launcher:
             self.agent.signal(worker, signal.SIGKILL)
 
     def _ended(self, worker: int, how: str) -> None:
-        known = worker in self._coordinator.hellos
-        self._futile = 0 if known else self._futile + 1
+        self._futile = 0 if worker in self._took_part else self._futile + 1
         self._events.add("exit", worker=worker, reason=how)
+        if self._futile == FUTILE_MOST:
+            text = (
+                f"{FUTILE_MOST} workers in a row ended before they took part: no more are started"
+            )
+            self._events.add("odd", step=self._coordinator.membership.step, text=text)
         self._coordinator.gone(worker, how)
         self._wake.set()
 

@@ -37,7 +37,7 @@ def main() -> None:
     import torch._dynamo  # which the first optimizer of a process imports, for seconds
     import torch.distributed
 
-    import cordee.train.worker.training  # noqa: F401 - likewise
+    import cordee.train.guest.ddp  # noqa: F401 - likewise
 
     del torch
     _say({"ready": os.getpid()})
@@ -89,7 +89,7 @@ def _run(script: str, arguments: Sequence[str], variables: Mapping[str, str], lo
     sys.path[0] = os.path.dirname(os.path.abspath(script))
     code = 0
     try:
-        runpy.run_path(script, run_name="__main__")
+        run(script)
     except SystemExit as end:
         code = _code(end)
     except BaseException as error:  # noqa: BLE001 - as Python itself does at the end of a program
@@ -99,6 +99,20 @@ def _run(script: str, arguments: Sequence[str], variables: Mapping[str, str], lo
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def run(script: str) -> None:
+    """A script, as Python runs it; a plain DDP script as one of the job."""
+    from cordee.train.guest.ddp import adopted  # with PyTorch, which the agent does not need
+
+    guest = adopted(script)
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        if guest is None or end.code:
+            raise
+    if guest is not None:
+        guest.end()
 
 
 def _code(end: SystemExit) -> int:

@@ -62,6 +62,8 @@ class Company:
         self._job, self._advance, self._kind, self._faults = job, advance, kind, faults
         self._device = device
         self._groups = groups_for(device, kind[1])
+        self.ready: Callable[[], bool] = lambda: True
+        """Whether it may be let in, now that it has the state of the others."""
         self._group: Group | None = None
         self.epoch: Epoch | None = None
         self._control: Control | None = None
@@ -112,7 +114,7 @@ class Company:
             try:
                 if not incoming.take(0.01):
                     line.say(Ready())  # whoever fed is gone: another one may
-                elif incoming.empty:
+                elif incoming.empty and self.ready():
                     line.say(CaughtUp(self._advance.step))
             except queue.Empty:
                 line.wait_change(0.01)

@@ -22,6 +22,10 @@ class Job:
     """HOST:PORT; none where there is no launcher."""
     secret: str = ""
     worker: int = 0
+    workers: int = 0
+    """Members when all is well."""
+    place: int = 0
+    """Among the workers that run: one that replaces another has its place."""
     shards: int = 0
     """0: as the program says."""
     mode: Mode | None = None
@@ -35,6 +39,8 @@ class Job:
             f"{PREFIX}COORDINATOR": self.coordinator,
             f"{PREFIX}SECRET": self.secret,
             f"{PREFIX}WORKER": str(self.worker),
+            f"{PREFIX}WORKERS": str(self.workers),
+            f"{PREFIX}PLACE": str(self.place),
             f"{PREFIX}SHARDS": str(self.shards),
             f"{PREFIX}MODE": self.mode or "",
             f"{PREFIX}HOST": self.host,

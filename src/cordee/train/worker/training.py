@@ -20,7 +20,7 @@ from cordee.train.worker.keeping import Keeping
 from cordee.train.worker.reduction import Exact, Fast, Reduction
 from cordee.train.worker.rounds import Rounds, rounds_of
 from cordee.train.worker.seeds import seed_all
-from cordee.train.worker.state import Stateful, Trained
+from cordee.train.worker.state import Stateful, Trained, Value
 from cordee.train.worker.step import Step
 from cordee.train.worker.watch import Watch
 
@@ -96,6 +96,12 @@ class Training:
         return self._company.members
 
     @property
+    def mine(self) -> tuple[int, ...]:
+        """The shards that this worker owns now."""
+        me = self._job.worker
+        return tuple(shard for shard, owner in enumerate(self._owners) if owner == me)
+
+    @property
     def leads(self) -> bool:
         """Whether this is the worker that writes and prints, of those that take part."""
         return bool(self.members) and self.members[0] == self._job.worker
@@ -157,6 +163,15 @@ class Training:
         part = loss / self.shards
         part.backward()
         self._layout.add_loss(self._attached, part)
+
+    def note(self, told: dict[str, Value]) -> None:
+        """More that those are told who get the gradient of the step at hand, beside the optimizer's settings."""
+        self._advance.used[-1] |= told
+
+    def follows(self, ready: Callable[[], bool]) -> None:
+        """The loop is another one's: shards cannot be compared. `ready`: whether it is where others are."""
+        self._watch.states_only = True
+        self._company.ready = ready
 
     def _next_shard(self) -> int | None:
         mine = self._mine() if self._reduced is None else None

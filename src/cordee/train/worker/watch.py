@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -23,6 +24,8 @@ class Watch:
         self._checks = Checks()
         self._norms = Norms()
         self._undo = Undo(advance.trained, advance.layout)
+        self.states_only = False
+        """Whether no shard is looked at by itself."""
         self._members: Sequence[int] = ()
         self.owners: Sequence[int] = ()
         self._asked: list[int] = []
@@ -38,6 +41,8 @@ class Watch:
     def planned(self, plan: Planned, members: Sequence[int]) -> None:
         """An epoch goes on so."""
         self._checks, self._members, self.owners = plan.checks, members, plan.owners
+        if self.states_only:
+            self._checks = replace(plan.checks, shard_every=0, nonfinite="off")
         self._asked = [shard for worker, shard in plan.asks if worker == self._worker]
         if plan.restore or not self._two:
             self._undo.forget()

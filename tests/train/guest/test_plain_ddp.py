@@ -1,0 +1,106 @@
+"""Does a plain DDP script go on when a worker falls, without a changed line, and is told what cannot?"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.train.jobs import Ended, Fault, job
+
+PLAIN = Path(__file__).parents[1] / "programs" / "plain.py"
+EPOCH = re.compile(r"^epoch \d+: .*", re.M)
+DIGEST = re.compile(r"^digest (\w+) (\S+) (\d+)$", re.M)
+
+
+def logs(ended: Ended) -> list[str]:
+    return [log.read_text() for log in sorted(ended.folder.glob("worker-*.log"))]
+
+
+def test_it_trains_as_under_torchrun(tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    plain = subprocess.run(
+        [*torchrun, "--nproc-per-node=2", str(PLAIN)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+    )
+    ended = job(tmp_path, str(PLAIN), options=("-n", "2"))
+    assert ended.code == 0, ended.err
+    assert EPOCH.findall(logs(ended)[0]) == EPOCH.findall(plain.stdout)
+    assert len(EPOCH.findall(plain.stdout)) == 2
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        (
+            (
+                {"worker": 1, "step": 5, "at": "reduce"},
+                {"worker": 0, "step": 25, "at": "forward"},
+            ),
+            ("--workers", "1"),
+        ),
+        pytest.param(
+            ({"worker": 2, "step": 3, "at": "apply"}, {"worker": 0, "step": 8, "at": "voted"}),
+            ("--accumulate", "2"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["its-first-and-another-rank", "while-it-accumulates"],
+)
+def test_ranks_that_die_cost_no_step_and_others_take_their_place(
+    faults: tuple[Fault, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    program = (str(PLAIN), "--epochs", "3", "--batch-s", "0.1", *words)
+    ended = job(tmp_path, *program, options=("-n", "3"), faults=faults)
+    assert ended.code == 0, ended.err
+    steps = 30 if "--accumulate" in words else 60
+    assert ended.steps == list(range(steps))
+    assert len(ended.of("recovered")) == 2
+    assert sum("joins" in event["reason"] for event in ended.of("epoch")) == 2
+    found = [match for log in logs(ended) for match in DIGEST.findall(log)]
+    assert len(found) == 3
+    assert len(set(found)) == 1  # parameters, what they get right, and the scheduler
+    assert found[0][2] == str(steps)
+    assert float(found[0][1]) > 0.8
+    assert sum("epoch 2: " in log for log in logs(ended)) == 1  # by the one that is rank 0 now
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            "            optimizer.step()",
+            "            dist.all_reduce(loss.detach())",
+            "this script has a call of torch.distributed.all_reduce",
+        ),
+        (
+            "            loss.backward()",
+            "            loss.backward(retain_graph=True); loss.backward()",
+            "two backward passes for one optimizer.step() without model.no_sync()",
+        ),
+        ("sampler=sampler", "shuffle=True", "data that come from no DataLoader with a Distrib"),
+    ],
+)
+def test_what_cannot_go_on_is_refused_where_it_is_asked_for(
+    before: str, after: str, said: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "other.py"
+    program.write_text(PLAIN.read_text().replace(before, after))
+    ended = job(tmp_path / "job", str(program), options=("-n", "1"))
+    assert ended.code == 1
+    assert said in ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--spares=1", "each process is a rank"), ("--mode=exact", "ct.Training")]
+)
+def test_options_that_need_another_script_are_refused(
+    option: str, said: str, tmp_path: Path
+) -> None:
+    ended = job(tmp_path, str(PLAIN), options=("-n", "2", option))
+    assert ended.code == 2
+    assert said in ended.err
