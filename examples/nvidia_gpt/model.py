@@ -38,6 +38,10 @@ class GPTConfig:
     n_embd: int = 256
     dropout: float = 0.0
 
+    @property
+    def n_inner(self):
+        return (8 * self.n_embd // 3 + 31) // 32 * 32
+
 
 class RMSNorm(nn.Module):
     def __init__(self, width, eps=1e-5):
@@ -56,6 +60,19 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
+def rotation(length, width, base=10000.0):
+    """Cosine and sine of the angles that rotary positions turn by, (length, 1, width) each."""
+    pace = base ** (-torch.arange(0, width, 2).float() / width)
+    angles = torch.arange(length).float()[:, None] * torch.cat((pace, pace))
+    return angles.cos()[:, None], angles.sin()[:, None]
+
+
+def rotate(x, cos, sin):
+    """Turn queries or keys, (batch, time, head, width), by their positions."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos.to(x.dtype) + torch.cat((-second, first), dim=-1) * sin.to(x.dtype)
+
+
 class CausalSelfAttention(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -64,9 +81,10 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
-    def forward(self, x):
+    def forward(self, x, cos, sin):
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         p = self.dropout if self.training else 0.0
         if flash_attn_func is not None and q.dtype in (torch.float16, torch.bfloat16):
             y = flash_attn_func(q, k, v, dropout_p=p, causal=True)
@@ -80,12 +98,13 @@ class CausalSelfAttention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config):
         super().__init__()
-        self.up = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
-        self.down = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
+        self.gate_up = nn.Linear(config.n_embd, 2 * config.n_inner, bias=False)
+        self.down = nn.Linear(config.n_inner, config.n_embd, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x):
-        return self.dropout(self.down(F.gelu(self.up(x), approximate="tanh")))
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.dropout(self.down(F.silu(gate) * up))
 
 
 class Block(nn.Module):
@@ -96,8 +115,8 @@ class Block(nn.Module):
         self.norm_2 = RMSNorm(config.n_embd)
         self.mlp = MLP(config)
 
-    def forward(self, x):
-        x = x + self.attn(self.norm_1(x))
+    def forward(self, x, cos, sin):
+        x = x + self.attn(self.norm_1(x), cos, sin)
         return x + self.mlp(self.norm_2(x))
 
 
@@ -106,7 +125,9 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.n_embd)
-        self.positions = nn.Embedding(config.block_size, config.n_embd)
+        cos, sin = rotation(config.block_size, config.n_embd // config.n_head)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
         self.drop = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd)
@@ -119,10 +140,10 @@ class GPT(nn.Module):
             nn.init.normal_(module.weight, std=0.02)
 
     def forward(self, idx, targets=None):
-        positions = torch.arange(idx.shape[1], device=idx.device)
-        x = self.drop(self.tokens(idx) + self.positions(positions))
+        cos, sin = self.cos[: idx.shape[1]], self.sin[: idx.shape[1]]
+        x = self.drop(self.tokens(idx))
         for block in self.blocks:
-            x = block(x)
+            x = block(x, cos, sin)
         logits = self.head(self.norm(x))
         if targets is None:
             return logits, None

@@ -55,7 +55,7 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     model = Small().to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)  # another rate each step
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, 1000)  # another rate each step
     cadence = ct.Cadence(warmup=args.warmup, fragments=2, steps=6, least=4, most=8)
     training = ct.Training(
         model,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cordee.core.errors import CordeeError
 from cordee.train.worker.groups import Group
 
-Value = bool | int | float | str | list[Any] | None
+Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -206,4 +206,6 @@ def _plain(value: object) -> Value:
         return value
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(part) for key, part in value.items()}
     raise CordeeError(f"a setting of the optimizer is {value!r}: it cannot be sent to others")
