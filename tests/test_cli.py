@@ -15,8 +15,11 @@ def cordee(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    assert cordee("--version").stdout.strip() == f"cordee, version {__version__}"
+def test_the_version_is_that_of_the_package_and_of_what_it_stands_on() -> None:
+    told = cordee("--version").stdout.splitlines()
+    assert told[0] == f"cordee {__version__}"
+    assert "torch 2.13.0+cpu" in told
+    assert "torch-npu 2.13.0" in told
 
 
 def test_help_names_every_command_in_one_line() -> None:

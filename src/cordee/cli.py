@@ -1,17 +1,20 @@
 """The `cordee` command: names what it can do, and loads only what is asked for."""
 
-import importlib
+import platform
 import sys
+from importlib import metadata
 
 import click
 
 from cordee import __version__
+from cordee.core.commands import Commands
 from cordee.core.errors import CordeeError
 
 COMMANDS = {
     "assess": "cordee.port.cli:assess",
     "chat": "cordee.serve.chat.cli:chat",
     "chips": "cordee.emulator.cli:chips",
+    "demo": "cordee.journey.cli:demo",
     "doctor": "cordee.emulator.cli:doctor",
     "explain": "cordee.port.cli:explain",
     "fault": "cordee.emulator.faults.cli:fault",
@@ -23,23 +26,22 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """A group that imports a command's module on first use, so that `--help` is immediate."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[cmd_name].split(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+def found() -> str:
+    """The version, and what of the software that it stands on is here."""
+    libraries = [f"{name} {_version(name)}" for name in ("torch", "torch-npu")]
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return "\n".join([f"cordee {__version__}", python, *libraries])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="cordee")
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "is not installed"
+
+
+@click.group(cls=Commands, later=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="cordee", message=found())
 def cli() -> None:
     """Take LLM workloads from NVIDIA GPUs to Huawei Ascend, and keep them running."""
 

@@ -1,6 +1,5 @@
 """Runs a command, and every Python process it starts, on a virtual Ascend machine."""
 
-import ctypes
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.core.programs import end_with_parent
 from cordee.emulator import build, faults, machine
 from cordee.emulator.doctor import pair
 from cordee.emulator.faults.memory import Memory
@@ -24,7 +24,6 @@ from cordee.hw import Chip, Topology, chip, topology
 
 USUAL_CHIP = "Ascend910B3"
 STARTUP = Path(__file__).parent / "startup"
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 # C10_COMPILE_TIME_MAX_NPUS in torch_npu/csrc/core/npu/NPUMacros.h; more fail in an assertion.
@@ -215,7 +214,7 @@ def _virtual(
 
 
 def _supervise(command: list[str], environment: Mapping[str, str]) -> int:
-    child = subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent)
+    child = subprocess.Popen(command, env=environment, preexec_fn=end_with_parent)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda sent, _: child.send_signal(sent))
     while True:
@@ -224,7 +223,3 @@ def _supervise(command: list[str], environment: Mapping[str, str]) -> int:
         except KeyboardInterrupt:
             continue  # the terminal has told the child too; its end is ours
         return code if code >= 0 else 128 - code
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
@@ -26,7 +27,7 @@ CHIPS_FILE = click.option(
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 
 
-@click.group()
+@click.group(cls=Commands)
 def plan() -> None:
     """Say what a workload takes on NVIDIA and on Ascend: time, memory and cost."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import importlib
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from urllib.parse import quote
 
 import click
 
+from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 
 FOLDER = click.Path(path_type=Path)
@@ -26,27 +26,7 @@ LATER = {
 SERVICE = "http://127.0.0.1:8000"
 
 
-class ServeGroup(click.Group):
-    """`cordee serve MODEL` serves; `cordee serve status` and the others steer what is served."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*self.commands, *LATER])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in LATER:
-            module, attribute = LATER[cmd_name].split(":")
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-            return command
-        return super().get_command(ctx, cmd_name)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        known = {*self.commands, *LATER, "-h", "--help"}
-        if not args or args[0] not in known:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=ServeGroup)
+@click.group(cls=Commands, later=LATER, usual="run")
 def serve() -> None:
     """Serve a model with OpenAI's API; answers go on when a replica dies.
 

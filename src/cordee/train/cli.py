@@ -11,6 +11,7 @@ from typing import get_args
 
 import click
 
+from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
@@ -33,16 +34,7 @@ PAGE_HELP = "PORT or HOST:PORT of the job's page and its figures for Prometheus;
 RESTARTS_HELP = "So often in a row the job begins again when no worker is left."
 
 
-class TrainGroup(click.Group):
-    """`cordee train -- SCRIPT` runs; `cordee train show` looks at what was run."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in {*self.commands, "-h", "--help"}:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=TrainGroup)
+@click.group(cls=Commands, usual="run")
 def train() -> None:
     """Run a training script on several workers, and go on when some of them fail.
 

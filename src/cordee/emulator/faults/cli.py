@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 from cordee.emulator import faults, machine
 from cordee.emulator.faults import words
@@ -50,7 +51,7 @@ def when(command: F) -> F:
     return command
 
 
-@click.group()
+@click.group(cls=Commands)
 def fault() -> None:
     """Strike a virtual machine that runs with faults, or repair them."""
 

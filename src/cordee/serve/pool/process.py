@@ -1,7 +1,6 @@
 """One replica as a process of this machine: started, watched, ended with all that it started."""
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -9,14 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cordee.core.errors import CordeeError
+from cordee.core.programs import end_with_parent
 from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.pool.launch import Launch
 from cordee.serve.pool.logs import last_words, told_error
 
 ASK_S = 0.2
 """How often one that starts is asked whether it is ready."""
-PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
-_prctl = ctypes.CDLL(None).prctl
 
 
 class StartError(CordeeError):
@@ -108,7 +106,7 @@ async def _answers(inner: asyncio.subprocess.Process, port: int) -> None:
 def _end_with_parent() -> None:
     """In the child: a group of its own, and an end with the gateway even where that is killed."""
     os.setsid()
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
 
 
 def _why(launch: Launch, error: BaseException, begins_at: int) -> StartError:
