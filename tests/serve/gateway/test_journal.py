@@ -88,7 +88,17 @@ def alike(made: list[dict[str, object]]) -> list[dict[str, object]]:
 def struck(
     url: str, process: "subprocess.Popen[str]", journal: Path, tokens: int
 ) -> tuple[list[dict[str, object]], str]:
-    """What a client has of an answer whose gateway is killed after so many tokens."""
+    """What a client has of an answer whose gateway is killed after so many tokens, before it is whole."""
+    for _ in range(20):
+        made, last = struck_once(url, process, journal, tokens)
+        if process.poll() is not None:
+            return made, last
+    raise AssertionError("answers were whole before the gateway could be killed")
+
+
+def struck_once(
+    url: str, process: "subprocess.Popen[str]", journal: Path, tokens: int
+) -> tuple[list[dict[str, object]], str]:
     made, last = [], ""
     with (
         suppress(httpx.TransportError),
@@ -98,11 +108,20 @@ def struck(
             last = line[4:] if line.startswith("id: ") else last
             if line.startswith("data: {"):
                 made.append(json.loads(line[6:]))
-                if len(made) == tokens:
-                    while not list(journal.glob("*.stream")):
-                        time.sleep(0.01)
-                    process.send_signal(signal.SIGKILL)
+                if len(made) == tokens and is_there(journal):
+                    process.kill()
+                    process.wait()
     return made, last
+
+
+def is_there(journal: Path) -> bool:
+    """Whether a stream is in the journal within a while; one that is whole leaves it."""
+    until_s = time.monotonic() + 5
+    while time.monotonic() < until_s:
+        if list(journal.glob("*.stream")):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @pytest.mark.parametrize("tokens", [2, 250], ids=["at once", "in the middle"])
