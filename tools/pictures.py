@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the pictures of docs/serve.md and docs/train.md: pages in light and dark, and the report of a move.
+"""Makes the pictures of the README, docs/serve.md and docs/train.md: pages in light and dark, and the report of a move.
 
 `python tools/pictures.py MODEL_DIR`: serves the model in two pools of the CPU, asks, kills a replica, moves from one
 pool to the other, and takes pictures with chromium (chromedriver must be there, as for the tests of pages).
 `python tools/pictures.py`: trains the GPT of benchmarks/recovery, kills workers, and takes pictures of that.
+`python tools/pictures.py out/demo/report.html`: pictures of that page, for the README.
 """
 
 import base64
@@ -173,5 +174,20 @@ def serving(model: Path) -> None:
             save(made, "serve-move")
 
 
+def demo(page: Path) -> None:
+    for scheme in ("light", "dark"):
+        with browser(scheme, 900) as made:
+            made.get(page.resolve().as_uri())
+            height = made.execute_script("return document.documentElement.scrollHeight")  # type: ignore[no-untyped-call]
+            metrics = {"width": 1200, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            made.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            save(made, f"demo-{scheme}")
+
+
 if __name__ == "__main__":
-    serving(Path(sys.argv[1])) if len(sys.argv) > 1 else training()
+    if len(sys.argv) < 2:
+        training()
+    elif sys.argv[1].endswith(".html"):
+        demo(Path(sys.argv[1]))
+    else:
+        serving(Path(sys.argv[1]))

@@ -1,0 +1,80 @@
+"""Writes the README's table of what was measured, from the results in benchmarks/; a test holds it current."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+BEGINS = "<!-- measured: written by tools/measured.py (make docs) -->"
+ENDS = "<!-- /measured -->"
+READMES = {
+    "README.md": ("part", "question", "measured"),
+    "README.zh-CN.md": ("部分", "问题", "测得"),
+}
+
+
+def table(titles: tuple[str, str, str]) -> str:
+    """All claims, a row each."""
+    rows = [f"| {' | '.join(titles)} |", "|---|---|---|", *_rows()]
+    return "\n".join(rows)
+
+
+def written(name: str) -> str:
+    """A README with the table as it is to be."""
+    text = (ROOT / name).read_text("utf-8")
+    before, _, rest = text.partition(BEGINS)
+    _, _, after = rest.partition(ENDS)
+    return f"{before}{BEGINS}\n{table(READMES[name])}\n{ENDS}{after}"
+
+
+def _rows() -> Iterator[str]:
+    for claim in tomllib.loads((BENCHMARKS / "claims.toml").read_text("utf-8"))["claim"]:
+        found = [_shown(value) for value in _values(claim)]
+        file = claim["file"]
+        says = claim["says"].format(*found)
+        yield f"| {claim['part']} | {claim['asks']} | {says} ([{file}](benchmarks/{file})) |"
+
+
+def _values(claim: dict[str, Any]) -> Iterator[object]:
+    file = BENCHMARKS / claim["file"]
+    text = file.read_text("utf-8")
+    if "count" in claim:
+        yield len(re.findall(claim["count"], text, re.MULTILINE))
+        return
+    for wanted in claim["values"]:
+        if file.suffix == ".md":
+            found = re.search(wanted, text, re.MULTILINE)
+            assert found is not None, f"{file}: nothing is like {wanted}"
+            yield found[1]
+        else:
+            yield _at(json.loads(text) if file.suffix == ".json" else tomllib.loads(text), wanted)
+
+
+def _at(value: Any, path: str) -> object:
+    """What stands at a path of keys; of a list of tables the one with that name. A key may hold a dot: 0.99."""
+    while path:
+        if isinstance(value, list):
+            key = path.partition(".")[0]
+            value = next(row for row in value if row["name"] == key)
+        else:
+            key = path if path in value else path.partition(".")[0]
+            value = value[key]
+        path = path[len(key) + 1 :]
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def main() -> None:
+    for name in READMES:
+        (ROOT / name).write_text(written(name), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
