@@ -134,6 +134,11 @@ class Duet:
         return self._training.members
 
     @property
+    def leads(self) -> bool:
+        """Whether this is the worker that writes, of those that take part."""
+        return self._training.leads
+
+    @property
     def step(self) -> int:
         """How many steps are made."""
         return self._training.step
