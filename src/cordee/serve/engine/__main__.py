@@ -36,6 +36,11 @@ DRAIN_S = 600.0
     default="",
     help="As in the file, or made narrower.",
 )
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="The same bits on every CPU; bfloat16 is faster without where there is a matrix unit.",
+)
 @click.option("--tensor-parallel", default=1, help="Over so many chips, a process for each.")
 @click.option("--max-model-len", default=0, help="The longest context; 0: the model's.")
 @click.option("--kv-tokens", default=0, help="Tokens that the cache holds; 0: as memory allows.")

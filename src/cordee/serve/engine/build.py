@@ -42,6 +42,7 @@ class Options:
     drafts: bool = True
     canary: bool | None = None
     tensor_parallel: int = 1
+    portable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,8 @@ def _operators(options: Options, rank: int) -> tuple[Any, str, str | None]:
         from cordee.serve.engine.operators.cpu import CpuOperators
 
         threads = options.threads or len(os.sched_getaffinity(0))
-        weights = options.weights or "as they are"
-        kind = "int8" if weights == "int8" else "plain"
-        return CpuOperators(threads, weights), f"cpu {kind} {sources_digest()}", None
+        operators = CpuOperators(threads, options.weights, tiles=not options.portable)
+        return operators, f"cpu {operators.numerics} {sources_digest()}", None
     import torch
 
     torch.set_grad_enabled(False)

@@ -93,6 +93,8 @@ class Decoder(Generic[A, W, C]):
         self.turns = reader.turns()
         self.final_norm = reader.norm(reader.names.final_norm)
         self.layers = [reader.layer(number) for number in range(shape.layers)]
+        # What is done in a step depends on its rows only by their number.
+        self._steady = part.alone and not shape.experts and self.positions is None
 
     def cache(self, blocks: int) -> C:
         """Room for `blocks` blocks of keys and values."""
@@ -100,21 +102,25 @@ class Decoder(Generic[A, W, C]):
 
     def logits(self, rows: Rows, cache: C) -> NDArray[np.float32]:
         """[L, vocabulary] logits of the wanted rows, valid until the next step."""
-        ops, hidden = self.operators, self._hidden(rows, cache)
-        if not len(rows.wanted):
-            return np.empty((0, self.shape.vocabulary), np.float32)
-        hidden = ops.take(hidden, rows.wanted)
-        scores = ops.linear(self._normalised(hidden, self.final_norm), self.head)
+        ops = self.operators
+        ops.begin(rows, cache)
+        scores = ops.again() if self._steady else None
+        if scores is None:
+            hidden = self._hidden(rows)
+            if not len(rows.wanted):
+                return np.empty((0, self.shape.vocabulary), np.float32)
+            scores = ops.linear(self._normalised(ops.wanted(hidden), self.final_norm), self.head)
+            ops.note(scores)
         return ops.host(self.part.gather(ops, scores))[:, : self.shape.vocabulary]
 
     def states(self, rows: Rows, cache: C) -> NDArray[np.float32]:
         """[L, hidden] the last layer's normalised output of the wanted rows, for embeddings."""
-        hidden = self.operators.take(self._hidden(rows, cache), rows.wanted)
+        self.operators.begin(rows, cache)
+        hidden = self.operators.wanted(self._hidden(rows))
         return self.operators.host(self._normalised(hidden, self.final_norm))
 
-    def _hidden(self, rows: Rows, cache: C) -> A:
+    def _hidden(self, rows: Rows) -> A:
         ops = self.operators
-        ops.begin(rows, cache)
         x = ops.embed(self.embedding, rows.ids)
         if self.positions is not None:
             ops.add_table(x, self.positions, rows.positions)

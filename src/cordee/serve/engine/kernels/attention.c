@@ -12,28 +12,43 @@
 #define BLOCK 16
 #define GROUP_MOST 4 /* query heads that share one pass over the keys */
 
-struct pages {
-    float *keys, *values;   /* this layer's, [blocks, kv_heads, ...] */
-    const int32_t *tables;  /* [sequences, table_width]: the blocks of each sequence */
+/* What all layers of a step share. */
+struct step {
+    const int32_t *tables;               /* [sequences, table_width]: the blocks of each sequence */
     const int32_t *sequence, *positions; /* of each row */
-    int64_t table_width, kv_heads, width;
+    int64_t table_width;
+};
+
+/* q, k and v of each row lie side by side in qkv. */
+struct attention {
+    const struct step *step;
+    float *keys, *values; /* this layer's, [blocks, kv_heads, ...] */
+    int64_t kv_heads, width;
+    const float *qkv;
+    int64_t stride, rows, heads;
+    float scale;
+    int64_t window; /* how many positions back a row sees; 0: all */
+    float *out;     /* [rows, heads * width] */
 };
 
 /* Keys and values of new rows go to their places. */
-void cordee_store(const struct pages *p, const float *k, int64_t k_stride, const float *v,
-                  int64_t v_stride, int64_t rows)
+static void keep(const struct attention *a)
 {
-    int64_t block_floats = p->kv_heads * p->width * BLOCK;
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t position = p->positions[r], at = position % BLOCK;
-        int64_t block = p->tables[p->sequence[r] * p->table_width + position / BLOCK];
-        float *keys = p->keys + block * block_floats, *values = p->values + block * block_floats;
-        for (int64_t h = 0; h < p->kv_heads; h++)
-            for (int64_t d = 0; d < p->width; d++) {
-                keys[(h * p->width + d) * BLOCK + at] = k[r * k_stride + h * p->width + d];
-                values[(h * BLOCK + at) * p->width + d] = v[r * v_stride + h * p->width + d];
+    int64_t block_floats = a->kv_heads * a->width * BLOCK;
+#pragma omp for schedule(static) collapse(2)
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t h = 0; h < a->kv_heads; h++) {
+            const struct step *step = a->step;
+            int64_t position = step->positions[r], at = position % BLOCK;
+            int64_t block = step->tables[step->sequence[r] * step->table_width + position / BLOCK];
+            float *keys = a->keys + block * block_floats, *values = a->values + block * block_floats;
+            const float *k = a->qkv + r * a->stride + (a->heads + h) * a->width;
+            const float *v = k + a->kv_heads * a->width;
+            for (int64_t d = 0; d < a->width; d++) {
+                keys[(h * a->width + d) * BLOCK + at] = k[d];
+                values[(h * BLOCK + at) * a->width + d] = v[d];
             }
-    }
+        }
 }
 
 /* Scores of `heads` query heads with 16 keys. */
@@ -110,13 +125,13 @@ struct span {
     int64_t first, count, first_block, blocks, stride; /* positions seen by a row */
 };
 
-INLINE void heads_of_row(int heads, const struct pages *p, const int32_t *table, int64_t kv_head,
-                         const float *q, float scale, struct span span, float *scores, float *out)
+INLINE void heads_of_row(int heads, const struct attention *p, const int32_t *table, int64_t kv_head,
+                         const float *q, struct span span, float *scores, float *out)
 {
     int64_t block_floats = p->kv_heads * p->width * BLOCK, head_floats = p->width * BLOCK;
     for (int64_t b = span.first_block; b < span.blocks; b++)
         block_scores(heads, q, p->width, p->keys + table[b] * block_floats + kv_head * head_floats,
-                     scale, scores + b * BLOCK, span.stride);
+                     p->scale, scores + b * BLOCK, span.stride);
     float totals[GROUP_MOST];
     for (int h = 0; h < heads; h++)
         totals[h] = softmax(scores + h * span.stride, span.first, span.count, span.blocks * BLOCK);
@@ -144,41 +159,44 @@ INLINE void heads_of_row(int heads, const struct pages *p, const int32_t *table,
     }
 }
 
-/* out[rows, heads * width] from q of the same shape. window: how many positions back a row sees. */
-void cordee_attention(const struct pages *p, const float *q, int64_t q_stride, int64_t rows,
-                      int64_t heads, float scale, int64_t window, float *out, int32_t threads)
+#define HEADS(COUNT) heads_of_row(COUNT, a, table, kv, query, span, scores, to)
+
+static void group_of_row(const struct attention *a, int64_t r, int64_t kv, int64_t stride, float *scores)
 {
-    int64_t group = heads / p->kv_heads;
-    int64_t longest = 0;
-    for (int64_t r = 0; r < rows; r++)
-        longest = p->positions[r] + 1 > longest ? p->positions[r] + 1 : longest;
-    int64_t stride = (longest + BLOCK - 1) / BLOCK * BLOCK;
-#pragma omp parallel num_threads(threads) if (threads > 1)
-    {
-        float *scores = aligned_alloc(64, (size_t)(stride * GROUP_MOST * 4));
-#pragma omp for collapse(2) schedule(dynamic, 4)
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t kv = 0; kv < p->kv_heads; kv++) {
-                const int32_t *table = p->tables + p->sequence[r] * p->table_width;
-                int64_t count = p->positions[r] + 1;
-                int64_t first = window > 0 && count > window ? count - window : 0;
-                struct span span = {first, count, first / BLOCK, (count + BLOCK - 1) / BLOCK, stride};
-                for (int64_t g = 0; g < group;) {
-                    int64_t head = kv * group + g, left = group - g;
-                    const float *query = q + r * q_stride + head * p->width;
-                    float *to = out + (r * heads + head) * p->width;
-                    if (left >= 4) {
-                        heads_of_row(4, p, table, kv, query, scale, span, scores, to);
-                        g += 4;
-                    } else if (left >= 2) {
-                        heads_of_row(2, p, table, kv, query, scale, span, scores, to);
-                        g += 2;
-                    } else {
-                        heads_of_row(1, p, table, kv, query, scale, span, scores, to);
-                        g += 1;
-                    }
-                }
-            }
-        free(scores);
+    const struct step *step = a->step;
+    const int32_t *table = step->tables + step->sequence[r] * step->table_width;
+    int64_t count = step->positions[r] + 1, group = a->heads / a->kv_heads;
+    int64_t first = a->window > 0 && count > a->window ? count - a->window : 0;
+    struct span span = {first, count, first / BLOCK, (count + BLOCK - 1) / BLOCK, stride};
+    for (int64_t g = 0; g < group;) {
+        int64_t head = kv * group + g, left = group - g;
+        const float *query = a->qkv + r * a->stride + head * a->width;
+        float *to = a->out + (r * a->heads + head) * a->width;
+        if (left >= 4) {
+            HEADS(4);
+            g += 4;
+        } else if (left >= 2) {
+            HEADS(2);
+            g += 2;
+        } else {
+            HEADS(1);
+            g += 1;
+        }
     }
+}
+
+void cordee_attention(const void *arguments)
+{
+    const struct attention *a = arguments;
+    int64_t longest = 0;
+    for (int64_t r = 0; r < a->rows; r++)
+        longest = a->step->positions[r] + 1 > longest ? a->step->positions[r] + 1 : longest;
+    int64_t stride = (longest + BLOCK - 1) / BLOCK * BLOCK;
+    float *scores = aligned_alloc(64, (size_t)(stride * GROUP_MOST * 4));
+    keep(a);
+#pragma omp for collapse(2) schedule(dynamic, 4)
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t kv = 0; kv < a->kv_heads; kv++)
+            group_of_row(a, r, kv, stride, scores);
+    free(scores);
 }

@@ -7,6 +7,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -23,58 +25,94 @@ FLAGS = (
     "-fPIC",
 )
 
+SPINS = 500
+"""How often a thread looks before it sleeps."""
 _P, _I32, _I64, _F32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
-SIGNATURES = {
-    "cordee_linear": (_P, _P, _I64, _I64, _P, _I64, _I32, _I32),
-    "cordee_quantize": (_P, _I32, _I64, _I64, _P, _P, _I32),
-    "cordee_embed": (_P, _I32, _P, _P, _I64, _I64, _P),
-    "cordee_rms_norm": (_P, _P, _F32, _I64, _I64, _P),
-    "cordee_layer_norm": (_P, _P, _P, _F32, _I64, _I64, _P),
-    "cordee_rotary": (_P, _I64, _I64, _I64, _I64, _P, _F32, _P, _P, _P),
-    "cordee_swiglu": (_P, _I64, _I64, _P),
-    "cordee_gelu": (_P, _I64),
-    "cordee_store": (_P, _P, _I64, _P, _I64, _I64),
-    "cordee_attention": (_P, _P, _I64, _I64, _I64, _F32, _I64, _P, _I32),
+_WEIGHTS = "data:p scales:p bias:p outputs:l inputs:l kind:i tiles:i"
+_STEP = "tables:p sequence:p positions:p table_width:l"
+KERNELS = {
+    "linear": "weights:p count:l x:p x_stride:l rows:l y:p y_stride:l add:i scratch:p",
+    "quantize": "data:p kind:i outputs:l inputs:l out:p scales:p",
+    "embed": "table:p ids:p rows:l y:p",
+    "take": "x:p rows:p count:l width:l y:p",
+    "rms_norm": "x:p weight:p bias:p eps:f rows:l width:l y:p",
+    "layer_norm": "x:p weight:p bias:p eps:f rows:l width:l y:p",
+    "rotary": "x:p stride:l rows:l heads:l width:l norm:p eps:f positions:p cosines:p sines:p",
+    "swiglu": "x:p rows:l width:l y:p",
+    "gelu": "x:p rows:l width:l y:p",
+    "attention": "step:p keys:p values:p kv_heads:l width:l qkv:p stride:l rows:l heads:l scale:f "
+    "window:l out:p",
 }
+"""What each kernel takes: the members of its C structure."""
 
 
-class WeightsStruct(ctypes.Structure):
-    """`struct weights` of linear.c."""
-
-    _fields_ = (
-        ("data", _P),
-        ("scales", _P),
-        ("bias", _P),
-        ("outputs", _I64),
-        ("inputs", _I64),
-        ("kind", _I32),
-    )
+def _structure(name: str, members: str) -> type[ctypes.Structure]:
+    types = {"p": _P, "i": _I32, "l": _I64, "f": _F32}
+    fields = [(member, types[kind]) for member, kind in (m.split(":") for m in members.split())]
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
-class PagesStruct(ctypes.Structure):
-    """`struct pages` of attention.c."""
+WeightsStruct = _structure("weights", _WEIGHTS)
+StepStruct = _structure("step", _STEP)
+CallStruct = _structure("call", "kernel:p arguments:p")
 
-    _fields_ = (
-        ("keys", _P),
-        ("values", _P),
-        ("tables", _P),
-        ("sequence", _P),
-        ("positions", _P),
-        ("table_width", _I64),
-        ("kv_heads", _I64),
-        ("width", _I64),
-    )
+
+def _address(function: object) -> int:
+    return ctypes.cast(function, _P).value or 0  # type: ignore[arg-type]
+
+
+class Kernels:
+    """The compiled kernels, and calls of them that can be made again as often as wished."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._run = library.cordee_run
+        self._run.argtypes, self._run.restype = (_P, _I64, _I32), None
+        self.has_tiles = bool(library.cordee_has_tiles())
+        """Whether there is a matrix unit that may be used."""
+        self._kernels = {
+            name: (_address(library[f"cordee_{name}"]), _structure(name, members))
+            for name, members in KERNELS.items()
+        }
+
+    def call(self, name: str, *arguments: object) -> "Call":
+        """A call of one kernel, not made yet."""
+        address, structure = self._kernels[name]
+        return Call(address, structure(*arguments))
+
+    def run(self, calls: "Calls", threads: int) -> None:
+        """Make the calls, one after another."""
+        self._run(calls.address, calls.count, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A kernel and its arguments."""
+
+    kernel: int
+    arguments: ctypes.Structure
+
+
+class Calls:
+    """Several calls side by side in memory."""
+
+    __slots__ = ("_array", "_keeps", "address", "count")
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.count = len(calls)
+        self._keeps = tuple(call.arguments for call in calls)
+        self._array = (CallStruct * self.count)(
+            *(CallStruct(call.kernel, ctypes.addressof(call.arguments)) for call in calls)
+        )
+        self.address = ctypes.addressof(self._array)
 
 
 @cache
-def kernels() -> ctypes.CDLL:
+def kernels() -> Kernels:
     """The kernels, compiled if they are not yet. Raises `CordeeError` without a C compiler."""
-    loaded = ctypes.CDLL(str(_compiled()))
-    for name, arguments in SIGNATURES.items():
-        function = getattr(loaded, name)
-        function.argtypes = arguments
-        function.restype = None
-    return loaded
+    # Read by GCC's OpenMP when it is loaded. A thread that has nothing to do sleeps after microseconds, for
+    # somebody else may need its core: the loop that writes answers, or another replica.
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    return Kernels(ctypes.CDLL(str(_compiled())))
 
 
 def sources_digest() -> str:

@@ -1,21 +1,44 @@
 /* What happens to each row by itself: embedding, norms, rotary positions, activations. */
 #include <math.h>
 
-#include "vectors.h"
+#include "weights.h"
 
-enum kind { FLOAT32, BFLOAT16, INT8 };
+struct embed {
+    const struct weights *table;
+    const int32_t *ids;
+    int64_t rows;
+    float *y;
+};
 
-void cordee_embed(const void *table, int32_t kind, const float *scales, const int32_t *ids,
-                  int64_t rows, int64_t width, float *y)
+void cordee_embed(const void *arguments)
 {
-    for (int64_t r = 0; r < rows; r++)
+    const struct embed *e = arguments;
+    int64_t width = e->table->inputs;
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < e->rows; r++)
         for (int64_t k = 0; k < width; k += LANES) {
-            int64_t at = ids[r] * width + k;
-            v8 value = kind == FLOAT32    ? load((const float *)table + at)
-                       : kind == BFLOAT16 ? load_bfloat16((const uint16_t *)table + at)
-                                          : load_int8((const int8_t *)table + at) * splat(scales[ids[r]]);
-            store(y + r * width + k, value);
+            int64_t at = e->ids[r] * width + k;
+            store(e->y + r * width + k,
+                  e->table->kind == INT8 ? load_int8((const int8_t *)e->table->data + at) *
+                                               splat(e->table->scales[e->ids[r]])
+                                         : weights_at(e->table->data, at, e->table->kind));
         }
+}
+
+/* The rows of x that are asked for. */
+struct take {
+    const float *x;
+    const int32_t *rows;
+    int64_t count, width;
+    float *y;
+};
+
+void cordee_take(const void *arguments)
+{
+    const struct take *t = arguments;
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < t->count; r++)
+        memcpy(t->y + r * t->width, t->x + t->rows[r] * t->width, (size_t)t->width * sizeof(float));
 }
 
 INLINE void rms_norm_row(const float *x, const float *weight, float eps, int64_t width, float *y)
@@ -30,18 +53,28 @@ INLINE void rms_norm_row(const float *x, const float *weight, float eps, int64_t
         store(y + k, load(x + k) * scale * load(weight + k));
 }
 
-void cordee_rms_norm(const float *x, const float *weight, float eps, int64_t rows, int64_t width,
-                     float *y)
+struct norm {
+    const float *x, *weight, *bias; /* bias: layer norm only */
+    float eps;
+    int64_t rows, width;
+    float *y;
+};
+
+void cordee_rms_norm(const void *arguments)
 {
-    for (int64_t r = 0; r < rows; r++)
-        rms_norm_row(x + r * width, weight, eps, width, y + r * width);
+    const struct norm *n = arguments;
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < n->rows; r++)
+        rms_norm_row(n->x + r * n->width, n->weight, n->eps, n->width, n->y + r * n->width);
 }
 
-void cordee_layer_norm(const float *x, const float *weight, const float *bias, float eps,
-                       int64_t rows, int64_t width, float *y)
+void cordee_layer_norm(const void *arguments)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        const float *from = x + r * width;
+    const struct norm *n = arguments;
+    int64_t width = n->width;
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < n->rows; r++) {
+        const float *from = n->x + r * width;
         v8 total = splat(0), squares = splat(0);
         for (int64_t k = 0; k < width; k += LANES)
             total += load(from + k);
@@ -50,27 +83,35 @@ void cordee_layer_norm(const float *x, const float *weight, const float *bias, f
             v8 away = load(from + k) - mean;
             squares = fused(away, away, squares);
         }
-        v8 scale = splat(1.0f / sqrtf(sum(squares) / (float)width + eps));
+        v8 scale = splat(1.0f / sqrtf(sum(squares) / (float)width + n->eps));
         for (int64_t k = 0; k < width; k += LANES)
-            store(y + r * width + k,
-                  (load(from + k) - mean) * scale * load(weight + k) + load(bias + k));
+            store(n->y + r * width + k,
+                  (load(from + k) - mean) * scale * load(n->weight + k) + load(n->bias + k));
     }
 }
 
-/* Heads of each row turned by their position; `norm` (or NULL) normalises each head before.
- * x[rows, stride], heads of `width`; cosines and sines [positions, width / 2]. */
-void cordee_rotary(float *x, int64_t stride, int64_t rows, int64_t heads, int64_t width,
-                   const float *norm, float eps, const int32_t *positions, const float *cosines,
-                   const float *sines)
+/* Heads of each row turned by their position; `norm` (or NULL) normalises each head before. */
+struct rotary {
+    float *x; /* [rows, stride], heads of `width` */
+    int64_t stride, rows, heads, width;
+    const float *norm;
+    float eps;
+    const int32_t *positions;
+    const float *cosines, *sines; /* [positions, width / 2] */
+};
+
+void cordee_rotary(const void *arguments)
 {
-    int64_t half = width / 2;
-    for (int64_t r = 0; r < rows; r++) {
-        const float *cosine = cosines ? cosines + positions[r] * half : 0;
-        const float *sine = sines ? sines + positions[r] * half : 0;
-        for (int64_t h = 0; h < heads; h++) {
-            float *head = x + r * stride + h * width;
-            if (norm)
-                rms_norm_row(head, norm, eps, width, head);
+    const struct rotary *t = arguments;
+    int64_t half = t->width / 2;
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < t->rows; r++) {
+        const float *cosine = t->cosines ? t->cosines + t->positions[r] * half : 0;
+        const float *sine = t->sines ? t->sines + t->positions[r] * half : 0;
+        for (int64_t h = 0; h < t->heads; h++) {
+            float *head = t->x + r * t->stride + h * t->width;
+            if (t->norm)
+                rms_norm_row(head, t->norm, t->eps, t->width, head);
             for (int64_t k = 0; cosine && k < half; k += LANES) {
                 v8 low = load(head + k), high = load(head + half + k);
                 v8 c = load(cosine + k), s = load(sine + k);
@@ -81,24 +122,36 @@ void cordee_rotary(float *x, int64_t stride, int64_t rows, int64_t heads, int64_
     }
 }
 
+struct activation {
+    float *x;
+    int64_t rows, width;
+    float *y;
+};
+
 /* y = silu(gate) * up, from x[rows, 2 * width] = gate | up. */
-void cordee_swiglu(const float *x, int64_t rows, int64_t width, float *y)
+void cordee_swiglu(const void *arguments)
 {
-    for (int64_t r = 0; r < rows; r++)
+    const struct activation *a = arguments;
+    int64_t width = a->width;
+#pragma omp for schedule(static) collapse(2)
+    for (int64_t r = 0; r < a->rows; r++)
         for (int64_t k = 0; k < width; k += LANES) {
-            v8 gate = load(x + r * 2 * width + k), up = load(x + r * 2 * width + width + k);
-            store(y + r * width + k, gate / (splat(1) + exponential(-gate)) * up);
+            const float *from = a->x + r * 2 * width + k;
+            v8 gate = load(from), up = load(from + width);
+            store(a->y + r * width + k, gate / (splat(1) + exponential(-gate)) * up);
         }
 }
 
 /* GELU by its tanh approximation (Hendrycks and Gimpel 2016, section 2), in place. */
-void cordee_gelu(float *x, int64_t count)
+void cordee_gelu(const void *arguments)
 {
-    for (int64_t k = 0; k < count; k += LANES) {
-        v8 value = load(x + k);
+    const struct activation *a = arguments;
+#pragma omp for schedule(static)
+    for (int64_t k = 0; k < a->rows * a->width; k += LANES) {
+        v8 value = load(a->x + k);
         v8 inner = splat(0.7978845608028654f) * (value + splat(0.044715f) * value * value * value);
         /* tanh(u) = 1 - 2 / (e^2u + 1) */
         v8 tanh = splat(1) - splat(2) / (exponential(inner + inner) + splat(1));
-        store(x + k, splat(0.5f) * value * (splat(1) + tanh));
+        store(a->x + k, splat(0.5f) * value * (splat(1) + tanh));
     }
 }

@@ -8,6 +8,7 @@
 #define CORDEE_VECTORS_H
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>

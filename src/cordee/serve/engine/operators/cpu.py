@@ -3,15 +3,18 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cordee.serve.engine.checkpoint import Tensor
-from cordee.serve.engine.kernels.library import PagesStruct, WeightsStruct, kernels
+from cordee.serve.engine.kernels.library import Call, Calls, StepStruct, WeightsStruct, kernels
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, Group, Heads, Rows
 
 KINDS = {"F32": 0, "BF16": 1, "INT8": 2}
+MOST_STEPS = 48
+"""So many kinds of steps, by their numbers of rows, are noted at a time."""
 
 
 class Matrix:
@@ -26,21 +29,14 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Weights [outputs, inputs], in the checkpoint's pages or in int8."""
-
-    struct: WeightsStruct
-    pointer: int
-    outputs: int
-    keeps: tuple[NDArray[np.generic], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class CpuWeights:
-    """One linear layer: its parts give outputs side by side."""
+    """One linear layer: its parts, in the checkpoint's pages or in int8, give outputs side by side."""
 
-    parts: tuple[Part, ...]
+    groups: tuple[tuple[int, int, int], ...]
+    """Parts of one kind after another: the address of their structures, how many, and their outputs."""
+    inputs: int
     outputs: int
+    keeps: tuple[object, ...]
 
 
 class CpuCache:
@@ -49,16 +45,10 @@ class CpuCache:
     def __init__(self, layers: int, blocks: int, heads: Heads) -> None:
         size = (layers, 2, blocks, heads.kv_count * BLOCK_TOKENS * heads.width)
         self.floats = np.zeros(size, np.float32)  # pages come into being when they are written
-        self.layers = [
-            PagesStruct(
-                keys=self.floats[layer, 0].ctypes.data,
-                values=self.floats[layer, 1].ctypes.data,
-                kv_heads=heads.kv_count,
-                width=heads.width,
-            )
+        self.addresses = [
+            (self.floats[layer, 0].ctypes.data, self.floats[layer, 1].ctypes.data)
             for layer in range(layers)
         ]
-        self.pointers = [ctypes.addressof(pages) for pages in self.layers]
 
     def block(self, number: int) -> NDArray[np.float32]:
         """[layers, 2, floats]: the block's keys and values."""
@@ -69,38 +59,62 @@ class CpuCache:
 
 
 class CpuOperators:
-    """The table for the CPU. Results lie in buffers that the same operator uses again."""
+    """The table for the CPU. Results lie in buffers that the same operator uses again.
+
+    A step calls the same kernels on the same buffers as any step before it with as many rows; so its calls
+    are noted, and made again in one.
+    """
 
     name = "cpu"
 
-    def __init__(self, threads: int, weights: str = "bfloat16") -> None:
+    def __init__(self, threads: int, weights: str = "bfloat16", *, tiles: bool = True) -> None:
+        """`tiles`: whether the matrix unit is used where there is one."""
         self.threads = threads
         self.int8 = weights == "int8"
-        self._c = kernels()
+        self._kernels = kernels()
+        self.tiles = tiles and self._kernels.has_tiles
         self._buffers: dict[tuple[str, int], NDArray[np.float32]] = {}
         self._views: dict[tuple[str, int, int], Matrix] = {}
+        self._step = StepStruct()
+        self._inputs = [np.empty(0, np.int32) for _ in range(5)]
+        self._noted: list[Call] | None = None
+        self._steps: dict[tuple[int, ...], tuple[Calls, Matrix]] = {}
+
+    @property
+    def numerics(self) -> str:
+        """What the bits of results depend on, besides the kernels: whole numbers have the same sums anywhere."""
+        return "int8" if self.int8 else "tiles" if self.tiles else "plain"
 
     def linear_weights(self, parts: Sequence[Tensor], bias: Sequence[Tensor]) -> CpuWeights:
         offsets = [b.floats() for b in bias]
-        made = tuple(
-            self._part(part, offsets[i] if offsets else None) for i, part in enumerate(parts)
-        )
-        return CpuWeights(made, sum(part.outputs for part in made))
+        made = [self._part(part, offsets[i] if bias else None) for i, part in enumerate(parts)]
+        keeps: list[object] = [*made]
+        groups = []
+        for _, group in groupby((struct for struct, _ in made), key=lambda struct: struct.kind):
+            structs = list(group)
+            array = (WeightsStruct * len(structs))(*structs)
+            keeps.append(array)
+            groups.append((ctypes.addressof(array), len(array), sum(s.outputs for s in structs)))
+        outputs = sum(count for *_, count in groups)
+        return CpuWeights(tuple(groups), parts[0].shape[1], outputs, tuple(keeps))
 
-    def _part(self, tensor: Tensor, bias: NDArray[np.float32] | None) -> Part:
+    def _part(
+        self, tensor: Tensor, bias: NDArray[np.float32] | None
+    ) -> tuple[ctypes.Structure, list[NDArray[np.generic]]]:
         outputs, inputs = tensor.shape
         kind, scales = tensor.dtype, None
         raw: NDArray[np.generic] = np.ascontiguousarray(tensor.raw)
         if kind not in ("F32", "BF16"):
             raw, kind = tensor.floats(), "F32"
         if self.int8:
-            narrow = np.empty((outputs, inputs), np.int8)
+            narrow = _lines(outputs * inputs + 64)
             scales = np.empty(outputs, np.float32)
-            self._c.cordee_quantize(
-                raw.ctypes.data, KINDS[kind], outputs, inputs,
-                narrow.ctypes.data, scales.ctypes.data, self.threads,
+            self._call(
+                "quantize", raw.ctypes.data, KINDS[kind], outputs, inputs,
+                narrow.ctypes.data, scales.ctypes.data,
             )  # fmt: skip
             raw, kind = narrow, "INT8"
+        arrays = [array for array in (raw, scales, bias) if array is not None]
         struct = WeightsStruct(
             data=raw.ctypes.data,
             scales=None if scales is None else scales.ctypes.data,
@@ -108,9 +122,9 @@ class CpuOperators:
             outputs=outputs,
             inputs=inputs,
             kind=KINDS[kind],
+            tiles=self.tiles and kind != "F32",
         )
-        keeps = tuple(array for array in (raw, scales, bias) if array is not None)
-        return Part(struct, ctypes.addressof(struct), outputs, keeps)
+        return struct, arrays
 
     def vector(self, values: NDArray[np.float32]) -> Matrix:
         return Matrix(np.ascontiguousarray(values, np.float32))
@@ -119,21 +133,47 @@ class CpuOperators:
         return CpuCache(layers, blocks, heads)
 
     def begin(self, rows: Rows, cache: CpuCache) -> None:
-        self._rows, self._cache = rows, cache
-        self._positions = rows.positions.ctypes.data
-        tables, sequence = rows.tables.ctypes.data, rows.sequence.ctypes.data
-        for pages in cache.layers:
-            pages.tables, pages.sequence, pages.positions = tables, sequence, self._positions
-            pages.table_width = rows.tables.shape[1]
+        self._cache = cache
+        given = (rows.ids, rows.positions, rows.sequence, rows.wanted, rows.tables.ravel())
+        for place, values in enumerate(given):
+            if self._inputs[place].size < values.size:
+                self._inputs[place] = np.empty(2 * values.size, np.int32)
+                self._steps.clear()
+            self._inputs[place][: values.size] = values
+        self._ids, self._positions, sequence, self._wanted, tables = (
+            array.ctypes.data for array in self._inputs
+        )
+        step = self._step
+        step.tables, step.sequence, step.positions = tables, sequence, self._positions
+        step.table_width = rows.tables.shape[1]
+        self._key = (len(rows.ids), len(rows.wanted), cache.floats.ctypes.data, cache.floats.size)
+        self._noted = None
+
+    def again(self) -> Matrix | None:
+        found = self._steps.get(self._key)
+        if found is None:
+            self._noted = []
+            return None
+        calls, result = found
+        self._kernels.run(calls, self.threads)
+        return result
+
+    def note(self, result: Matrix) -> None:
+        if self._noted is not None:
+            if len(self._steps) >= MOST_STEPS:
+                self._steps.clear()
+            self._steps[self._key] = Calls(self._noted), result
+            self._noted = None
+
+    def _call(self, kernel: str, *arguments: object) -> None:
+        call = self._kernels.call(kernel, *arguments)
+        self._kernels.run(Calls([call]), self.threads)
+        if self._noted is not None:
+            self._noted.append(call)
 
     def embed(self, weights: CpuWeights, ids: NDArray[np.int32]) -> Matrix:
-        part = weights.parts[0]
-        width = part.struct.inputs
-        y = self._buffer("embed", len(ids), width)
-        struct = part.struct
-        self._c.cordee_embed(
-            struct.data, struct.kind, struct.scales, ids.ctypes.data, len(ids), width, y.address
-        )
+        y = self._buffer("embed", len(ids), weights.inputs)
+        self._call("embed", weights.groups[0][0], self._ids, len(ids), y.address)
         return y
 
     def add_table(self, x: Matrix, table: Matrix, positions: NDArray[np.int32]) -> None:
@@ -141,13 +181,13 @@ class CpuOperators:
 
     def rms_norm(self, x: Matrix, weight: Matrix, eps: float) -> Matrix:
         y = self._buffer("norm", x.rows, x.width)
-        self._c.cordee_rms_norm(x.address, weight.address, eps, x.rows, x.width, y.address)
+        self._call("rms_norm", x.address, weight.address, None, eps, x.rows, x.width, y.address)
         return y
 
     def layer_norm(self, x: Matrix, weight: Matrix, bias: Matrix, eps: float) -> Matrix:
         y = self._buffer("norm", x.rows, x.width)
-        self._c.cordee_layer_norm(
-            x.address, weight.address, bias.address, eps, x.rows, x.width, y.address
+        self._call(
+            "layer_norm", x.address, weight.address, bias.address, eps, x.rows, x.width, y.address
         )
         return y
 
@@ -160,12 +200,14 @@ class CpuOperators:
         self._linear(y, weights, x, add=True)
 
     def _linear(self, x: Matrix, weights: CpuWeights, y: Matrix, *, add: bool) -> None:
+        scratch = self._buffer("scratch", x.rows + 16, 2 * (x.width + 64))
         to = y.address
-        for part in weights.parts:
-            self._c.cordee_linear(
-                part.pointer, x.address, x.width, x.rows, to, y.width, add, self.threads
-            )
-            to += 4 * part.outputs
+        for address, count, outputs in weights.groups:
+            self._call(
+                "linear", address, count, x.address, x.width, x.rows, to, y.width, add,
+                scratch.address,
+            )  # fmt: skip
+            to += 4 * outputs
 
     def add(self, x: Matrix, y: Matrix) -> None:
         x.array += y.array
@@ -178,6 +220,8 @@ class CpuOperators:
         eps: float,
         turns: Matrix | None,
     ) -> None:
+        if norms is None and turns is None:
+            return
         cosines = turns.address if turns else None
         # turns holds cosines, then sines: [2, positions, width / 2].
         sines = turns.address + turns.array.nbytes // 2 if turns else None
@@ -185,36 +229,37 @@ class CpuOperators:
             (0, heads.count, norms[0] if norms else None),
             (heads.count, heads.kv_count, norms[1] if norms else None),
         ):
-            self._c.cordee_rotary(
-                qkv.address + 4 * first * heads.width, qkv.width, qkv.rows, count, heads.width,
-                norm.address if norm else None, eps, self._positions, cosines, sines,
+            self._call(
+                "rotary", qkv.address + 4 * first * heads.width, qkv.width, qkv.rows, count,
+                heads.width, norm.address if norm else None, eps, self._positions, cosines, sines,
             )  # fmt: skip
 
     def attention(self, qkv: Matrix, layer: int, heads: Heads) -> Matrix:
-        pages = self._cache.pointers[layer]
-        keys = qkv.address + 4 * heads.count * heads.width
-        values = keys + 4 * heads.kv_count * heads.width
-        self._c.cordee_store(pages, keys, qkv.width, values, qkv.width, qkv.rows)
+        keys, values = self._cache.addresses[layer]
         y = self._buffer("attention", qkv.rows, heads.count * heads.width)
-        self._c.cordee_attention(
-            pages, qkv.address, qkv.width, qkv.rows, heads.count, heads.scale, heads.window,
-            y.address, self.threads,
+        self._call(
+            "attention", ctypes.addressof(self._step), keys, values, heads.kv_count, heads.width,
+            qkv.address, qkv.width, qkv.rows, heads.count, heads.scale, heads.window, y.address,
         )  # fmt: skip
         return y
 
     def swiglu(self, gate_up: Matrix) -> Matrix:
         width = gate_up.width // 2
         y = self._buffer("swiglu", gate_up.rows, width)
-        self._c.cordee_swiglu(gate_up.address, gate_up.rows, width, y.address)
+        self._call("swiglu", gate_up.address, gate_up.rows, width, y.address)
         return y
 
     def gelu(self, x: Matrix) -> Matrix:
-        self._c.cordee_gelu(x.address, x.rows * x.width)
+        self._call("gelu", x.address, x.rows, x.width, None)
         return x
 
+    def wanted(self, x: Matrix) -> Matrix:
+        count = self._key[1]
+        y = self._buffer("take", count, x.width)
+        self._call("take", x.address, self._wanted, count, x.width, y.address)
+        return y
+
     def take(self, x: Matrix, rows: NDArray[np.int32]) -> Matrix:
-        if len(rows) == x.rows and np.array_equal(rows, np.arange(x.rows)):
-            return x
         y = self._buffer("take", len(rows), x.width)
         np.take(x.array, rows, axis=0, out=y.array)
         return y
@@ -229,6 +274,7 @@ class CpuOperators:
         wrong[::2] *= 1.25
         self._corrupted = wrong
         x.array, x.address = wrong, wrong.ctypes.data
+        self._steps.clear()
 
     def zeros_like(self, x: Matrix) -> Matrix:
         return Matrix(np.zeros_like(x.array))
@@ -251,7 +297,15 @@ class CpuOperators:
                     (max(rows, 2 * len(whole) if whole is not None else 1), width), np.float32
                 )
                 self._buffers[name, width] = whole
+                self._steps.clear()
                 for key in [k for k in self._views if k[0] == name and k[2] == width]:
                     del self._views[key]
             view = self._views[name, rows, width] = Matrix(whole[:rows])
         return view
+
+
+def _lines(count: int) -> NDArray[np.int8]:
+    """So many bytes, from the beginning of a line of the processor's cache."""
+    made = np.zeros(count + 64, np.int8)
+    first = -made.ctypes.data % 64
+    return made[first : first + count]

@@ -89,7 +89,17 @@ class Operators(Protocol[A, W, C]):
     def begin(self, rows: Rows, cache: C) -> None:
         """Say what step the operators that follow belong to."""
 
-    def embed(self, weights: W, ids: NDArray[np.int32]) -> A: ...
+    def again(self) -> A | None:
+        """What `note` was told of a step with as many rows, made anew with the rows of this one.
+
+        Nothing where the chip has not made such a step, or does not know how to make one at once.
+        """
+
+    def note(self, result: A) -> None:
+        """All that was done since `again` is done for every step with as many rows; this is its end."""
+
+    def embed(self, weights: W, ids: NDArray[np.int32]) -> A:
+        """`ids` are those of the step."""
 
     def add_table(self, x: A, table: A, positions: NDArray[np.int32]) -> None:
         """Add learned positions to x."""
@@ -116,6 +126,9 @@ class Operators(Protocol[A, W, C]):
     def swiglu(self, gate_up: A) -> A: ...
 
     def gelu(self, x: A) -> A: ...
+
+    def wanted(self, x: A) -> A:
+        """The rows of x whose logits are asked for."""
 
     def take(self, x: A, rows: NDArray[np.int32]) -> A: ...
 

@@ -88,7 +88,7 @@ class TorchOperators:
         return TorchCache(*made)
 
     def begin(self, rows: Rows, cache: TorchCache) -> None:
-        self._cache = cache
+        self._cache, self._rows = cache, rows
         tables = rows.tables[rows.sequence]
         places = rows.positions // BLOCK_TOKENS
         slots = (
@@ -218,6 +218,15 @@ class TorchOperators:
 
     def gelu(self, x: Array) -> Array:
         return F.gelu(x, approximate="tanh")
+
+    def again(self) -> Array | None:
+        return None
+
+    def note(self, result: Array) -> None:
+        pass
+
+    def wanted(self, x: Array) -> Array:
+        return self.take(x, self._rows.wanted)
 
     def take(self, x: Array, rows: NDArray[np.int32]) -> Array:
         return x[self._integers(rows)]

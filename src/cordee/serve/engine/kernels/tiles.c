@@ -1,0 +1,338 @@
+/* y = x W^T on the matrix unit of x86 (AMX), which multiplies tiles of 16 rows of 64 bytes.
+ *
+ * Weights are the left side, as they lie. Activations are the right side, cut into parts that the unit
+ * takes: a float into three of bfloat16, whose sum it is exactly, a whole number into two of eight bits.
+ * Each part of each row is a column of its own, so that no sum depends on what other columns hold. What
+ * the unit does with bfloat16, rounding and order included, is laid down: Intel 64 and IA-32 Architectures
+ * Software Developer's Manual, volume 2, TDPBF16PS. So all that have it give the same bits.
+ */
+#include "weights.h"
+
+#ifdef __AMX_INT8__
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TILE_BYTES 1024
+#define SIDE 16       /* outputs or columns of a tile */
+#define PART 64       /* outputs that one thread takes at a time */
+#define BLOCK_ROWS 64 /* rows whose columns are worked on together */
+#define FEW_TILES 6   /* of columns; for more, weights from a file are copied to where lines begin */
+
+typedef double f64x8 __attribute__((vector_size(64)));
+
+/* The right side: tiles of columns, each with its blocks of inputs one after another. */
+struct right {
+    char *data;
+    int64_t rows, tiles, blocks, tile_inputs, parts;
+};
+
+/* Four tiles of weights, and how to go on in each. */
+struct left {
+    const char *data[4];
+    int64_t step, stride;
+};
+
+static void begin(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } shape = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        shape.bytes[i] = 64;
+        shape.rows[i] = SIDE;
+    }
+    _tile_loadconfig(&shape);
+}
+
+/* The upper halves of what parts before `part` leave of x. */
+INLINE u8x32 part_of_floats(v8 x, int part)
+{
+    for (int i = 0; i < part; i++)
+        x -= (v8)((u8x32)x & 0xffff0000u);
+    return (u8x32)x >> 16;
+}
+
+/* Column `lane` of a tile of columns: `part` of a row of floats. */
+static void put_floats(char *to, int lane, const float *x, int64_t inputs, int part)
+{
+    for (int64_t k = 0; k < inputs; k += LANES) {
+        u8x32 halves = part_of_floats(load(x + k), part);
+        for (int i = 0; i < LANES; i += 2) {
+            uint32_t pair = halves[i] | halves[i + 1] << 16;
+            memcpy(to + (k + i) / 2 * 64 + lane * 4, &pair, sizeof pair);
+        }
+    }
+}
+
+static void put_numbers(char *to, int lane, const int16_t *x, int64_t inputs, int part)
+{
+    for (int64_t k = 0; k < inputs; k += 4) {
+        int8_t four[4];
+        for (int i = 0; i < 4; i++) {
+            int high = (x[k + i] + 128) >> 8;
+            four[i] = (int8_t)(part ? x[k + i] - 256 * high : high);
+        }
+        memcpy(to + k * 16 + lane * 4, four, sizeof four);
+    }
+}
+
+static void put_tile(const struct linear *l, struct whole numbers, int64_t row, struct right right,
+                     int64_t tile)
+{
+    char *to = right.data + tile * right.blocks * TILE_BYTES;
+    int64_t columns = right.rows * right.parts, inputs = l->weights->inputs;
+    if ((tile + 1) * SIDE > columns || inputs % right.tile_inputs)
+        memset(to, 0, (size_t)(right.blocks * TILE_BYTES));
+    for (int lane = 0; lane < SIDE && tile * SIDE + lane < columns; lane++) {
+        int64_t part = (tile * SIDE + lane) / right.rows, r = row + (tile * SIDE + lane) % right.rows;
+        if (numbers.numbers)
+            put_numbers(to, lane, numbers.numbers + r * numbers.stride, numbers.stride, (int)part);
+        else
+            put_floats(to, lane, l->x + r * l->x_stride, inputs, (int)part);
+    }
+}
+
+/* A tile of weights copied, with zeros beyond the last output and the last input. */
+static void copy_left(const struct weights *w, int64_t first, struct right right, char *to)
+{
+    int64_t bytes = w->inputs * 64 / right.tile_inputs;
+    for (int64_t o = 0; o < SIDE; o++) {
+        const char *from = (const char *)w->data + (first + o) * bytes;
+        for (int64_t b = 0; b < right.blocks; b++) {
+            char *line = to + b * TILE_BYTES + o * 64;
+            int64_t left = first + o < w->outputs ? bytes - b * 64 : 0;
+            if (left >= 64)
+                memcpy(line, from + b * 64, 64);
+            else {
+                memset(line, 0, 64);
+                memcpy(line, from + b * 64, (size_t)left);
+            }
+        }
+    }
+}
+
+#define MULTIPLY(ACC, LEFT, RIGHT)                                                                 \
+    if (kind == INT8)                                                                              \
+        _tile_dpbssd(ACC, LEFT, RIGHT);                                                            \
+    else                                                                                           \
+        _tile_dpbf16ps(ACC, LEFT, RIGHT)
+
+/* 64 outputs, 16 columns. `sums`: [outputs, columns]. */
+INLINE void tall(int kind, struct left a, const char *b, int64_t blocks, float *sums, int64_t columns)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t k = 0; k < blocks; k++) {
+        _tile_loadd(4, b + k * TILE_BYTES, 64);
+        _tile_loadd(5, a.data[0] + k * a.step, a.stride);
+        MULTIPLY(0, 5, 4);
+        _tile_loadd(6, a.data[1] + k * a.step, a.stride);
+        MULTIPLY(1, 6, 4);
+        _tile_loadd(5, a.data[2] + k * a.step, a.stride);
+        MULTIPLY(2, 5, 4);
+        _tile_loadd(6, a.data[3] + k * a.step, a.stride);
+        MULTIPLY(3, 6, 4);
+    }
+    _tile_stored(0, sums, columns * 4);
+    _tile_stored(1, sums + SIDE * columns, columns * 4);
+    _tile_stored(2, sums + 2 * SIDE * columns, columns * 4);
+    _tile_stored(3, sums + 3 * SIDE * columns, columns * 4);
+}
+
+/* 32 outputs, the first or the last of `a`, and 32 columns. */
+INLINE void square(int kind, struct left a, int at, const char *b, int64_t blocks, float *sums,
+                   int64_t columns)
+{
+    const char *upper = a.data[at], *lower = a.data[at + 1], *next = b + blocks * TILE_BYTES;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t k = 0; k < blocks; k++) {
+        _tile_loadd(4, upper + k * a.step, a.stride);
+        _tile_loadd(6, b + k * TILE_BYTES, 64);
+        MULTIPLY(0, 4, 6);
+        _tile_loadd(7, next + k * TILE_BYTES, 64);
+        MULTIPLY(1, 4, 7);
+        _tile_loadd(5, lower + k * a.step, a.stride);
+        MULTIPLY(2, 5, 6);
+        MULTIPLY(3, 5, 7);
+    }
+    sums += at * SIDE * columns;
+    _tile_stored(0, sums, columns * 4);
+    _tile_stored(1, sums + SIDE, columns * 4);
+    _tile_stored(2, sums + SIDE * columns, columns * 4);
+    _tile_stored(3, sums + SIDE * columns + SIDE, columns * 4);
+}
+
+INLINE void products(int kind, struct left a, int64_t outputs, struct right right, float *sums)
+{
+    int64_t columns = right.tiles * SIDE, tile_bytes = right.blocks * TILE_BYTES, j = 0;
+    for (; j + 2 <= right.tiles; j += 2)
+        for (int at = 0; at * SIDE < outputs; at += 2)
+            square(kind, a, at, right.data + j * tile_bytes, right.blocks, sums + j * SIDE, columns);
+    if (j < right.tiles)
+        tall(kind, a, right.data + j * tile_bytes, right.blocks, sums + j * SIDE, columns);
+}
+
+/* One output of eight rows, its parts put together. */
+INLINE v8 together(const struct right *right, const struct weights *w, int64_t output, const float *sums,
+                   const float *scales)
+{
+    if (w->kind == BFLOAT16)
+        return (load(sums + 2 * right->rows) + load(sums + right->rows)) + load(sums);
+    i8x32 high = (i8x32)load(sums), low = (i8x32)load(sums + right->rows);
+    f64x8 exact = __builtin_convertvector(high, f64x8) * 256.0 + __builtin_convertvector(low, f64x8);
+    return __builtin_convertvector(exact, v8) * splat(w->scales[output]) * load(scales);
+}
+
+#define SWAPPED(A, B, MASK_A, MASK_B)                                                              \
+    {                                                                                              \
+        v8 a = x[A], b = x[B];                                                                     \
+        x[A] = __builtin_shuffle(a, b, (i8x32)MASK_A);                                             \
+        x[B] = __builtin_shuffle(a, b, (i8x32)MASK_B);                                             \
+    }
+#define GROUP(...) {__VA_ARGS__}
+
+/* Rows of 8 x 8 floats to columns. */
+INLINE void transpose(v8 x[LANES])
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i += 2)
+        SWAPPED(i, i + 1, GROUP(0, 8, 2, 10, 4, 12, 6, 14), GROUP(1, 9, 3, 11, 5, 13, 7, 15))
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES; i += i % 2 ? 3 : 1)
+        SWAPPED(i, i + 2, GROUP(0, 1, 8, 9, 4, 5, 12, 13), GROUP(2, 3, 10, 11, 6, 7, 14, 15))
+#pragma GCC unroll 8
+    for (int i = 0; i < LANES / 2; i++)
+        SWAPPED(i, i + 4, GROUP(0, 1, 2, 3, 8, 9, 10, 11), GROUP(4, 5, 6, 7, 12, 13, 14, 15))
+}
+
+/* Columns of sums to rows of y, 8 x 8 at a time. `outputs` is 8 but at the end of a layer. */
+INLINE void write_square(const struct linear *l, struct part p, int64_t row, int64_t rows, int64_t outputs,
+                         v8 made[LANES])
+{
+    float offsets[LANES] = {0};
+    if (p.w->bias)
+        for (int64_t i = 0; i < outputs; i++)
+            offsets[i] = p.w->bias[p.first + i];
+    transpose(made);
+    for (int64_t n = 0; n < rows; n++) {
+        float *to = l->y + (row + n) * l->y_stride + p.place + p.first;
+        v8 value = p.w->bias ? made[n] + load(offsets) : made[n];
+        if (outputs == LANES)
+            store(to, l->add ? load(to) + value : value);
+        for (int64_t i = 0; outputs < LANES && i < outputs; i++)
+            to[i] = l->add ? to[i] + value[i] : value[i];
+    }
+}
+
+static void write_part(const struct linear *l, struct part p, int64_t row, const struct right *right,
+                       const float *sums, const float *scales)
+{
+    int64_t columns = right->tiles * SIDE;
+    for (; p.first < p.last; p.first += LANES, sums += LANES * columns) {
+        int64_t outputs = p.last - p.first < LANES ? p.last - p.first : LANES;
+        for (int64_t r = 0; r < right->rows; r += LANES) {
+            int64_t rows = right->rows - r < LANES ? right->rows - r : LANES;
+            v8 made[LANES] = {{0}};
+#pragma GCC unroll 8
+            for (int64_t i = 0; i < LANES; i++)
+                if (i < outputs)
+                    made[i] = together(right, p.w, p.first + i, sums + i * columns + r,
+                                       scales ? scales + row + r : NULL);
+            if (outputs == LANES)
+                write_square(l, p, row + r, rows, LANES, made);
+            else
+                write_square(l, p, row + r, rows, outputs, made);
+        }
+    }
+}
+
+static void one_part(const struct linear *l, struct part p, int64_t row, struct right right,
+                     const float *scales, char *panel, float *sums)
+{
+    struct left a = {.step = TILE_BYTES, .stride = 64};
+    int64_t bytes = p.w->inputs * 64 / right.tile_inputs;
+    int whole = p.w->kind == INT8 || (right.tiles <= FEW_TILES && p.w->inputs % right.tile_inputs == 0);
+    int direct = whole && p.last - p.first == PART;
+    for (int64_t i = 0; i < 4; i++) {
+        int64_t first = p.first + i * SIDE;
+        a.data[i] = panel + i * right.blocks * TILE_BYTES;
+        if (direct)
+            a.data[i] = (const char *)p.w->data + first * bytes;
+        else if (row == 0)
+            copy_left(p.w, first < p.last ? first : p.w->outputs, right, panel + i * right.blocks * TILE_BYTES);
+    }
+    if (direct)
+        a.step = 64, a.stride = bytes;
+    if (p.w->kind == INT8)
+        products(INT8, a, p.last - p.first, right, sums);
+    else
+        products(BFLOAT16, a, p.last - p.first, right, sums);
+    write_part(l, p, row, &right, sums, scales);
+}
+
+/* The columns of one block of rows. */
+static struct right right_of(const struct linear *l, struct right all, int64_t row)
+{
+    all.rows = l->rows - row < BLOCK_ROWS ? l->rows - row : BLOCK_ROWS;
+    all.data += row * all.parts / SIDE * all.blocks * TILE_BYTES;
+    all.tiles = (all.rows * all.parts + SIDE - 1) / SIDE;
+    return all;
+}
+
+void tile_linear(const struct linear *l)
+{
+    int int8 = l->weights->kind == INT8;
+    struct right all = {aligned(l->scratch), .tile_inputs = int8 ? 64 : 32, .parts = int8 ? 2 : 3};
+    struct whole numbers = {0};
+    if (int8) {
+        numbers = whole_numbers(l);
+        all.data = aligned(numbers.scales + l->rows + LANES);
+    }
+    all.blocks = (l->weights->inputs + all.tile_inputs - 1) / all.tile_inputs;
+    int64_t tiles = (l->rows * all.parts + SIDE - 1) / SIDE, each = BLOCK_ROWS * all.parts / SIDE;
+#pragma omp for schedule(static)
+    for (int64_t tile = 0; tile < tiles; tile++) {
+        int64_t row = tile / each * BLOCK_ROWS;
+        put_tile(l, numbers, row, right_of(l, all, row), tile % each);
+    }
+    char *panel = aligned_alloc(64, (size_t)(4 * all.blocks * TILE_BYTES));
+    float *sums = aligned_alloc(64, PART * (BLOCK_ROWS * 3 + SIDE) * 4);
+    int64_t parts = parts_of(l, PART);
+    begin();
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t number = 0; number < parts; number++)
+        for (int64_t row = 0; row < l->rows; row += BLOCK_ROWS)
+            one_part(l, part_of(l, number, PART), row, right_of(l, all, row), numbers.scales, panel, sums);
+    _tile_release();
+    free(panel);
+    free(sums);
+}
+
+/* Whether there is a matrix unit and the kernel lets this process use it: documentation of Linux,
+ * arch/x86/xstate, "Using dynamically enabled XSTATE features in user space applications". */
+int32_t cordee_has_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+#else
+
+int32_t cordee_has_tiles(void)
+{
+    return 0;
+}
+
+void tile_linear(const struct linear *l)
+{
+    (void)l;
+}
+
+#endif
