@@ -72,6 +72,7 @@ EXAMPLES = {
     "serve run": Example(
         "cordee serve models/qwen3-0.6b --replicas 2", tried_in="docs/tutorials/serve.md"
     ),
+    "serve scale": Example("cordee serve scale small 2", tried_in="docs/tutorials/serve.md"),
     "serve status": Example(
         "cordee serve status --url http://127.0.0.1:8000", tried_in="docs/tutorials/serve.md"
     ),

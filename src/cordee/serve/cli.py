@@ -116,6 +116,19 @@ def restart(pool: str, url: str, key: str) -> None:
 
 
 @serve.command()
+@click.argument("pool")
+@click.argument("replicas", type=click.IntRange(1))
+@click.option("--url", default=SERVICE, show_default=True)
+@click.option("--key", default="", help="An admin's API key.")
+def scale(pool: str, replicas: int, url: str, key: str) -> None:
+    """Let POOL have so many REPLICAS; those that are too many finish what they have."""
+    body = json.dumps({"replicas": replicas}).encode()
+    path = f"/cordee/pools/{quote(pool, safe='')}/scale"
+    with _opened(url, path, key, timeout_s=30, body=body):
+        _say(f"{pool} is to have {replicas}; cordee serve status shows them")
+
+
+@serve.command()
 @click.argument("model")
 @click.option("--image", required=True, help="A container image with cordee[serve] in it.")
 @click.option("--claim", required=True, help="The PersistentVolumeClaim that holds MODEL.")
@@ -145,9 +158,11 @@ def _say_aside(text: str) -> None:
 
 
 @contextmanager
-def _opened(url: str, path: str, key: str, timeout_s: float | None = None) -> "Iterator[IO[bytes]]":
+def _opened(
+    url: str, path: str, key: str, timeout_s: float | None = None, body: bytes = b""
+) -> "Iterator[IO[bytes]]":
     """What the service answers; with a time to wait for it, to a request that changes something."""
-    request = urllib.request.Request(url.rstrip("/") + path, data=b"" if timeout_s else None)
+    request = urllib.request.Request(url.rstrip("/") + path, data=body if timeout_s else None)
     if key:
         request.add_header("Authorization", f"Bearer {key}")
     try:

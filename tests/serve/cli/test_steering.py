@@ -1,10 +1,11 @@
-"""`cordee serve status` and `restart` as a user types them, and where replicas leave their words."""
+"""`cordee serve status`, `restart` and `scale` as a user types them, and where replicas leave their words."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ def test_a_pool_that_is_not_there_is_answered_with_those_that_are(service: Servi
         done.stderr
         == f"error: {service.url} answered 404: there is no pool large; there are small\n"
     )
+
+
+def test_a_pool_grows_and_shrinks_while_it_serves(service: Service) -> None:
+    done = cordee("scale", "small", 3, "--url", service.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    service.wait_ready(3)
+    assert [one["name"] for one in service.replicas()] == ["small-0", "small-1", "small-2"]
+    assert cordee("scale", "small", 2, "--url", service.url).returncode == 0
+    while len(service.replicas()) > 2:
+        time.sleep(0.05)
+    wrong = cordee("scale", "small", 5000, "--url", service.url)
+    assert wrong.returncode == 2
+    assert "replicas: must be from 1 to 1024" in wrong.stderr
 
 
 def test_the_state_is_shown_as_a_table_and_as_json(service: Service) -> None:

@@ -15,6 +15,7 @@ from cordee.serve.gateway.status import Status
 from cordee.serve.http.exchange import Exchange
 
 EVERY_S = 0.5
+REPLICAS_MOST = 1024
 ROLES: tuple[Role, ...] = ("primary", "canary", "shadow", "standby")
 
 
@@ -40,6 +41,9 @@ class Admin:
             return self._act(exchange, parts[1], parts[2], who)
         if exchange.method == "POST" and len(parts) == 3 and parts[::2] == ["pools", "restart"]:
             return self._restart(exchange, self._known(parts[1]), who)
+        if exchange.method == "POST" and len(parts) == 3 and parts[::2] == ["pools", "scale"]:
+            self._scale(exchange, self._known(parts[1]), who)
+            return None
         if exchange.method == "POST" and len(parts) == 2 and parts[0] == "pools":
             self._pool(exchange, parts[1], who)
             return None
@@ -94,6 +98,19 @@ class Admin:
             raise ApiError(400, "share: must be from 0 to 1", param="share")
         _set(pool, chosen, float(share))
         self._events.add("pool", name, f"{role}, share {share:g}, set {who}")
+        exchange.send(200, b"{}")
+
+    def _scale(self, exchange: Exchange, pool: Pool, who: str) -> None:
+        number = _wish(exchange.body).get("replicas")
+        if not isinstance(number, int) or not 1 <= number <= REPLICAS_MOST:
+            raise ApiError(400, f"replicas: must be from 1 to {REPLICAS_MOST}", param="replicas")
+        if pool.wanted is not None:
+            raise ApiError(409, f"{pool.name}: its load says how many, by its table [pool.scaling]")
+        try:
+            self._fleet.scale(pool, number)
+        except UsageError as refusal:
+            raise ApiError(409, str(refusal)) from refusal
+        self._events.add("scale", pool.name, f"{number} replicas, asked for {who}")
         exchange.send(200, b"{}")
 
     async def _restart(self, exchange: Exchange, pool: Pool, who: str) -> None:

@@ -94,6 +94,9 @@ class Fleet(Protocol):
     async def act(self, replica: Replica, action: Action) -> None:
         """Do something to a replica. Raises `UsageError` where that cannot be done."""
 
+    def scale(self, pool: Pool, number: int) -> None:
+        """Let a pool have so many replicas. Raises `UsageError` where it cannot have them."""
+
     def failed(self, replica: Replica, reason: str) -> None:
         """The gateway takes a replica to be gone: it hangs, broke off or reckons wrongly."""
 
@@ -158,6 +161,9 @@ class FixedFleet:
             replica.state = "ready"
         else:
             raise UsageError(f"{replica.name} is run elsewhere: it can be drained and resumed only")
+
+    def scale(self, pool: Pool, number: int) -> None:
+        raise UsageError(f"{pool.name} is run elsewhere: add engines there, and their urls here")
 
     def failed(self, replica: Replica, reason: str) -> None:
         replica.state = "suspect"

@@ -199,9 +199,17 @@ class LocalFleet:
 
     def scale(self, pool: Pool, number: int) -> None:
         """Let a pool have so many replicas; those that are too many finish what they have."""
+        config = next(c for c in self.configs if c.name == pool.name)
+        if config.elsewhere:
+            raise UsageError(
+                f"{pool.name} is run elsewhere: add engines there, and their urls here"
+            )
         places = {p.replica.name: p for p in self._places if p.replica.pool is pool and p.wanted}
+        room = len(places) + len(self._stock[pool.name]) if config.chips else number
+        if number > room:
+            raise UsageError(f"{pool.name} has chips for {room} replicas; more need more --chips")
         for _ in range(number - len(places)):
-            self._grow(pool)
+            self._grow(pool, config)
         candidates = [
             Candidate(number_of(name), place.replica.state == "ready", place.replica.running)
             for name, place in places.items()
@@ -209,8 +217,7 @@ class LocalFleet:
         for candidate in superfluous(candidates, max(0, len(places) - number)):
             self._shrink(places[f"{pool.name}-{candidate.number}"])
 
-    def _grow(self, pool: Pool) -> None:
-        config = next(c for c in self.configs if c.name == pool.name)
+    def _grow(self, pool: Pool, config: PoolConfig) -> None:
         taken = {number_of(p.replica.name) for p in self._places if p.replica.pool is pool}
         number = next(n for n in range(len(taken) + 1) if n not in taken)
         stock = self._stock.get(pool.name, [])

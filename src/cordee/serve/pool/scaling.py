@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
@@ -26,13 +25,6 @@ COUNTED = ("starting", "ready", "suspect", "dead")
 """States of replicas that are there, or are to be there again."""
 
 
-class Scalable(Fleet, Protocol):
-    """A fleet that starts and ends replicas itself."""
-
-    def scale(self, pool: Pool, number: int) -> None:
-        """Let a pool have so many replicas."""
-
-
 @dataclass(slots=True)
 class Scaled:
     """A pool whose number of replicas follows its load."""
@@ -50,7 +42,7 @@ class Scaled:
 class Autoscaler:
     """Looks after all pools that have a table [pool.scaling]."""
 
-    fleet: Scalable
+    fleet: Fleet
     dispatcher: Dispatcher
     configs: tuple[PoolConfig, ...]
     client: Client = field(default_factory=Client)
