@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BEGINS = "set -euo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
 ENDED = "==> block"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def blocks(page: Path) -> list[tuple[str, list[str]]]:
@@ -39,7 +47,8 @@ def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     told = blocks(page)
     assert told, f"{page.name} has no commands"
-    script = f"\necho; echo '{ENDED}'\n".join(["set -euo pipefail", *(text for text, _ in told)])
+    script = f"\necho; echo '{ENDED}'\n".join([BEGINS, *(text for text, _ in told)])
+    script = script.replace("8765", str(free_port()))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-c", script],
