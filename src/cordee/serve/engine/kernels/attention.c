@@ -5,7 +5,6 @@
  * the order of positions: its result does not depend on other rows.
  */
 #include <math.h>
-#include <stdlib.h>
 
 #include "vectors.h"
 
@@ -192,11 +191,11 @@ void cordee_attention(const void *arguments)
     for (int64_t r = 0; r < a->rows; r++)
         longest = a->step->positions[r] + 1 > longest ? a->step->positions[r] + 1 : longest;
     int64_t stride = (longest + BLOCK - 1) / BLOCK * BLOCK;
-    float *scores = aligned_alloc(64, (size_t)(stride * GROUP_MOST * 4));
+    static _Thread_local struct room kept;
+    float *scores = room_of(&kept, stride * GROUP_MOST * 4);
     keep(a);
 #pragma omp for collapse(2) schedule(dynamic, 4)
     for (int64_t r = 0; r < a->rows; r++)
         for (int64_t kv = 0; kv < a->kv_heads; kv++)
             group_of_row(a, r, kv, stride, scores);
-    free(scores);
 }

@@ -12,7 +12,6 @@
 
 typedef int16_t i16x16 __attribute__((vector_size(32)));
 typedef int8_t s8x16 __attribute__((vector_size(16)));
-typedef int16_t s16x8 __attribute__((vector_size(16)));
 
 /* Products of pairs, added up, to c. */
 INLINE i8x32 pairs(i16x16 a, i16x16 b, i8x32 c)

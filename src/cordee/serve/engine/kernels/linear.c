@@ -253,7 +253,8 @@ void vector_linear(const struct linear *l)
     int64_t parts = parts_of(l, PART), inputs = l->weights->inputs;
     int many = l->rows > FEW_ROWS;
     float *activations = (float *)aligned(l->scratch);
-    float *packed = many ? aligned_alloc(64, rounded_up(inputs * TILE_OUTPUTS * 4, 64)) : NULL;
+    static _Thread_local struct room kept;
+    float *packed = many ? room_of(&kept, inputs * TILE_OUTPUTS * 4) : NULL;
     if (many) {
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < l->rows; r += TILE_ROWS)
@@ -267,5 +268,4 @@ void vector_linear(const struct linear *l)
         else
             few_rows(l, p);
     }
-    free(packed);
 }

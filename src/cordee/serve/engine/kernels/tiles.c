@@ -19,6 +19,8 @@
 #define FEW_TILES 6   /* of columns; for more, weights from a file are copied to where lines begin */
 
 typedef double f64x8 __attribute__((vector_size(64)));
+typedef uint64_t u64x4 __attribute__((vector_size(32)));
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
 
 /* The right side: tiles of columns, each with its blocks of inputs one after another. */
 struct right {
@@ -46,35 +48,30 @@ static void begin(void)
     _tile_loadconfig(&shape);
 }
 
-/* The upper halves of what parts before `part` leave of x. */
-INLINE u8x32 part_of_floats(v8 x, int part)
-{
-    for (int i = 0; i < part; i++)
-        x -= (v8)((u8x32)x & 0xffff0000u);
-    return (u8x32)x >> 16;
-}
-
-/* Column `lane` of a tile of columns: `part` of a row of floats. */
-static void put_floats(char *to, int lane, const float *x, int64_t inputs, int part)
+/* Column `lane` of a tile of columns: `part` of a row of floats, the upper half of what those before it leave. */
+INLINE void put_floats(char *to, int lane, const float *x, int64_t inputs, int part)
 {
     for (int64_t k = 0; k < inputs; k += LANES) {
-        u8x32 halves = part_of_floats(load(x + k), part);
-        for (int i = 0; i < LANES; i += 2) {
-            uint32_t pair = halves[i] | halves[i + 1] << 16;
-            memcpy(to + (k + i) / 2 * 64 + lane * 4, &pair, sizeof pair);
-        }
+        v8 value = load(x + k);
+        for (int i = 0; i < part; i++)
+            value -= (v8)((u8x32)value & 0xffff0000u);
+        u64x4 two = (u64x4)value;
+        u32x4 pairs = __builtin_convertvector((two >> 16 & 0xffff) | (two >> 32 & 0xffff0000u), u32x4);
+        for (int i = 0; i < 4; i++)
+            memcpy(to + (k / 2 + i) * 64 + lane * 4, (const char *)&pairs + i * 4, 4);
     }
 }
 
-static void put_numbers(char *to, int lane, const int16_t *x, int64_t inputs, int part)
+/* The same with whole numbers: their upper eight bits, rounded, or what these leave. */
+INLINE void put_numbers(char *to, int lane, const int16_t *x, int64_t inputs, int part)
 {
-    for (int64_t k = 0; k < inputs; k += 4) {
-        int8_t four[4];
-        for (int i = 0; i < 4; i++) {
-            int high = (x[k + i] + 128) >> 8;
-            four[i] = (int8_t)(part ? x[k + i] - 256 * high : high);
-        }
-        memcpy(to + k * 16 + lane * 4, four, sizeof four);
+    for (int64_t k = 0; k < inputs; k += LANES) {
+        s16x8 value, high;
+        memcpy(&value, x + k, sizeof value);
+        high = (value + 128) >> 8;
+        s8x8 bytes = __builtin_convertvector(part ? value - (high << 8) : high, s8x8);
+        memcpy(to + k * 16 + lane * 4, &bytes, 4);
+        memcpy(to + k * 16 + 64 + lane * 4, (const char *)&bytes + 4, 4);
     }
 }
 
@@ -87,10 +84,15 @@ static void put_tile(const struct linear *l, struct whole numbers, int64_t row, 
         memset(to, 0, (size_t)(right.blocks * TILE_BYTES));
     for (int lane = 0; lane < SIDE && tile * SIDE + lane < columns; lane++) {
         int64_t part = (tile * SIDE + lane) / right.rows, r = row + (tile * SIDE + lane) % right.rows;
+        const float *x = l->x + r * l->x_stride;
         if (numbers.numbers)
             put_numbers(to, lane, numbers.numbers + r * numbers.stride, numbers.stride, (int)part);
+        else if (part == 0)
+            put_floats(to, lane, x, inputs, 0);
+        else if (part == 1)
+            put_floats(to, lane, x, inputs, 1);
         else
-            put_floats(to, lane, l->x + r * l->x_stride, inputs, (int)part);
+            put_floats(to, lane, x, inputs, 2);
     }
 }
 
@@ -302,8 +304,9 @@ void tile_linear(const struct linear *l)
         int64_t row = tile / each * BLOCK_ROWS;
         put_tile(l, numbers, row, right_of(l, all, row), tile % each);
     }
-    char *panel = aligned_alloc(64, (size_t)(4 * all.blocks * TILE_BYTES));
-    float *sums = aligned_alloc(64, PART * (BLOCK_ROWS * 3 + SIDE) * 4);
+    static _Thread_local struct room panels, all_sums;
+    char *panel = room_of(&panels, 4 * all.blocks * TILE_BYTES);
+    float *sums = room_of(&all_sums, PART * (BLOCK_ROWS * 3 + SIDE) * 4);
     int64_t parts = parts_of(l, PART);
     begin();
 #pragma omp for schedule(dynamic, 1)
@@ -311,8 +314,6 @@ void tile_linear(const struct linear *l)
         for (int64_t row = 0; row < l->rows; row += BLOCK_ROWS)
             one_part(l, part_of(l, number, PART), row, right_of(l, all, row), numbers.scales, panel, sums);
     _tile_release();
-    free(panel);
-    free(sums);
 }
 
 /* Whether there is a matrix unit and the kernel lets this process use it: documentation of Linux,

@@ -17,12 +17,29 @@
 #define LANES 8
 #define INLINE static inline __attribute__((always_inline))
 
+/* Room for what a thread works on, kept for its next call: pages given back come as fresh ones, and cost. */
+struct room {
+    void *data;
+    int64_t bytes;
+};
+
+static inline void *room_of(struct room *kept, int64_t bytes)
+{
+    if (kept->bytes < bytes) {
+        free(kept->data);
+        kept->bytes = (bytes + 63) / 64 * 64;
+        kept->data = aligned_alloc(64, (size_t)kept->bytes);
+    }
+    return kept->data;
+}
+
 typedef float v8 __attribute__((vector_size(32)));
 typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t s32x4 __attribute__((vector_size(16)));
 typedef int32_t i8x32 __attribute__((vector_size(32)));
 typedef uint32_t u8x32 __attribute__((vector_size(32)));
 typedef uint16_t u8x16 __attribute__((vector_size(16)));
+typedef int16_t s16x8 __attribute__((vector_size(16)));
 typedef int8_t s8x8 __attribute__((vector_size(8)));
 
 INLINE v8 load(const float *from)
