@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cordee.train.policy.rounds import Cadence
+    from cordee.train.worker.replica import mesh
     from cordee.train.worker.step import Step
     from cordee.train.worker.training import Training
 
-__all__ = ["Cadence", "Step", "Training"]
+__all__ = ["Cadence", "Step", "Training", "mesh"]
 
 
 def __getattr__(name: str) -> object:
@@ -23,7 +24,8 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from cordee.train.policy.rounds import Cadence
+    from cordee.train.worker.replica import mesh
     from cordee.train.worker.step import Step
     from cordee.train.worker.training import Training
 
-    return {"Cadence": Cadence, "Step": Step, "Training": Training}[name]
+    return {"Cadence": Cadence, "Step": Step, "Training": Training, "mesh": mesh}[name]

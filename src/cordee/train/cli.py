@@ -22,8 +22,8 @@ from cordee.train.live import Live
 from cordee.train.page.cli import show
 from cordee.train.page.record import Record
 from cordee.train.page.server import page
-from cordee.train.policy.membership import Limits
 from cordee.train.policy.trust import Checks, Nonfinite
+from cordee.train.policy.workers import Limits
 from cordee.train.worker.job import Mode
 
 MACHINE = "CORDEE_MACHINE"

@@ -21,10 +21,12 @@ from cordee.train.policy.effects import (
     Plan,
     Probe,
     Restart,
+    Seat,
 )
-from cordee.train.policy.membership import Limits, Membership, Report
+from cordee.train.policy.membership import Membership
 from cordee.train.policy.pace import Pace
 from cordee.train.policy.trust import Checks, Trust
+from cordee.train.policy.workers import Limits, Report
 from cordee.train.wire import (
     LENGTH,
     MESSAGE_MOST,
@@ -50,6 +52,7 @@ from cordee.train.wire import (
     Ready,
     Refused,
     Reported,
+    Seated,
     Told,
     fits,
     new_secret,
@@ -82,8 +85,9 @@ class Coordinator:
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._model = ""
         self._accounts = Accounts(events)
+        self._models: dict[int | None, str] = {}
+        """What the model is at each place."""
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises `OSError` where the port is taken."""
@@ -150,27 +154,43 @@ class Coordinator:
         if hello.worker in self._writers:
             raise Refused(f"there is a worker {hello.worker} already")
         limits = self.membership.limits
-        if not limits.shards:  # as the program says that comes first
-            limits = self.membership.limits = replace(limits, shards=hello.shards)
-        if hello.shards != limits.shards:
+        if not self._models and not self._writers:  # as the program says that comes first
+            limits = self.membership.limits = replace(limits, replica=hello.replica)
+        if hello.replica != limits.replica:
             raise Refused(
-                f"worker {hello.worker} has {hello.shards} shards, the job {limits.shards}"
+                f"worker {hello.worker} has a replica of {hello.replica} workers, the job of {limits.replica}"
             )
-        if self._model and hello.parameters != self._model:
-            raise Refused(f"worker {hello.worker} has another model than the others")
-        self._model = hello.parameters
+        if limits.workers % limits.replica:
+            error = f"{limits.workers} workers are no whole replicas of {limits.replica}: give another --workers"
+            self._do(self.membership.stopped(error))
+        elif hello.parameters:
+            self._same(hello.worker, hello.shards, hello.parameters)
+
+    def _same(self, number: int, shards: int, parameters: str) -> None:
+        """A worker has the shards and the model of the others. Raises `Refused`."""
+        limits = self.membership.limits
+        if not limits.shards:
+            limits = self.membership.limits = replace(limits, shards=shards)
+        if shards != limits.shards:
+            raise Refused(f"worker {number} has {shards} shards, the job {limits.shards}")
+        known = self.membership.workers.get(number)
+        place = known.place if known is not None else 0
+        if self._models.setdefault(place, parameters) != parameters:
+            raise Refused(f"worker {number} has another model than the others")
 
     def _heard(self, number: int, message: FromWorker) -> None:
         job, now_s = self.membership, time.monotonic()
         match message:
             case Ready():
+                if message.parameters:
+                    self._same(number, message.shards, message.parameters)
                 self.events.add("ready", worker=number)
                 self._do(job.ready(number, now_s))
             case Reported():
-                report = Report(message.step, message.reduced, message.held)
+                report = Report(message.step, message.reduced, message.held, message.kept)
                 self._do(job.reported(number, message.epoch, report, now_s))
             case Done():
-                self._accounts.done(number, job.members, message.loss, message.sent_bytes)
+                self._accounts.done(number, job.fellows(number), message.loss, message.sent_bytes)
                 self._do(job.done(number, message.epoch, message.step, now_s, message.vote))
             case CaughtUp():
                 self.events.add("caught-up", worker=number, step=message.step)
@@ -228,7 +248,7 @@ class Coordinator:
                     self._planned(effect)
                 case Commit():
                     self._commit(effect)
-                case Note() | Restart():
+                case Note() | Restart() | Seat():
                     self._note(effect)
                 case Probe():
                     self._probe(effect)
@@ -241,8 +261,11 @@ class Coordinator:
                 case Finish():
                     self._finish(effect)
 
-    def _note(self, effect: Note | Restart) -> None:
-        if isinstance(effect, Note):
+    def _note(self, effect: Note | Restart | Seat) -> None:
+        if isinstance(effect, Seat):
+            self.events.add("seat", worker=effect.worker, place=effect.place)
+            self._say(effect.worker, Seated(effect.place))
+        elif isinstance(effect, Note):
             self.events.add(effect.kind, step=self.membership.step, text=effect.text)
         else:
             self.events.add("restart", reason=effect.reason, count=effect.count)
@@ -254,8 +277,10 @@ class Coordinator:
         if commit.owners:
             more["owners"] = list(commit.owners)
         more |= self._accounts.committed(time.monotonic())
+        if commit.total is not None:
+            more["loss"] = commit.total.loss
         self.events.add("commit", step=commit.step, epoch=commit.epoch, **more)
-        self._cast(Committed(commit.epoch, commit.step, commit.skip, commit.owners))
+        self._cast(Committed(commit.epoch, commit.step, commit.skip, commit.owners, commit.total))
 
     def _evict(self, evict: Evict) -> None:
         self.events.add("evicted", worker=evict.worker, reason=evict.reason, guilty=evict.guilty)
@@ -293,6 +318,7 @@ class Coordinator:
             step=plan.step,
             restore=list(plan.restore),
             owners=list(plan.owners),
+            **({"teams": [list(team) for team in plan.teams]} if plan.teams else {}),
         )
         self._cast(planned(plan, self.membership.trust.checks))
 

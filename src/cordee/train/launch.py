@@ -13,8 +13,8 @@ from cordee.train.checkpoint.custody import custody
 from cordee.train.checkpoint.keep import Keep
 from cordee.train.coordinator import Coordinator
 from cordee.train.events import Event, Events
-from cordee.train.policy.membership import Limits
 from cordee.train.policy.trust import Checks
+from cordee.train.policy.workers import Limits
 from cordee.train.recoveries import Recoveries
 from cordee.train.wire import new_secret
 from cordee.train.worker.job import Job, Mode

@@ -11,10 +11,12 @@ import msgspec
 
 from cordee.core.errors import CordeeError
 from cordee.train.policy.effects import Plan
-from cordee.train.policy.membership import Phase
+from cordee.train.policy.sums import Total
+from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
+from cordee.train.policy.workers import Phase
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Another number for every change that makes versions misunderstand each other."""
 LENGTH = struct.Struct("!I")
 MESSAGE_MOST = 1 << 24
@@ -46,10 +48,15 @@ class Hello(Message, tag="hello", frozen=True):
     mode: str
     parameters: str
     """A digest of names, shapes and types: members have the same model."""
+    replica: int = 1
+    """So many workers hold a model together; where they are more, shards and parameters come with `Ready`."""
 
 
 class Ready(Message, tag="ready", frozen=True):
     """It has its model and waits to be let in."""
+
+    shards: int = 0
+    parameters: str = ""
 
 
 class Beat(Message, tag="beat", frozen=True):
@@ -70,6 +77,7 @@ class Reported(Message, tag="reported", frozen=True):
     step: int
     reduced: bool
     held: tuple[int, ...]
+    kept: tuple[int, ...] = ()
 
 
 class Done(Message, tag="done", frozen=True):
@@ -178,7 +186,7 @@ class Planned(Message, tag="planned", frozen=True):
 
     epoch: int
     step: int
-    source: int
+    sources: tuple[int, ...]
     restore: tuple[int, ...]
     owners: tuple[int, ...]
     asks: tuple[tuple[int, int], ...] = ()
@@ -187,6 +195,10 @@ class Planned(Message, tag="planned", frozen=True):
     """Make the step before again, from the copy of its state."""
     skipped: bool = False
     """The step before was not applied."""
+    columns: tuple[tuple[int, ...], ...] = ()
+    teams: tuple[Team, ...] = ()
+    forget: tuple[int, ...] = ()
+    total: Total | None = None
     checks: Checks = Checks()
 
 
@@ -199,6 +211,13 @@ class Committed(Message, tag="committed", frozen=True):
     """Or leave it."""
     owners: tuple[int, ...] = ()
     """Of the shards of the steps to come; none: as before."""
+    total: Total | None = None
+
+
+class Seated(Message, tag="seated", frozen=True):
+    """Make this part of the model."""
+
+    place: int
 
 
 class Feeding(Message, tag="feeding", frozen=True):
@@ -221,7 +240,7 @@ class Leave(Message, tag="leave", frozen=True):
     error: bool
 
 
-ToWorker = Challenge | Epoch | Planned | Committed | Feeding | Probing | Leave
+ToWorker = Challenge | Seated | Epoch | Planned | Committed | Feeding | Probing | Leave
 
 
 def planned(plan: Plan, checks: Checks) -> Planned:
@@ -229,12 +248,16 @@ def planned(plan: Plan, checks: Checks) -> Planned:
     return Planned(
         plan.epoch,
         plan.step,
-        plan.source,
+        plan.sources,
         plan.restore,
         plan.owners,
         plan.asks,
         plan.redo,
         plan.skipped,
+        plan.columns,
+        plan.teams,
+        plan.forget,
+        plan.total,
         checks,
     )
 

@@ -12,7 +12,8 @@ from cordee.train.policy.effects import (
     Plan,
     Restart,
 )
-from cordee.train.policy.membership import Limits, Membership, Report
+from cordee.train.policy.membership import Membership
+from cordee.train.policy.workers import Limits, Report
 
 
 def job(workers: int = 3, **limits: float) -> Membership:
@@ -69,7 +70,7 @@ def test_one_that_missed_a_commit_makes_it_from_what_it_holds() -> None:
     step(made, 0)
     made.closed(1, 0.0, "it died")
     (plan,) = report(made, 2, {0: Report(1, False, ()), 2: Report(0, True, (4, 5))})
-    assert plan == Plan(2, 1, 0, (), (0, 0, 0, 2, 2, 2))
+    assert plan == Plan(2, 1, (0,), (), (0, 0, 0, 2, 2, 2))
 
 
 def test_one_that_is_behind_gets_the_state() -> None:
@@ -79,7 +80,7 @@ def test_one_that_is_behind_gets_the_state() -> None:
     made.closed(1, 0.0, "it died")
     (plan,) = report(made, 2, {0: Report(2, False, ()), 2: Report(0, True, ())})
     assert isinstance(plan, Plan)
-    assert (plan.source, plan.restore) == (0, (2,))
+    assert (plan.sources, plan.restore) == ((0,), (2,))
 
 
 def test_one_that_waits_is_fed_and_comes_in_between_two_steps() -> None:
@@ -168,7 +169,7 @@ def test_a_job_of_which_no_worker_is_left_begins_again_where_others_find_its_sta
         effects = made.ready(number, 0.0)
     assert effects == [Begin(3, 0, (2, 3), (), "the job begins again", anew=True)]
     plan = report(made, 3, {2: Report(1, False, ()), 3: Report(1, False, ())})
-    assert plan == [Plan(3, 1, 2, (), (2, 2, 2, 3, 3, 3))]
+    assert plan == [Plan(3, 1, (2,), (), (2, 2, 2, 3, 3, 3))]
 
 
 def test_a_spare_that_has_a_state_is_taken_when_all_members_are_gone() -> None:

@@ -26,6 +26,7 @@ class Memory:
     """The slots of one job on this host."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._files = [ROOT / f"{name}-{slot}" for slot in range(SLOTS)]
         self._next: int | None = None
 
@@ -49,8 +50,8 @@ class Memory:
         return max(found, key=lambda pair: pair[1].about.written_ns, default=None)
 
     def remove(self) -> None:
-        """Nothing is left of it."""
-        for file in self._files:
+        """Nothing is left of it, nor of parts of it."""
+        for file in [*self._files, *ROOT.glob(f"{self._name}-place*")]:
             with suppress(OSError):
                 file.unlink()
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from cordee.train.policy.pace import Late
+from cordee.train.policy.sums import Total
+from cordee.train.policy.teams import Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +30,26 @@ class Plan:
 
     epoch: int
     step: int
-    source: int
-    """A member that has the state of this step."""
+    sources: tuple[int, ...]
+    """Of each place a member that has the state of this step."""
     restore: tuple[int, ...]
     """Members that do not, and cannot make it from what they hold."""
     owners: tuple[int, ...]
-    """Of the shards of this step."""
+    """Of the shards of this step; of a team it is the first member."""
     asks: tuple[tuple[int, int], ...] = ()
     """Members, and a shard that each is to compute although it is another's."""
     redo: bool = False
     """Whether all make the step before again, from a copy, to see whose state is wrong."""
     skipped: bool = False
     """Whether the step before was not applied."""
+    columns: tuple[tuple[int, ...], ...] = ()
+    """Of each place the members that have it, where members have parts of the model."""
+    teams: tuple[Team, ...] = ()
+    """Members that hold the model together; none: each has all of it."""
+    forget: tuple[int, ...] = ()
+    """Members whose shards, as far as they are computed, are of no use."""
+    total: Total | None = None
+    """Of the step before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class Commit:
     owners: tuple[int, ...] = ()
     """Of the shards of the steps to come; none: as before."""
     late: Late | None = None
+    total: Total | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,14 @@ class Feed:
 
     source: int
     joiner: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker is to make this part of the model."""
+
+    worker: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +123,4 @@ class Finish:
     error: str | None = None
 
 
-Effect = Begin | Plan | Commit | Note | Probe | Feed | Evict | Restart | Finish
+Effect = Begin | Plan | Commit | Note | Probe | Feed | Seat | Evict | Restart | Finish

@@ -6,7 +6,6 @@ of members begins an epoch. Everything that comes in is a method that gives what
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from cordee.train.policy.effects import (
     Begin,
@@ -19,64 +18,15 @@ from cordee.train.policy.effects import (
     Plan,
     Probe,
     Restart,
+    Seat,
 )
 from cordee.train.policy.links import Links
 from cordee.train.policy.pace import Move, Pace, TooSlow
 from cordee.train.policy.shards import assign
+from cordee.train.policy.sums import Total, total_of
+from cordee.train.policy.teams import Team, held_by, teams, vacant
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
-
-Phase = Literal["outside", "compute", "reduce", "apply"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """When a worker is taken to be gone, and how many there are to be."""
-
-    shards: int
-    workers: int
-    """Members when all is well; more than that wait as spares."""
-    least: int = 1
-    """With fewer members the job waits."""
-    silent_s: float = 3.0
-    """A worker that says nothing for so long is dead: its process is stopped, or its host or link is gone."""
-    hang_s: float = 3.0
-    """One that computes on for so long after all others have ended is taken to hang,"""
-    hang_times: float = 8.0
-    """unless its own steps are that long: so many times the median of its shards is allowed at least."""
-    moves: bool = True
-    """Whether shards move away from a slow worker, and one that is far too slow leaves."""
-    deaths_at_step: int = 3
-    """A step at which so many workers died in their own code is not tried again."""
-    restarts: int = 3
-    """So often in a row, with no further step made, a job begins again of which no worker is left."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """What is known of one."""
-
-    number: int
-    heard_s: float
-    ready: bool = False
-    step: int = -1
-    """The step whose state it has; -1: that of a model just made."""
-    caught_up: bool = False
-    fed_by: int | None = None
-    phase: Phase = "outside"
-    phase_s: float = 0.0
-    shard_s: float = 0.0
-    """How long its shards take, as it says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a member says at the beginning of an epoch."""
-
-    step: int
-    reduced: bool
-    """Whether it holds the whole gradient of that step."""
-    held: tuple[int, ...]
-    """Shards of that step that it has computed."""
+from cordee.train.policy.workers import Limits, Phase, Report, Worker, hanging
 
 
 @dataclass(slots=True)
@@ -93,7 +43,8 @@ class Membership:
     pace: Pace = field(default_factory=Pace)
     links: Links = field(default_factory=Links)
     owners: tuple[int, ...] = ()
-    """Of the shards, as last told."""
+    """Of the shards, as last told; of a team it is the first member."""
+    teams: tuple[Team, ...] = ()
     _asked: Ask | None = None
     _skipped: int = -1
     _again: int = -1
@@ -101,6 +52,8 @@ class Membership:
     _reports: dict[int, Report] = field(default_factory=dict)
     _planned: bool = False
     _done: dict[int, Vote] = field(default_factory=dict)
+    _total: Total | None = None
+    """Of the last step that was committed."""
     _finished: set[int] = field(default_factory=set)
     _deaths: dict[int, int] = field(default_factory=dict)
     _anew: bool = True
@@ -112,8 +65,9 @@ class Membership:
 
     def joined(self, number: int, now_s: float) -> list[Effect]:
         """A worker has begun; it is not ready yet."""
-        self.workers[number] = Worker(number, now_s)
-        return []
+        place = 0 if self.limits.replica == 1 else None
+        self.workers[number] = Worker(number, now_s, place=place)
+        return self._seat()
 
     def ready(self, number: int, now_s: float) -> list[Effect]:
         """A worker has its model and waits to be let in."""
@@ -129,7 +83,7 @@ class Membership:
         if worker is not None:
             if worker.phase != phase:
                 worker.phase, worker.phase_s = phase, now_s
-                if phase == "reduce" and number in self.members and self._planned:
+                if phase == "reduce" and number in self._heads and self._planned:
                     self.pace.arrived(number, shard_s, now_s)
             worker.shard_s = shard_s
         return []
@@ -147,7 +101,7 @@ class Membership:
         if epoch != self.epoch or number not in self.members or self._planned:
             return []
         self._reports[number] = report
-        if len(self._reports) < len(self.members) or len(self.members) < self.limits.least:
+        if len(self._reports) < len(self.members) or not self._enough:
             return []
         self._planned, self._anew = True, False
         for member in self.members:  # whatever they were at before
@@ -165,7 +119,9 @@ class Membership:
         self._done[number] = vote or Vote()
         if len(self._done) < len(self.members):
             return []
-        verdict = self.trust.verdict(step, self._done)
+        self._total = total_of([self._done[number].part for number in self.teams[0]])
+        finite = self._total is None or self._total.norm is not None
+        verdict = self.trust.of_columns(step, self._columns(self._done), finite=finite)
         self._done.clear()
         match verdict:
             case Agreed():
@@ -186,13 +142,19 @@ class Membership:
         worker = self._heard(number, now_s)
         if worker is not None:
             worker.caught_up, worker.step = True, step
-        waits = 0 < len(self.members) < self.limits.least  # no step will end until someone comes
-        return self._enter() if waits else []
+        return (
+            self._enter() if self.members and not self._enough else []
+        )  # no step will end till then
 
     def probed(self, number: int, other: int, bytes_per_s: float) -> list[Effect]:
         """A member has measured its link to another one."""
         found = self.links.probed((min(number, other), max(number, other)), bytes_per_s)
         return [Note("link", found)] if found else []
+
+    def stopped(self, error: str) -> list[Effect]:
+        """The job cannot be."""
+        self.over = True
+        return [Finish(error)]
 
     def finished(self, number: int, now_s: float) -> list[Effect]:
         """A member has made all steps that its program wants."""
@@ -226,16 +188,23 @@ class Membership:
         if self.over:
             return []
         silent = [w for w in self.workers.values() if now_s - w.heard_s > self.limits.silent_s]
-        hanging = [] if silent else self._hanging(now_s)
+        members = [self.workers[number] for number in self.members if number in self.workers]
+        looks = self._planned and not silent
+        hang = hanging(members, self.limits, now_s) if looks else []
         effects: list[Effect] = []
-        for worker in silent + hanging:
+        for worker in silent + hang:
             why = "says nothing" if worker in silent else "hangs in its own code"
             effects.append(Evict(worker.number, why))
             del self.workers[worker.number]
-        gone = [worker.number for worker in silent + hanging]
+        gone = [worker.number for worker in silent + hang]
         if not gone:
             return []
         return effects + self._without(gone, f"worker {gone[0]} {_why(effects)}")
+
+    def fellows(self, number: int) -> tuple[int, ...]:
+        """The members that have the same part of the model as one has."""
+        worker = self.workers.get(number)
+        return tuple(self._column(worker.place)) if worker is not None else ()
 
     # What follows from it.
 
@@ -245,16 +214,17 @@ class Membership:
         if agreed.skip:
             self._skipped = step
         effects: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
-        late, pace = self.pace.late(), self.pace.stepped(self.owners, self.members)
-        if late is not None:
+        late, pace = self.pace.late(), self.pace.stepped(self.owners, self._heads)
+        if late is not None and self.limits.replica == 1:
             pairs = self.links.reduced(now_s - late.came_s, late.waited_s, self.members)
             effects += [Probe(tuple(pairs))] if pairs else []
         moved = pace.owners if isinstance(pace, Move) else ()
         if isinstance(pace, Move):
             self.owners = pace.owners
             effects.append(Note("pace", pace.text))
-        effects += [Commit(self.epoch, step, agreed.skip, moved, late), *self._enter()]
-        if isinstance(pace, TooSlow) and len(self.members) > self.limits.least:
+        commit = Commit(self.epoch, step, agreed.skip, moved, late, self._total)
+        effects += [commit, *self._enter()]
+        if isinstance(pace, TooSlow) and len(self._heads) > max(1, self.limits.least):
             effects += self._evict(Guilty((pace.worker,), pace.text))
         return effects
 
@@ -274,32 +244,56 @@ class Membership:
             worker.heard_s = now_s
         return worker
 
-    def _hanging(self, now_s: float) -> list[Worker]:
-        """Members that compute while all others have long been waiting for them."""
-        members = [self.workers[number] for number in self.members if number in self.workers]
-        computing = [worker for worker in members if worker.phase != "reduce"]
-        waiting = [worker for worker in members if worker.phase == "reduce"]
-        if not waiting or not computing or not self._planned:
-            return []
-        since_s = max(worker.phase_s for worker in waiting)
-        found = []
-        for worker in computing:
-            allowed_s = max(self.limits.hang_s, self.limits.hang_times * worker.shard_s)
-            if now_s - max(since_s, worker.phase_s) > allowed_s:
-                found.append(worker)
-        return found
-
     def _without(self, gone: Sequence[int], reason: str) -> list[Effect]:
         lost = tuple(number for number in gone if number in self.members)
         for worker in self.workers.values():
             if worker.fed_by in gone:
                 worker.fed_by, worker.caught_up = None, False
+        seats = self._seat()
         if not lost:
-            return self._feed()
+            return seats + self._feed()
         left = [number for number in self.members if number not in gone]
         if not left:
-            return self._restart(reason)
-        return self._begin(left, lost, reason)
+            return seats + self._restart(reason)
+        held = {self.workers[number].place for number in left}
+        if len(held) < self.limits.replica:  # nobody has that part of the state any more
+            why = f"{reason}, and nobody else has its part of the model"
+            return [*self._send_away(left, why), *self._restart(why)]
+        return seats + self._begin(left, lost, reason)
+
+    def _send_away(self, numbers: Sequence[int], reason: str) -> list[Effect]:
+        for number in numbers:
+            del self.workers[number]
+        return [Evict(number, reason) for number in numbers]
+
+    def _seat(self) -> list[Effect]:
+        """Give those that have no place one, where someone is missing."""
+        effects: list[Effect] = []
+        size, workers = self.limits.replica, self.limits.workers
+        for worker in [w for w in self.workers.values() if w.place is None]:
+            taken = [w.place for w in self.workers.values() if w.place is not None]
+            worker.place = vacant(taken, size, workers)
+            if worker.place is not None:
+                effects.append(Seat(worker.number, worker.place))
+        return effects
+
+    def _column(self, place: int | None) -> list[int]:
+        """The members with a place."""
+        return [n for n in self.members if n in self.workers and self.workers[n].place == place]
+
+    def _columns(self, votes: dict[int, Vote]) -> list[dict[int, Vote]]:
+        columns = [self._column(place) for place in range(self.limits.replica)]
+        return [{n: votes[n] for n in column if n in votes} for column in columns]
+
+    @property
+    def _heads(self) -> tuple[int, ...]:
+        """The first member of each team."""
+        return tuple(team[0] for team in self.teams)
+
+    @property
+    def _enough(self) -> bool:
+        """Whether there are members enough to make a step."""
+        return len(self.members) >= self.limits.least and bool(self.teams)
 
     def _restart(self, reason: str) -> list[Effect]:
         """No member is left: begin again, unless that has led nowhere too often."""
@@ -314,15 +308,21 @@ class Membership:
 
     def _gather(self) -> list[Effect]:
         """Begin, or begin again, once there are enough; those with a state come first."""
-        waiting = sorted((-w.step, w.number) for w in self.workers.values() if w.ready)
-        if len(waiting) < self.limits.workers:
-            return []
+        chosen: list[int] = []
+        each = self.limits.workers // self.limits.replica
+        for place in range(self.limits.replica):
+            column = [w for w in self.workers.values() if w.ready and w.place == place]
+            if len(column) < each:
+                return []
+            chosen += [w.number for w in sorted(column, key=lambda w: (-w.step, w.number))[:each]]
         reason = "the job begins again" if self._restarts else "the job begins"
-        return self._begin([number for _, number in waiting[: self.limits.workers]], (), reason)
+        return self._begin(chosen, (), reason)
 
     def _begin(self, members: Sequence[int], lost: tuple[int, ...], reason: str) -> list[Effect]:
         self.epoch += 1
         self.members = tuple(sorted(members))
+        places = {n: self.workers[n].place or 0 for n in self.members}
+        self.teams = teams(places, self.limits.replica, self.teams)
         self._reports, self._planned = {}, False
         self._done.clear()
         self.pace.changed()
@@ -332,31 +332,32 @@ class Membership:
         return [begin, *self._feed()]
 
     def _plan(self) -> Plan:
-        reports = self._reports
+        reports, replica = self._reports, self.limits.replica
         self.step = max(report.step for report in reports.values())
-        source = min(n for n, report in reports.items() if report.step == self.step)
-        restore = tuple(
-            sorted(
-                number
-                for number, report in reports.items()
-                if report.step < self.step and not (report.reduced and report.step == self.step - 1)
-            )
-        )
+        able = {n for n, r in reports.items() if r.step == self.step or r.makes(self.step)}
+        columns = [self._column(place) for place in range(replica)]
+        sources = tuple(min(n for n in column if n in able) for column in columns)
+        restore = tuple(n for n in self.members if n not in able)
         if self.step <= 0:  # models just made may differ
             self.step = 0
-            restore = tuple(number for number in self.members if number != source)
-        held = {n: r.held for n, r in reports.items() if r.step == self.step}
-        speeds = self.pace.speeds(self.limits.shards, self.members)
-        self.owners = tuple(assign(self.limits.shards, self.members, held, speeds))
+            restore = tuple(number for number in self.members if number not in sources)
+        held = {n: r.held for n, r in reports.items() if r.step == self.step and n not in restore}
+        whole, forget = held_by(self.teams, held)
+        speeds = self.pace.speeds(self.limits.shards, self._heads)
+        self.owners = tuple(assign(self.limits.shards, self._heads, whole, speeds))
         return Plan(
             self.epoch,
             self.step,
-            source,
+            sources,
             restore,
             self.owners,
             asks=self._asked.shards if self._asked else (),
             redo=self._asked is not None and self._asked.redo,
             skipped=0 <= self._skipped == self.step - 1,
+            columns=tuple(map(tuple, columns)) if replica > 1 else (),
+            teams=self.teams if replica > 1 else (),
+            forget=forget if replica > 1 else (),
+            total=self._total,
         )
 
     def _enter(self) -> list[Effect]:
@@ -378,10 +379,11 @@ class Membership:
         fed = [w for w in waiting if w.fed_by is not None]
         room = self.limits.workers - len(self.members) - len(fed)
         for joiner in sorted((w for w in waiting if w.fed_by is None), key=lambda w: w.number):
-            if room <= 0 or not self.members:
-                break
+            column = self._column(joiner.place)
+            if room <= 0 or not column:
+                continue
             sources = [w.fed_by for w in self.workers.values() if w.fed_by is not None]
-            joiner.fed_by = min(self.members, key=lambda n: (sources.count(n), -n))
+            joiner.fed_by = min(column, key=lambda n: (sources.count(n), -n))
             effects.append(Feed(joiner.fed_by, joiner.number))
             room -= 1
         return effects

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cordee.train.policy.sums import Part
+
 Odd = Literal["", "spike", "nonfinite"]
 Nonfinite = Literal["skip", "stop", "go-on", "off"]
 SKIPPED_MOST = 8
@@ -79,6 +81,8 @@ class Vote:
     redone: int | None = None
     """The same, after the last step was made again from a copy of the state before it; 0: there is no copy."""
     opinions: tuple[Opinion, ...] = ()
+    part: Part | None = None
+    """Of the gradient, where it has not all of that."""
 
 
 # What is made of the votes.
@@ -145,6 +149,23 @@ class Trust:
                     return verdict
         agreed = [verdict for verdict in judged if isinstance(verdict, Agreed)]
         return self._count(step, agreed)
+
+    def of_columns(
+        self, step: int, columns: Sequence[Mapping[int, Vote]], *, finite: bool = True
+    ) -> Verdict:
+        """The same where members have different parts of the model: those with the same part are compared."""
+        if len(columns) == 1:
+            return self.verdict(step, columns[0])
+        for votes in columns:
+            found = _of_states(step, votes)
+            if found is not None:
+                return found
+        what = f"the gradient of step {step} is not finite"
+        if finite or self.checks.nonfinite in ("off", "go-on"):
+            return self._count(step, [])
+        if self.checks.nonfinite == "stop":
+            return Stop(what)
+        return self._count(step, [Agreed(skip=True, note=f"{what}: the step is skipped")])
 
     def _count(self, step: int, agreed: Sequence[Agreed]) -> Verdict:
         skip = any(verdict.skip for verdict in agreed)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from cordee.train.policy.sums import Total
 from cordee.train.worker.feed import fill
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.state import Trained, Value, apply_settings, settings
@@ -35,12 +37,17 @@ class Advance:
         fill(cut, data)
         self.again(cut, groups)
 
-    def make(self, gradient: Sequence[Tensor]) -> None:
-        """Make a step with a gradient, which is clipped in place."""
+    def make(self, gradient: Sequence[Tensor], total: Total | None = None) -> None:
+        """Make a step with a gradient, which is clipped in place. `total`: of the whole, where this is a part."""
         if self._clip is not None:
-            scale = self._clip / (self.layout.norm(gradient) + 1e-6)
+            norm = self.layout.norm(gradient)
+            if total is not None and total.norm is not None:
+                norm = torch.tensor(total.norm, device=norm.device)
+            scale = self._clip / (norm + 1e-6)
             self.layout.scale(gradient, scale.clamp(max=1.0))
         self._with(gradient)
+        if total is not None and total.loss is not None:
+            self.loss = total.loss
 
     def skip(self) -> None:
         """Go on to the next step without this one's gradient."""

@@ -9,14 +9,20 @@ from cordee.train.worker.hosted import Hosted
 from cordee.train.worker.job import Mode
 
 
-def groups_for(device: torch.device, mode: Mode) -> Groups:
+def groups_for(device: torch.device, mode: Mode, name: str = "") -> Groups:
     """Groups for tensors on a device. Raises `UsageError` where there are none."""
     if device.type == "cpu":
-        return Gloo()
+        return Gloo(name)
     if mode == "local":
         return Hosted()
     if device.type == "npu":
         from cordee.train.worker.hccl import Hccl  # torch_npu is not everywhere
 
-        return Hccl(device)
+        return Hccl(device, name)
     raise UsageError(f"cordee train has no groups for {device.type} yet")
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done all that it was given. Raises `RuntimeError` where that was stopped."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize(device)

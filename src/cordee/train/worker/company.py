@@ -7,19 +7,19 @@ from typing import Protocol
 
 import torch
 
-from cordee.train.wire import CaughtUp, Epoch, Finished, Planned, Ready, Reported, Told
+from cordee.train.wire import CaughtUp, Epoch, Finished, Member, Planned, Ready, Reported, Told
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.backends import groups_for
-from cordee.train.worker.control import Control, Left, Line
+from cordee.train.worker.control import Control, Left
 from cordee.train.worker.digest import shapes
-from cordee.train.worker.failures import report_crashes
+from cordee.train.worker.door import Door
 from cordee.train.worker.faults import Faults
 from cordee.train.worker.groups import Group
 from cordee.train.worker.handover import Incoming, Outgoing
 from cordee.train.worker.job import Job, Mode, hello_of
 from cordee.train.worker.local import LocalControl
+from cordee.train.worker.replica import Replica
 from cordee.train.worker.state import broadcast
-from cordee.train.worker.store import Store
 
 CHANGE_S = 60.0
 """So long after a collective failed the coordinator has said who is gone."""
@@ -57,8 +57,11 @@ class Company:
         kind: tuple[int, Mode],
         faults: Faults,
         device: torch.device,
+        replica: Replica | None = None,
     ) -> None:
-        """`kind`: how many shards a batch has, and the mode."""
+        """`kind`: how many shards a batch has, and the mode; `replica`: where others have the rest of the model."""
+        self._door = replica.door if replica is not None else None
+        self._replica = replica if self._door is not None else None
         self._job, self._advance, self._kind, self._faults = job, advance, kind, faults
         self._device = device
         self._groups = groups_for(device, kind[1])
@@ -69,12 +72,27 @@ class Company:
         self._control: Control | None = None
         self.outgoing = Outgoing(advance, job.secret, faults)
         self._incoming: Incoming | None = None
-        self._store: Store | None = None
+        self._column: tuple[int, ...] = ()
 
     @property
     def members(self) -> tuple[int, ...]:
         """The numbers of the workers that take part now."""
         return tuple(m.worker for m in self.epoch.members) if self.epoch is not None else ()
+
+    @property
+    def column(self) -> tuple[int, ...]:
+        """Those of them that have the same part of the model."""
+        return self._column or self.members
+
+    def owned(self, owners: tuple[int, ...]) -> tuple[int, ...]:
+        """The owners of shards among those that have the same part of the model."""
+        return self._replica.owned(owners) if self._replica is not None else owners
+
+    @property
+    def fellows(self) -> tuple[Member, ...]:
+        """The same, as others reach them."""
+        members = self.epoch.members if self.epoch is not None else ()
+        return tuple(member for member in members if member.worker in self.column)
 
     @property
     def line(self) -> Control:
@@ -100,20 +118,19 @@ class Company:
             self._control = LocalControl(self._kind[0])
             find()
             return
-        incoming = self._incoming = Incoming(self._advance, job.host, job.secret, self._faults)
-        self._store = Store(job.host)
-        ports = (self._store.port, incoming.port)
-        hello = hello_of(
-            job, ports, self._device, self._kind, shapes(self._advance.layout.parameters)
+        model = shapes(self._advance.layout.parameters)
+        ready = Ready(self._kind[0], model) if self._door is not None else Ready()
+        door = self._door = self._door or Door(
+            job, lambda job, ports: hello_of(job, ports, self._device, self._kind, model)
         )
-        line = Line(job.coordinator, job.secret, hello, self._groups.free, self.outgoing.want)
-        self._control = line
-        report_crashes(line)
-        line.say(Ready())
+        incoming = self._incoming = Incoming(self._advance, door.mouth, self._faults)
+        line = self._control = door.line
+        line.on_lost, line.on_feeding = self._groups.free, self.outgoing.want
+        line.say(ready)
         while line.pending is None:
             try:
                 if not incoming.take(0.01):
-                    line.say(Ready())  # whoever fed is gone: another one may
+                    line.say(ready)  # whoever fed is gone: another one may
                 elif incoming.empty and self.ready():
                     line.say(CaughtUp(self._advance.step))
             except queue.Empty:
@@ -159,6 +176,8 @@ class Company:
         self._faults.at("epoch", self._advance.step)
         self._group = None
         self._groups.drop()
+        if self._replica is not None:
+            self._replica.drop()
         if self._incoming is not None and self.epoch is None:
             self._incoming.until(epoch.step)
         self.epoch, step = epoch, self._advance.step
@@ -168,8 +187,7 @@ class Company:
         planned_s = time.monotonic()
         work.settle(plan, holds=holds)
         self._faults.at("form", step)
-        rank = self.members.index(self._job.worker)
-        group = self._groups.form(epoch.epoch, rank, [member.store for member in epoch.members])
+        group = self._form(epoch, plan)
         formed_s = time.monotonic()
         if plan.restore:
             self._restore(plan, group, work)
@@ -186,8 +204,19 @@ class Company:
         control.say(Told("joined", dict(told)))
         control.enter("compute")
 
+    def _form(self, epoch: Epoch, plan: Planned) -> Group:
+        """Join those that have the same part of the model, and the team that has all of it."""
+        stores = {member.worker: member.store for member in epoch.members}
+        replica = self._replica
+        self._column = plan.columns[replica.place] if replica is not None and plan.columns else ()
+        rank = self.column.index(self._job.worker)
+        group = self._groups.form(epoch.epoch, rank, [stores[number] for number in self.column])
+        if replica is not None:
+            replica.form(epoch, plan, self._job.worker)
+        return group
+
     def _restore(self, plan: Planned, group: Group, work: UnderWay) -> None:
-        source = self.members.index(plan.source)
+        source = next(r for r, n in enumerate(self.column) if n in plan.sources)
         takes, before = self._job.worker in plan.restore, self._advance.step
         step = broadcast(self._advance.trained, before, group, source, takes)
         if takes:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from cordee.core.errors import CordeeError
-from cordee.train.policy.membership import Phase
+from cordee.train.policy.workers import Phase
 from cordee.train.wire import (
     Answer,
     Beat,
@@ -26,6 +26,7 @@ from cordee.train.wire import (
     Planned,
     Probing,
     Refused,
+    Seated,
     ToWorker,
     address,
     pack,
@@ -91,12 +92,17 @@ class Line:
         to: str,
         secret: str,
         hello: Hello,
-        on_lost: Callable[[int], None],
-        on_feeding: Callable[[Feeding], None],
     ) -> None:
         self._connection = _greeted(to, secret)
         self._secret = secret
-        self._on_lost, self._on_feeding = on_lost, on_feeding
+        self.on_lost: Callable[[int], None] = lambda epoch: None
+        """Called with a new epoch where members of the one before are gone. From another thread, as those that follow."""
+        self.on_epoch: Callable[[int], None] = lambda epoch: None
+        """Called with every new epoch."""
+        self.on_feeding: Callable[[Feeding], None] = lambda feeding: None
+        self.waiting_s: Callable[[], float] = lambda: 0.0
+        """Since when the program waits for others of its replica; 0: it does not."""
+        self._seat: queue.SimpleQueue[Seated] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._inbox: queue.SimpleQueue[Epoch | Planned | Committed | Leave] = queue.SimpleQueue()
         self._epoch: Epoch | None = None
@@ -152,6 +158,14 @@ class Line:
                 self._next(max(0.0, end_s - time.monotonic()))
         return self.pending is not None
 
+    def seat(self) -> int:
+        """Wait for the place of this worker in a replica. Raises `Left`."""
+        while True:
+            if self._left is not None:
+                raise Left(self._left.reason, error=self._left.error)
+            with suppress(queue.Empty):
+                return self._seat.get(timeout=MEANWHILE_S).place
+
     def close(self) -> None:
         self._closed = True
         with suppress(OSError):
@@ -177,20 +191,25 @@ class Line:
 
     def _heard(self, message: ToWorker) -> None:
         if isinstance(message, Feeding):
-            self._on_feeding(message)
+            self.on_feeding(message)
             return
         if isinstance(message, Challenge):
+            return
+        if isinstance(message, Seated):
+            self._seat.put(message)
             return
         if isinstance(message, Probing):
             threading.Thread(target=self._probe, args=(message,), daemon=True).start()
             return
         if isinstance(message, Epoch):
             self._epoch = message
+            self.on_epoch(message.epoch)
             if message.lost:
-                self._on_lost(message.epoch)
+                self.on_lost(message.epoch)
         if isinstance(message, Leave):
             self._left = message
-            self._on_lost(sys.maxsize)
+            self.on_epoch(sys.maxsize)
+            self.on_lost(sys.maxsize)
         self._inbox.put(message)
 
     def _probe(self, probing: Probing) -> None:
@@ -199,7 +218,9 @@ class Line:
 
     def _beat(self) -> None:
         while not self._closed and self._left is None:
-            self.say(Beat(self._phase, self.shard_s))
+            since_s = self.waiting_s()
+            stuck = self._phase == "compute" and 0 < since_s < time.monotonic() - BEAT_S
+            self.say(Beat("team" if stuck else self._phase, self.shard_s))
             time.sleep(BEAT_S)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cordee.train.worker.spread import part_of
+
 BLOCK = 1024
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _ODD = 0x1E3779B97F4A7C15
@@ -31,7 +33,7 @@ def digest(tensors: Sequence[Tensor]) -> int:
 
 def shapes(parameters: Sequence[Tensor]) -> str:
     """Of what parameters are, but for their numbers."""
-    found = [(tuple(p.shape), str(p.dtype)) for p in parameters]
+    found = [(tuple(part_of(p).shape), str(p.dtype)) for p in parameters]
     return hashlib.blake2b(repr(found).encode(), digest_size=8).hexdigest()
 
 

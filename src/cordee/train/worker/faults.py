@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import UsageError
+from cordee.train.worker.spread import part_of
 from cordee.train.worker.state import Trained
 
 Point = Literal[
@@ -74,10 +75,12 @@ class Faults:
         """Where a bit is flipped."""
         first = self.trained.parameters[0]
         if do == "flip-parameter":
-            return first.detach()
+            return part_of(first).detach()
         if do == "flip-optimizer":
             kept = self.trained.optimizer.state[first]
-            return next(v for v in kept.values() if isinstance(v, Tensor) and v.numel() > 1)
+            return next(
+                part_of(v) for v in kept.values() if isinstance(v, Tensor) and v.numel() > 1
+            )
         return self.gradient[0]
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -12,17 +12,40 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch._C._distributed_c10d import PrefixStore, ProcessGroup, ProcessGroupGloo, TCPStore
+from torch._C._distributed_c10d import (
+    PrefixStore,
+    ProcessGroup,
+    ProcessGroupGloo,
+    TCPStore,
+    Work,
+)
 
 from cordee.train.wire import address
 from cordee.train.worker.groups import Alone, Group, Joined
+from cordee.train.worker.patience import Patience
 
 GROUP_S = 600.0
 """Longer than any collective takes: one that waits in vain is freed by whoever knows that."""
 
+_left: list[ProcessGroup] = []
+"""Groups that are stuck for good: to take them apart would be to wait for them."""
+
 
 class _Pairs(Joined):
     """A group whose exchanges go from each member to each: gloo's own all-gather takes four times as long."""
+
+    def __init__(
+        self, group: ProcessGroup, freed: Callable[[], bool], patience: Patience | None
+    ) -> None:
+        super().__init__(group)
+        self._freed, self._patience = freed, patience
+
+    def wait(self, works: Sequence[Work]) -> None:
+        if self._patience is None:
+            super().wait(works)
+        elif not self._patience.wait(works, self._freed):
+            _left.append(self.group)
+            raise RuntimeError("a collective was freed")
 
     def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
         pieces = data.split(sent) if sent else [data] * self.size
@@ -37,12 +60,11 @@ class _Pairs(Joined):
         for turn in range(1, self.size):
             source, target = (self.rank - turn) % self.size, (self.rank + turn) % self.size
             if taken[source].numel():
-                works.append(self._group.recv([taken[source]], source, 0))
+                works.append(self.group.recv([taken[source]], source, 0))
             if given[target].numel():
-                works.append(self._group.send([given[target]], target, 0))
+                works.append(self.group.send([given[target]], target, 0))
         taken[self.rank].copy_(given[self.rank])
-        for work in works:
-            work.wait()
+        self.wait(works)
 
 
 class Gloo:
@@ -52,7 +74,11 @@ class Gloo:
     sockets are those that were opened while the group was formed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        """`name`: tells them from others of the same members."""
+        self._name = name
+        self._patience = Patience() if name else None
+        """Only for what programs do themselves: a thread more is in the way of those that fork."""
         self._lock = threading.Lock()
         self._before: set[int] | None = None
         self._own: set[int] = set()
@@ -68,12 +94,13 @@ class Gloo:
         try:
             store = TCPStore(host, port, is_master=False, wait_for_workers=False)
             made = ProcessGroupGloo(
-                PrefixStore(f"epoch{epoch}", store),
+                PrefixStore(f"epoch{epoch}{self._name}", store),
                 rank,
                 len(stores),
                 timedelta(seconds=GROUP_S),
             )
-            group = _Pairs(cast(ProcessGroup, made))  # it is one, as is every backend
+            found = cast(ProcessGroup, made)  # it is one, as is every backend
+            group = _Pairs(found, lambda: epoch < self._freed, self._patience)
             group.all_reduce(torch.zeros(1))  # now all of them are connected
         finally:
             with self._lock:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cordee.core.errors import UsageError
+from cordee.train.worker.spread import like, part_of, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,12 @@ class Part:
 class Layout:
     """Where the gradient of each parameter lies."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], room: int) -> None:
-        """`room`: numbers at the end of each buffer that are free, so that it can be cut evenly."""
+    def __init__(self, parameters: Sequence[nn.Parameter], room: int, copies: int = 1) -> None:
+        """`room`: numbers at the end of each buffer that are free, so that it can be cut evenly.
+
+        `copies`: so many workers of a replica have what is not spread over them.
+        """
+        self._copies = copies
         self.parameters = [p for p in parameters if p.requires_grad]
         self._room, self._passes = room, 0
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
@@ -32,7 +37,7 @@ class Layout:
 
     def _part(self, dtype: torch.dtype, device: torch.device) -> Part:
         mine = tuple(p for p in self.parameters if p.dtype == dtype)
-        numbers = sum(p.numel() for p in mine) + (dtype == torch.float32)
+        numbers = sum(part_of(p).numel() for p in mine) + (dtype == torch.float32)
         return Part(dtype, device, mine, numbers)
 
     def buffers(self) -> list[Tensor]:
@@ -48,8 +53,9 @@ class Layout:
         for part, buffer in zip(self.parts, buffers, strict=True):
             at = 0
             for parameter in part.parameters:
-                size = parameter.numel()
-                parameter.grad = buffer[at : at + size].view_as(parameter)
+                own = part_of(parameter)
+                size = own.numel()
+                parameter.grad = like(buffer[at : at + size].view(own.shape), parameter)
                 at += size
 
     def detach(self) -> None:
@@ -75,6 +81,18 @@ class Layout:
         """Gradients, but not the loss beside them."""
         for number, (part, buffer) in enumerate(zip(self.parts, buffers, strict=True)):
             buffer[: part.numbers - (number == 0)].mul_(factor.to(buffer.dtype))
+
+    def square(self, buffers: Sequence[Tensor]) -> float:
+        """The sum of squares of what this worker counts, so that a replica counts each number once."""
+        found = 0.0
+        for part, buffer in zip(self.parts, buffers, strict=True):
+            at = 0
+            for parameter in part.parameters:
+                size = part_of(parameter).numel()
+                norm = torch.linalg.vector_norm(buffer[at : at + size], dtype=torch.float32)
+                found += float(norm) ** 2 * share(parameter, self._copies)
+                at += size
+        return found
 
     def norm(self, buffers: Sequence[Tensor]) -> Tensor:
         """[] of the whole gradient, in float32."""

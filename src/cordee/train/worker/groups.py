@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
-from torch._C._distributed_c10d import ProcessGroup
+from torch._C._distributed_c10d import ProcessGroup, Work
 
 
 class Group(Protocol):
@@ -48,20 +48,25 @@ class Joined:
     """A group of PyTorch's."""
 
     def __init__(self, group: ProcessGroup) -> None:
-        self._group = group
+        self.group = group
         self.rank, self.size = group.rank(), group.size()
 
     def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
-        self._group.alltoall_base(out, data, list(received), [sent] * self.size).wait()
+        self.wait([self.group.alltoall_base(out, data, list(received), [sent] * self.size)])
 
     def all_gather(self, data: Tensor, out: Tensor) -> None:
-        self._group._allgather_base(out, data).wait()
+        self.wait([self.group._allgather_base(out, data)])
 
     def all_reduce(self, data: Tensor) -> None:
-        self._group.allreduce([data]).wait()
+        self.wait([self.group.allreduce([data])])
 
     def broadcast(self, data: Tensor, source: int) -> None:
-        self._group.broadcast(data, source).wait()
+        self.wait([self.group.broadcast(data, source)])
+
+    def wait(self, works: Sequence[Work]) -> None:
+        """Until they have ended. Raises `RuntimeError`."""
+        for work in works:
+            work.wait()
 
 
 class Groups(Protocol):

@@ -53,10 +53,8 @@ FED_S = 5.0
 class Incoming:
     """Takes what a member feeds, until this worker is one itself."""
 
-    def __init__(self, advance: Advance, host: str, secret: str, faults: Faults) -> None:
-        self._advance, self._faults = advance, faults
-        self._mouth = Mouth(host, secret)
-        self.port: int = self._mouth.port
+    def __init__(self, advance: Advance, mouth: Mouth, faults: Faults) -> None:
+        self._advance, self._faults, self._mouth = advance, faults, mouth
 
     @property
     def empty(self) -> bool:

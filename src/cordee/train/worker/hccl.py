@@ -12,8 +12,7 @@ from typing import cast
 
 import torch
 import torch_npu
-from torch import Tensor
-from torch._C._distributed_c10d import PrefixStore, ProcessGroup, TCPStore
+from torch._C._distributed_c10d import PrefixStore, ProcessGroup, TCPStore, Work
 
 from cordee.train.wire import address
 from cordee.train.worker.groups import Alone, Group, Joined
@@ -22,7 +21,8 @@ from cordee.train.worker.groups import Alone, Group, Joined
 class Hccl:
     """Groups for one chip of this process."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, name: str = "") -> None:
+        self._name = name
         self._index: int = device.index or 0
         self._lock = threading.Lock()
         self._inside = self._stopped = False
@@ -37,8 +37,9 @@ class Hccl:
         host, port = address(stores[0])
         store = TCPStore(host, port, is_master=False, wait_for_workers=False)
         options = torch_npu._C._distributed_c10d.ProcessGroupHCCL.Options()
+        options.group_id = f"{epoch}{self._name}"  # the names of a process's groups differ
         made = torch_npu._C._distributed_c10d.ProcessGroupHCCL(
-            PrefixStore(f"epoch{epoch}", store), rank, len(stores), options
+            PrefixStore(f"epoch{epoch}{self._name}", store), rank, len(stores), options
         )
         group = self._group = _Guarded(self, made)
         group.all_reduce(torch.zeros(1, device=f"npu:{self._index}"))  # links are made at first use
@@ -70,6 +71,13 @@ class Hccl:
             with self._lock:
                 self._inside = False
 
+    def settle(self) -> None:
+        """Let the chip go on without what is stuck."""
+        with self._lock:
+            if not self._stopped:
+                self._stop()
+            self._wake()
+
     def _stop(self) -> None:
         self._stopped = True
         torch_npu.npu.stop_device(self._index)
@@ -87,21 +95,13 @@ class _Guarded(Joined):
         super().__init__(cast(ProcessGroup, group))
         self._groups, self._backend = groups, group
 
-    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
-        with self._groups.inside():
-            super().all_to_all(data, out, received, sent)
-
-    def all_gather(self, data: Tensor, out: Tensor) -> None:
-        with self._groups.inside():
-            super().all_gather(data, out)
-
-    def all_reduce(self, data: Tensor) -> None:
-        with self._groups.inside():
-            super().all_reduce(data)
-
-    def broadcast(self, data: Tensor, source: int) -> None:
-        with self._groups.inside():
-            super().broadcast(data, source)
+    def wait(self, works: Sequence[Work]) -> None:
+        try:
+            with self._groups.inside():
+                super().wait(works)
+        except RuntimeError:
+            self._groups.settle()
+            raise
 
     def end(self) -> None:
         """Give its links back."""

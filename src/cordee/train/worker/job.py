@@ -76,7 +76,12 @@ def agreed(shards: int, job: Job) -> int:
 
 
 def hello_of(
-    job: Job, ports: tuple[int, int], device: object, kind: tuple[int, Mode], parameters: str
+    job: Job,
+    ports: tuple[int, int],
+    device: object,
+    kind: tuple[int, Mode],
+    parameters: str,
+    replica: int = 1,
 ) -> Hello:
     """How a worker greets the coordinator; `ports`: of its store and for what it is fed, `kind`: shards and mode."""
     return Hello(
@@ -89,6 +94,7 @@ def hello_of(
         shards=kind[0],
         mode=kind[1],
         parameters=parameters,
+        replica=replica,
     )
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from cordee.core.errors import CordeeError, UsageError
 from cordee.train.checkpoint.disk import Checkpoints
-from cordee.train.checkpoint.keep import Keep
+from cordee.train.checkpoint.keep import Keep, folder_of, memory_of
 from cordee.train.checkpoint.memory import Memory
 from cordee.train.checkpoint.snapshot import About, Block, Broken, Snapshot, read
 from cordee.train.policy.keeping import Rhythm
-from cordee.train.wire import Epoch, Member, Told
+from cordee.train.wire import Member, Told
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.digest import shapes
 from cordee.train.worker.feed import fill
@@ -28,12 +28,18 @@ class Keeping:
     """Keeps the state of what a worker trains, and goes on from what was kept."""
 
     def __init__(
-        self, keep: Keep, advance: Advance, worker: int, say: Callable[[Told], None]
+        self,
+        keep: Keep,
+        advance: Advance,
+        worker: int,
+        say: Callable[[Told], None],
+        place: int | None = None,
     ) -> None:
+        """`place`: which part of the model this worker has; None: all of it."""
         self._advance, self._worker, self._say = advance, worker, say
         self._model = shapes(advance.layout.parameters)
-        self._memory = Memory(keep.memory) if keep.memory else None
-        self._disk = Checkpoints(Path(keep.folder)) if keep.folder else None
+        self._memory = Memory(memory_of(keep.memory, place)) if keep.memory else None
+        self._disk = Checkpoints(folder_of(Path(keep.folder), place)) if keep.folder else None
         self._folder = keep.folder
         self._to_memory = Lane(self._write_memory)
         self._to_disk = Lane(self._write_disk)
@@ -41,17 +47,20 @@ class Keeping:
         self._on_disk = Rhythm(keep.folder_every)
         self._failed: dict[str, str] = {}
 
-    def made(self, epoch: Epoch | None) -> None:
-        """A step was made: keep its state where it is time, and this worker is the one who does it."""
-        step, members = self._advance.step, epoch.members if epoch is not None else ()
+    def made(self, members: Sequence[Member]) -> None:
+        """A step was made: keep its state where it is time, and this worker is the one who does it.
+
+        `members`: those that have the same state.
+        """
+        step = self._advance.step
         if self._memory is not None and self._in_memory.due(step) and _first(members, self._worker):
             self._offer(self._to_memory, self._in_memory)
         if self._disk is not None and self._on_disk.due(step) and self._leads(members):
             self._offer(self._to_disk, self._on_disk)
 
-    def end(self, epoch: Epoch | None) -> None:
+    def end(self, members: Sequence[Member]) -> None:
         """All steps are made: the last state is on the disk, too."""
-        if self._disk is not None and epoch is not None and self._leads(epoch.members):
+        if self._disk is not None and self._leads(members):
             self._to_disk.wait()
             if self._on_disk.last != self._advance.step:
                 self._offer(self._to_disk, self._on_disk)

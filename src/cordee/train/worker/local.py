@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cordee.train.policy.effects import Begin, Commit, Effect, Finish, Note, Plan
-from cordee.train.policy.membership import Limits, Membership, Phase, Report
+from cordee.train.policy.membership import Membership
+from cordee.train.policy.workers import Limits, Phase, Report
 from cordee.train.wire import (
     Committed,
     Done,
@@ -86,7 +87,9 @@ class LocalControl:
                 case Plan():
                     self._waiting.append(planned(effect, self._job.trust.checks))
                 case Commit():
-                    self._waiting.append(Committed(effect.epoch, effect.step, effect.skip))
+                    self._waiting.append(
+                        Committed(effect.epoch, effect.step, effect.skip, total=effect.total)
+                    )
                 case Finish():
                     self._waiting.append(Leave(effect.error or "", error=bool(effect.error)))
                 case Note():

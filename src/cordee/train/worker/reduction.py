@@ -35,6 +35,12 @@ class Reduction(Protocol):
     def end(self, shard: int) -> None:
         """The shard is computed."""
 
+    def lost(self) -> None:
+        """The shard that was begun could not be computed."""
+
+    def forget(self) -> None:
+        """What is computed of this step is of no use."""
+
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
         """The sum over all shards, good until the step after the next one is reduced."""
 
@@ -84,6 +90,13 @@ class Exact:
         self._nodes[node] = self._now
         self._merge(node)
 
+    def lost(self) -> None:
+        self._free.append(self._now)
+
+    def forget(self) -> None:
+        self._free += self._nodes.values()
+        self._nodes = {}
+
     def _merge(self, node: Node) -> None:
         """Add halves up, as far as both are there."""
         while (above := parent(node, self._shards)) is not None:
@@ -110,8 +123,7 @@ class Exact:
         return self._exchange.run(group, mine, [len(n) for n in nodes], summed)
 
     def reset(self) -> None:
-        self._free += self._nodes.values()
-        self._nodes = {}
+        self.forget()
         self._exchange.turn()
 
 
@@ -141,6 +153,12 @@ class Fast:
     def end(self, shard: int) -> None:
         self._held.append(shard)
 
+    def lost(self) -> None:
+        self.forget()  # part of it may have been added to the others
+
+    def forget(self) -> None:
+        self._held = []
+
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
         counts = [int(member in owners) for member in members]
         mine = [self._sum] if counts[group.rank] else []
@@ -153,7 +171,7 @@ class Fast:
         return self._sum
 
     def reset(self) -> None:
-        self._held = []
+        self.forget()
         self._exchange.turn()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cordee.core.errors import CordeeError
 from cordee.train.worker.groups import Group
+from cordee.train.worker.spread import is_spread, like, part_of
 
 Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 
@@ -27,6 +28,8 @@ class Entry(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
     host: bool
     """Whether it is kept on the host, whatever the device."""
+    spread: bool = False
+    """Whether it is this worker's part of a larger one."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -73,10 +76,11 @@ def tensors_of(trained: Trained, step: int) -> tuple[Header, list[Tensor]]:
     scalars: list[tuple[int, str, Value]] = []
 
     def add(where: str, name: str, number: int, tensor: Tensor) -> None:
-        dtype, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
-        host = tensor.device.type == "cpu"
-        entries.append(Entry(where, name, number, dtype, shape, host))
-        tensors.append(tensor.detach())
+        part = part_of(tensor)
+        dtype, shape = str(part.dtype).removeprefix("torch."), tuple(part.shape)
+        host = part.device.type == "cpu"
+        entries.append(Entry(where, name, number, dtype, shape, host, is_spread(tensor)))
+        tensors.append(part.detach())
 
     for name, tensor in _own(trained.model):
         add("model", name, -1, tensor)
@@ -102,7 +106,7 @@ def place(trained: Trained, header: Header) -> list[Tensor]:
     made: list[Tensor] = []
     for entry in header.entries:
         if entry.where == "model":
-            found = own.get(entry.name)
+            found = part_of(own[entry.name]) if entry.name in own else None
             if found is None or tuple(found.shape) != entry.shape:
                 raise CordeeError(f"the model has no {entry.name} of shape {list(entry.shape)}")
             made.append(found.detach())
@@ -113,9 +117,10 @@ def place(trained: Trained, header: Header) -> list[Tensor]:
         parameter = parameters[entry.parameter]
         kept = trained.optimizer.state[parameter]
         value = kept.get(entry.name)
-        if not isinstance(value, Tensor) or tuple(value.shape) != entry.shape:
-            kept[entry.name] = _empty(entry, parameter.device)
-        made.append(kept[entry.name])
+        if not isinstance(value, Tensor) or tuple(part_of(value).shape) != entry.shape:
+            empty = _empty(entry, parameter.device)
+            kept[entry.name] = like(empty, parameter) if entry.spread else empty
+        made.append(part_of(kept[entry.name]))
     for number, key, value in header.scalars:
         trained.optimizer.state[parameters[number]][key] = value
     apply_settings(trained, header.groups)

@@ -15,9 +15,14 @@ class Steps(Protocol):
     @property
     def leads(self) -> bool: ...
 
+    @property
+    def epoch(self) -> int: ...
+
     def shards_of(self, number: int) -> Iterator[int]: ...
 
     def backward(self, loss: Tensor) -> None: ...
+
+    def computed(self, loss: Tensor | None = None) -> None: ...
 
 
 class Step:
@@ -35,10 +40,22 @@ class Step:
         """The backward pass of one shard's loss."""
         self._training.backward(loss)
 
+    def computed(self, loss: Tensor | None = None) -> None:
+        """A shard's backward pass was made by the program itself, as pipelines do.
+
+        `loss`: where this worker has it.
+        """
+        self._training.computed(loss)
+
     @property
     def loss(self) -> float:
         """The mean loss over all shards of the step, once it is made."""
         return self._training.loss
+
+    @property
+    def epoch(self) -> int:
+        """Another number whenever the members are others: what they have agreed upon among themselves is to be made anew."""
+        return self._training.epoch
 
     @property
     def leads(self) -> bool:

@@ -1,7 +1,9 @@
 """The loop of a training script: steps, and in each the shards that this worker has to compute."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,8 +11,11 @@ from torch import Tensor, nn
 
 from cordee.core.errors import UsageError
 from cordee.train.policy.rounds import Cadence
+from cordee.train.policy.sums import Part, Total
+from cordee.train.policy.trust import Vote
 from cordee.train.wire import Committed, Done, Planned, Progressed
 from cordee.train.worker.apart import advance_of
+from cordee.train.worker.backends import finish
 from cordee.train.worker.company import Company
 from cordee.train.worker.control import Changed, Left
 from cordee.train.worker.faults import faults_of
@@ -18,6 +23,7 @@ from cordee.train.worker.gradients import Layout
 from cordee.train.worker.job import Mode, agreed, job_of
 from cordee.train.worker.keeping import Keeping
 from cordee.train.worker.reduction import Exact, Fast, Reduction
+from cordee.train.worker.replica import current, whole_shards
 from cordee.train.worker.rounds import Rounds, rounds_of
 from cordee.train.worker.seeds import seed_all
 from cordee.train.worker.state import Stateful, Trained, Value
@@ -54,30 +60,40 @@ class Training:
         Raises `UsageError` where the job is another one than the program says.
         """
         self._job = job = job_of()
+        self._replica = replica = current()
         self.shards = agreed(shards, job)
         self.mode: Mode = job.mode or mode or "fast"
         self._seed = seed
+        self._whole = whole_shards(self.shards, self.mode, replica)
         trained = Trained(model, optimizer, tuple(schedulers))
-        self._layout = Layout(trained.parameters, min(MEMBERS_MOST, max(64, self.shards)))
+        room = min(MEMBERS_MOST, max(64, self.shards))
+        self._layout = Layout(trained.parameters, room, replica.copies if replica else 1)
         cadence = (cadence or Cadence()) if self.mode == "local" else None
         self._advance = advance_of(trained, self._layout, clip, cadence)
-        kind = Exact if self.mode == "exact" else Fast
-        self._reduction: Reduction = kind(self._layout, self.shards)
+        kind = Exact if self.mode == "exact" or replica is not None else Fast
+        self._reduction: Reduction = kind(self._layout, self._whole)
         self._owners: tuple[int, ...] = ()
         self._reduced: list[Tensor] | None = None
+        self._total: Total | None = None
         self._faults = faults_of(job.worker, trained)
         self._watch = Watch(
-            job.worker, self._advance, exact=self.mode == "exact", shards=self.shards
+            job.worker, self._advance, exact=self.mode == "exact", shards=self._whole
         )
         self._elsewhere = False
         # Whether the shard at hand is one of another worker, computed to be compared.
-        device = self._layout.parts[0].device
-        self._company = Company(job, self._advance, (self.shards, self.mode), self._faults, device)
+        self._device = self._layout.parts[0].device
+        self._company = Company(
+            job, self._advance, (self._whole, self.mode), self._faults, self._device, replica
+        )
         self._outgoing = self._company.outgoing
         self._rounds = rounds_of(self._advance, self._outgoing, self._faults)
         keep = job.keep.or_in(checkpoint, checkpoint_every, nothing=self.mode == "local")
         self._keeping = Keeping(
-            keep, self._advance, job.worker, lambda told: self._company.line.say(told)
+            keep,
+            self._advance,
+            job.worker,
+            lambda told: self._company.line.say(told),
+            replica.place if replica is not None and replica.size > 1 else None,
         )
 
     @property
@@ -102,6 +118,11 @@ class Training:
         return tuple(shard for shard, owner in enumerate(self._owners) if owner == me)
 
     @property
+    def epoch(self) -> int:
+        """Another number whenever the members are others."""
+        return self._company.epoch.epoch if self._company.epoch is not None else 0
+
+    @property
     def leads(self) -> bool:
         """Whether this is the worker that writes and prints, of those that take part."""
         return bool(self.members) and self.members[0] == self._job.worker
@@ -120,11 +141,13 @@ class Training:
             while self._rounds is not None and not self._rounds.over(count):
                 self._turn()
             self._company.line.enter("outside")
-            self._keeping.end(self._company.epoch)
+            self._keeping.end(self._company.fellows)
             self._company.leave(self._turn)
         except Left as left:
-            told = f"cordee train: worker {self._job.worker} ends: {left}"
-            raise SystemExit(told) from None
+            raise self._end(left) from None
+
+    def _end(self, left: Left) -> SystemExit:
+        return SystemExit(f"cordee train: worker {self._job.worker} ends: {left}")
 
     # One step.
 
@@ -145,7 +168,7 @@ class Training:
                     began_s = time.monotonic()
                     self._begin(shard)
                     self._faults.at("forward", self.step)
-                    yield shard
+                    yield self._shown(shard)
                     self._faults.at("backward", self.step)
                     self._end_shard(shard)
                     control.shard_s = time.monotonic() - began_s
@@ -156,11 +179,19 @@ class Training:
             except Changed:
                 continue
             except RuntimeError as error:
-                self._company.broke(error)
+                self._broke(error)
+            except Left as left:
+                raise self._end(left) from None
+
+    def _broke(self, error: RuntimeError) -> None:
+        try:
+            self._company.broke(error)
+        except Left as left:
+            raise self._end(left) from None
 
     def backward(self, loss: Tensor) -> None:
         """The backward pass of a shard's part of the loss, which is kept. Raises `UsageError`."""
-        part = loss / self.shards
+        part = loss / self._whole
         part.backward()
         self._layout.add_loss(self._attached, part)
 
@@ -172,6 +203,21 @@ class Training:
         """The loop is another one's: shards cannot be compared. `ready`: whether it is where others are."""
         self._watch.states_only = True
         self._company.ready = ready
+
+    def computed(self, loss: Tensor | None = None) -> None:
+        """The program has made the backward pass of a shard itself. Raises `UsageError`."""
+        if self._replica is None:
+            raise UsageError(
+                "step.computed is for programs that ask for a ct.mesh: use step.backward"
+            )
+        share = torch.tensor(1 / self._whole, device=self._device)
+        self._layout.scale(self._attached, share)
+        self._layout.add_loss(self._attached, (loss if loss is not None else 0 * share) * share)
+
+    def _shown(self, shard: int) -> int:
+        """The number of a shard for the program: a replica may divide each among its workers."""
+        replica = self._replica
+        return shard if replica is None else shard * replica.data + replica.piece
 
     def _next_shard(self) -> int | None:
         mine = self._mine() if self._reduced is None else None
@@ -190,22 +236,38 @@ class Training:
         if self._elsewhere:
             self._watch.computed(shard)
             return
+        if self._replica is not None:
+            self._whole_replica()
         if self._apart is None:
             self._watch.ends(shard, self._attached)
         self._reduction.end(shard)
+        if self._replica is not None:
+            finish(self._device)  # what is held stays, whatever is stopped from now on
+
+    def _whole_replica(self) -> None:
+        """Raises `RuntimeError` where others of the replica were missing while the shard was computed."""
+        assert self._replica is not None
+        try:
+            finish(self._device)
+            broken = self._replica.together.broken
+        except RuntimeError as error:
+            broken = str(error)
+        if broken:
+            self._reduction.lost()
+            raise RuntimeError(broken)
 
     def _begin(self, shard: int) -> None:
         self._company.line.say(Progressed())
         if self._elsewhere:
             self._attached = self._watch.scratch()
         else:
-            alone = self._apart is None and self._watch.apart(shard)
+            alone = self._replica is not None or (self._apart is None and self._watch.apart(shard))
             self._attached = self._reduction.begin(shard, apart=alone)
             if self._apart is None:
                 self._watch.begins(shard, self._attached)
         self._layout.attach(self._attached)
         self._faults.gradient, self._faults.shard = self._attached, shard
-        seed_all(self._seed, self.step, shard)
+        seed_all(self._seed, self.step, self._shown(shard))
 
     def _commit(self, number: int) -> bool:
         """Bring the gradients together, and agree; gives whether they are to be left out. Raises `Changed`."""
@@ -213,16 +275,30 @@ class Training:
         if self._reduced is None:
             control.enter("reduce")
             self._faults.at("reduce", number)
-            self._reduced = self._reduction.reduce(group, self._owners, self.members)
+            self._reduced = self._reduction.reduce(group, self._owners, self._company.column)
         self._faults.at("vote", number)
         loss, sent_bytes = self._layout.loss(self._reduced), self._reduction.sent_bytes
-        control.say(Done(epoch, number, self._watch.vote(number), loss, sent_bytes))
+        control.say(Done(epoch, number, self._vote(number), loss, sent_bytes))
         self._faults.at("voted", number)
         committed = control.expect(Committed, epoch, self._outgoing.start)
         self._faults.at("apply", number)
         if committed.owners:
-            self._owners = self._watch.owners = committed.owners
+            self._own(committed.owners)
+        self._total = committed.total
         return committed.skip
+
+    def _own(self, owners: tuple[int, ...]) -> None:
+        self._owners = self._watch.owners = self._company.owned(owners)
+
+    def _vote(self, number: int) -> Vote:
+        """What this worker says of its state, and of its part of the gradient."""
+        vote = self._watch.vote(number)
+        if self._replica is None or self._replica.size == 1:
+            return vote
+        assert self._reduced is not None
+        square = self._layout.square(self._reduced)
+        loss = self._layout.loss(self._reduced) if self._replica.ends else None
+        return replace(vote, part=Part(square if math.isfinite(square) else None, loss))
 
     def _apply(self, *, skip: bool) -> None:
         """Make the step that was agreed upon, or leave it out."""
@@ -232,12 +308,12 @@ class Training:
             self._advance.skip()
         else:
             self._watch.applies()
-            self._advance.make(self._reduced)
+            self._advance.make(self._reduced, self._total)
             self._watch.applied(self._reduced)
         self._reduction.reset()
         self._outgoing.add(self._reduced, skipped=skip)
         self._reduced = None
-        self._keeping.made(self._company.epoch)
+        self._keeping.made(self._company.fellows)
         self._company.line.enter("compute")
 
     @property
@@ -274,6 +350,7 @@ class Training:
         if self._apart is not None:
             self._apart.settle(committed=made)
         elif made:
+            self._total = plan.total
             self._apply(skip=plan.skipped)  # others were told of the commit before this worker was
         else:
             self._reduced = None  # not all may hold it: it is made again by all
@@ -284,5 +361,7 @@ class Training:
         self._advance.filled(step)
 
     def goes_on(self, plan: Planned) -> None:
-        self._owners = plan.owners
-        self._watch.planned(plan, self.members)
+        if self._job.worker in plan.forget:
+            self._reduction.forget()
+        self._watch.planned(plan, self._company.column, parts=bool(plan.teams))
+        self._own(plan.owners)

@@ -10,6 +10,7 @@ from cordee.train.policy.trust import Checks, Norms, Odd, Opinion, Vote, other_f
 from cordee.train.wire import Planned
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.digest import digest
+from cordee.train.worker.spread import part_of
 from cordee.train.worker.undo import Undo
 
 WHOLE_EVERY = 16
@@ -38,10 +39,10 @@ class Watch:
         self._sum_of = 0
         self._finite = True
 
-    def planned(self, plan: Planned, members: Sequence[int]) -> None:
-        """An epoch goes on so."""
+    def planned(self, plan: Planned, members: Sequence[int], *, parts: bool = False) -> None:
+        """An epoch goes on so. `parts`: members have a part of each gradient; what that is like says little."""
         self._checks, self._members, self.owners = plan.checks, members, plan.owners
-        if self.states_only:
+        if parts or self.states_only:
             self._checks = replace(plan.checks, shard_every=0, nonfinite="off")
         self._asked = [shard for worker, shard in plan.asks if worker == self._worker]
         if plan.restore or not self._two:
@@ -158,4 +159,4 @@ class Watch:
             for parameter in trained.parameters:
                 kept = trained.optimizer.state.get(parameter, {})
                 tensors += [v for _, v in sorted(kept.items()) if isinstance(v, Tensor)]
-        return digest(tensors)
+        return digest([part_of(tensor) for tensor in tensors])

@@ -1,0 +1,84 @@
+"""What is known of workers, and when one is taken to be gone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["outside", "compute", "team", "reduce", "apply"]
+"""What a worker is at; team: it waits for others of its replica, in a collective of the program's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a worker is taken to be gone, and how many there are to be."""
+
+    shards: int
+    workers: int
+    """Members when all is well; more than that wait as spares."""
+    replica: int = 1
+    """So many workers hold the model together, each its own part of it."""
+    least: int = 1
+    """With fewer members the job waits."""
+    silent_s: float = 3.0
+    """A worker that says nothing for so long is dead: its process is stopped, or its host or link is gone."""
+    hang_s: float = 3.0
+    """One that computes on for so long after all others have ended is taken to hang,"""
+    hang_times: float = 8.0
+    """unless its own steps are that long: so many times the median of its shards is allowed at least."""
+    moves: bool = True
+    """Whether shards move away from a slow worker, and one that is far too slow leaves."""
+    deaths_at_step: int = 3
+    """A step at which so many workers died in their own code is not tried again."""
+    restarts: int = 3
+    """So often in a row, with no further step made, a job begins again of which no worker is left."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """What is known of one."""
+
+    number: int
+    heard_s: float
+    ready: bool = False
+    place: int | None = 0
+    """Which part of the model it has; None: it has none yet."""
+    step: int = -1
+    """The step whose state it has; -1: that of a model just made."""
+    caught_up: bool = False
+    fed_by: int | None = None
+    phase: Phase = "outside"
+    phase_s: float = 0.0
+    shard_s: float = 0.0
+    """How long its shards take, as it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a member says at the beginning of an epoch."""
+
+    step: int
+    reduced: bool
+    """Whether it holds the whole gradient of that step."""
+    held: tuple[int, ...]
+    """Shards of that step that it has computed."""
+    kept: tuple[int, ...] = ()
+    """Earlier steps to which it could go back."""
+
+    def makes(self, step: int) -> bool:
+        """Whether it can make the step before this one from what it holds."""
+        return self.reduced and self.step == step - 1
+
+
+def hanging(members: Sequence[Worker], limits: Limits, now_s: float) -> list[Worker]:
+    """Members that compute while all others have long been waiting for them."""
+    waiting = [worker for worker in members if worker.phase in ("reduce", "team")]
+    computing = [worker for worker in members if worker not in waiting]
+    if not waiting or not computing:
+        return []
+    since_s = max(worker.phase_s for worker in waiting)
+    found = []
+    for worker in computing:
+        allowed_s = max(limits.hang_s, limits.hang_times * worker.shard_s)
+        if now_s - max(since_s, worker.phase_s) > allowed_s:
+            found.append(worker)
+    return found
