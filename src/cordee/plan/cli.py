@@ -16,7 +16,8 @@ from cordee.plan.calibration.own import Own, extended, mean_error, measurements,
 from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, Request, outcome
 from cordee.plan.model import Model, model
-from cordee.plan.validation import report, scoring
+from cordee.plan.service.cli import serve
+from cordee.plan.validation import report, scoring, serving_report, serving_scoring
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 CHIPS_FILE = click.option(
@@ -30,6 +31,9 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to
 @click.group(cls=Commands)
 def plan() -> None:
     """Say what a workload takes on NVIDIA and on Ascend: time, memory and cost."""
+
+
+plan.add_command(serve)
 
 
 @plan.command()
@@ -164,6 +168,7 @@ def _told(one: Own) -> str:
 
 
 @plan.command()
+@click.option("--inference", is_flag=True, help="Results of inference instead; half a minute.")
 @click.option("--refit", is_flag=True, help="Fit the calibrations of all splits anew; minutes.")
 @click.option(
     "--plot",
@@ -171,8 +176,11 @@ def _told(one: Own) -> str:
     help="Draw predicted against published into FILE, as SVG.",
 )
 @AS_JSON
-def validate(refit: bool, plot: Path | None, as_json: bool) -> None:
+def validate(inference: bool, refit: bool, plot: Path | None, as_json: bool) -> None:
     """Predict every published result without its group, and show errors by family."""
+    if inference:
+        _validate_inference(plot, as_json=as_json)
+        return
     found = scoring.scores(scoring.refitted()) if refit else scoring.scores()
     if plot:
         plot.write_text(report.plot(found), "utf-8")
@@ -181,6 +189,16 @@ def validate(refit: bool, plot: Path | None, as_json: bool) -> None:
     else:
         Console().print(*report.tables(found), sep="\n\n")
         print(report.closing(found))
+
+
+def _validate_inference(plot: Path | None, *, as_json: bool) -> None:
+    found = serving_scoring.shipped_scores()
+    if plot:
+        plot.write_text(serving_report.serving_plot(found), "utf-8")
+    if as_json:
+        print(json.dumps(serving_report.serving_data(found), indent=2))
+    else:
+        Console().print(*serving_report.serving_tables(found), sep="\n\n")
 
 
 def _catalogue(chips_file: Path | None) -> Catalogue:

@@ -37,21 +37,28 @@ class Links:
     chip: Accelerator
     link: float
     network: float
+    latency_s: float = LATENCY_S
+    """Of a small collective."""
 
     def seconds(self, collective: Collective, group: Group) -> float:
         """Of one collective over that group."""
         if group.size <= 1:
             return 0.0
         if collective.pattern == "send":
-            return collective.size_bytes / self._send_rate(group) + LATENCY_S
-        turns = 2 if collective.pattern == "reduce" else 1
+            return collective.size_bytes / self._send_rate(group) + self.latency_s
+        beta = max(self.moving_s(collective, group))
+        turns = turns_of(collective)
+        return turns * (beta + self.latency_s + HOP_S * (group.nodes - 1))
+
+    def moving_s(self, collective: Collective, group: Group) -> tuple[float, float]:
+        """Seconds of what moves within nodes and of what moves between them, in one turn."""
         moved = collective.size_bytes * (group.size - 1) / group.size
-        beta = moved / self.within_rate(group)
-        if group.nodes > 1:
-            outside = collective.size_bytes * (group.nodes - 1) / group.nodes
-            outside *= _distinct(collective.copies, group.nodes)
-            beta = max(beta, outside / self.between_rate(collective, group))
-        return turns * (beta + LATENCY_S + HOP_S * (group.nodes - 1))
+        within = moved / self.within_rate(group)
+        if group.nodes == 1:
+            return within, 0.0
+        outside = collective.size_bytes * (group.nodes - 1) / group.nodes
+        outside *= _distinct(collective.copies, group.nodes)
+        return within, outside / self.between_rate(collective, group)
 
     def within_rate(self, group: Group) -> float:
         """Bytes a second of a chip to the others of its node."""
@@ -72,6 +79,11 @@ class Links:
             rate = self.chip.link_bytes_per_s or 16e9
             return rate / (self.chip.link_peers or 1) * self.link
         return (self.chip.network_bytes_per_s or 12.5e9) * self.network
+
+
+def turns_of(collective: Collective) -> int:
+    """A sum for all is one that is scattered, and then gathered."""
+    return 2 if collective.pattern == "reduce" else 1
 
 
 def _distinct(copies: int, nodes: int) -> float:

@@ -1,10 +1,13 @@
 """Models whose heads have keys and values of their own or in groups: Llama and its kin, GPT."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cordee.core.errors import UsageError
 from cordee.plan.model.fields import Fields
-from cordee.plan.model.model import Experts, GroupedAttention, Layer, Mlp, Model
+from cordee.plan.model.model import Experts, GroupedAttention, Layer, LinearAttention, Mlp, Model
+
+HYBRID = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
 
 
 def llama(fields: Fields, name: str, family: str) -> Model:
@@ -29,26 +32,35 @@ def _layers(fields: Fields, family: str, hidden: int, count: int) -> Iterator[La
     window, windowed = _windows(fields, family, count)
     dense, experts = _mlp(fields, family), _experts(fields, family)
     sparse = _sparse(fields, count) if experts else frozenset()
+    linear, stateful = _linear(fields, count)
     norms = 4 if family in ("gemma2", "gemma3", "gemma3_text", "glm4") else 2
     for place in range(count):
         seen = window if place in windowed else None
         mlp = experts if experts and place in sparse else dense
         if mlp is None:
             raise UsageError(f"layer {place} is dense, and intermediate_size is missing")
-        yield Layer(attention=_seeing(attention, seen), mlp=mlp, norms=norms)
+        own = linear if linear and place in stateful else replace(attention, window=seen)
+        yield Layer(attention=own, mlp=mlp, norms=norms)
 
 
-def _seeing(attention: GroupedAttention, window: int | None) -> GroupedAttention:
-    return GroupedAttention(
-        heads=attention.heads,
-        kv_heads=attention.kv_heads,
-        head_size=attention.head_size,
-        window=window,
-        biases=attention.biases,
-        out_bias=attention.out_bias,
-        head_norm=attention.head_norm,
-        sinks=attention.sinks,
+def _linear(fields: Fields, count: int) -> tuple[LinearAttention | None, frozenset[int]]:
+    """Layers that keep a state in place of tokens, and what they are."""
+    heads = fields.maybe("linear_num_value_heads")
+    if heads is None:
+        return None, frozenset()
+    kinds = fields.words("layer_types")
+    every = fields.number("full_attention_interval", usual=4)
+    places = (n for n in range(count) if (n + 1) % every)
+    if kinds:
+        places = (n for n, kind in enumerate(kinds) if kind.startswith("linear"))
+    found = LinearAttention(
+        heads=heads,
+        kv_heads=fields.number("linear_num_key_heads"),
+        score_size=fields.number("linear_key_head_dim"),
+        value_size=fields.number("linear_value_head_dim"),
+        mixed=fields.number("linear_conv_kernel_dim", usual=4),
     )
+    return found, frozenset(places)
 
 
 def _attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
@@ -70,15 +82,16 @@ def _attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
         head_size=fields.number("head_dim", "kv_channels", usual=hidden // heads),
         biases=fields.flag("attention_bias", "add_qkv_bias", usual=biased) or biased,
         out_bias=family == "gpt_oss",
-        head_norm=family in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text")
+        head_norm=family in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", *HYBRID)
         or fields.flag("use_qk_norm"),
         sinks=family == "gpt_oss",
+        gate=fields.flag("attn_output_gate", usual=family in HYBRID),
     )
 
 
 def _windows(fields: Fields, family: str, count: int) -> tuple[int | None, frozenset[int]]:
     """The size of the window, and the layers that have one."""
-    window = fields.maybe("sliding_window")
+    window = fields.maybe("sliding_window", "attention_chunk_size")
     kinds = fields.words("layer_types")
     used = fields.flag("use_sliding_window", usual=not family.startswith("qwen"))
     first, every = fields.maybe("max_window_layers"), fields.maybe("sliding_window_pattern")
@@ -90,6 +103,8 @@ def _windows(fields: Fields, family: str, count: int) -> tuple[int | None, froze
         return window, frozenset(range(first or 0, count))
     if family == "gemma2" or family == "gpt_oss":
         return window, frozenset(range(0, count, 2))
+    if family.startswith("llama4"):
+        return window, frozenset(n for n in range(count) if (n + 1) % 4)
     if family.startswith("gemma3"):
         every = every or 6
         return window, frozenset(n for n in range(count) if (n + 1) % every)
@@ -113,13 +128,14 @@ def _experts(fields: Fields, family: str) -> Experts | None:
     shared = fields.maybe("shared_expert_intermediate_size")
     shared_count = fields.maybe("n_shared_experts", "num_shared_experts")
     shared_size = shared or (size * shared_count if shared_count else None)
+    shared_size = size if family.startswith("llama4") else shared_size
     return Experts(
         count=count,
         chosen=fields.number("num_experts_per_tok", "experts_per_token", "moe_topk", usual=2),
         expert=Mlp(size=size, biases=family == "gpt_oss"),
         shared=Mlp(size=shared_size) if shared_size else None,
-        shared_gate=family == "qwen2_moe",
-        router_bias=family in ("gpt_oss", "glm4_moe"),
+        shared_gate=family == "qwen2_moe" or family in HYBRID,
+        router_bias=family in ("gpt_oss", "glm4_moe", "minimax_m2"),
     )
 
 

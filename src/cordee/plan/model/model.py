@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,13 @@ class GroupedAttention:
     """Whether queries and keys are normed head by head."""
     sinks: bool = False
     """Whether each head has a learned weight that no token gets."""
+    gate: bool = False
+    """Whether what a head gives is weighed, number by number."""
+
+    def columns(self, tensor: int) -> float:
+        """Of the first product, shared out over so many chips."""
+        queries = self.heads * self.head_size * (2 if self.gate else 1) / tensor
+        return queries + 2 * max(self.kv_heads / tensor, 1) * self.head_size
 
     @property
     def score_size(self) -> int:
@@ -44,7 +52,7 @@ class GroupedAttention:
     def parameters(self, hidden: int) -> int:
         """Weights and biases, norms of heads included."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
-        found = hidden * (queries + 2 * keys) + queries * hidden
+        found = hidden * (queries * (2 if self.gate else 1) + 2 * keys) + queries * hidden
         found += (queries + 2 * keys) * self.biases + hidden * self.out_bias
         return found + 2 * self.head_size * self.head_norm + self.heads * self.sinks
 
@@ -109,7 +117,65 @@ class LatentAttention:
         return queries + hidden * (self.index_size + self.index_heads) + 2 * self.index_size
 
 
-Attention = GroupedAttention | LatentAttention
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearAttention:
+    """A state of fixed size for each head in place of keys and values: gated delta networks.
+
+    Yang, Kautz and Hatamizadeh, arxiv.org/abs/2412.06464; sizes as in Qwen3-Next.
+    """
+
+    PIECE: ClassVar = 64
+    """Tokens that are taken together where a sequence is read."""
+
+    heads: int
+    """Of values, each with a state."""
+    kv_heads: int
+    """Of queries and of keys."""
+    score_size: int
+    value_size: int
+    mixed: int = 4
+    """Neighbours that are mixed before."""
+
+    @property
+    def head_size(self) -> int:
+        """What a head gives."""
+        return self.value_size
+
+    @property
+    def window(self) -> int:
+        """Tokens back that cost as much as a state and a piece do."""
+        return self.value_size + self.PIECE
+
+    @property
+    def kv_numbers(self) -> int:
+        """Nothing is kept of a single token."""
+        return 0
+
+    @property
+    def state_numbers(self) -> int:
+        """Numbers that are kept of a sequence, however long."""
+        return self.heads * self.score_size * self.value_size
+
+    def columns(self, tensor: int) -> float:
+        """Of the first product: queries, keys, values, gates; shared out over so many chips."""
+        return (2 * self._keys + 2 * self._values + 2 * self.heads) / tensor
+
+    @property
+    def _keys(self) -> int:
+        return self.kv_heads * self.score_size
+
+    @property
+    def _values(self) -> int:
+        return self.heads * self.value_size
+
+    def parameters(self, hidden: int) -> int:
+        """Weights, the short filter, decays and the norm."""
+        found = hidden * (2 * self._keys + 2 * self._values + 2 * self.heads)
+        found += self.mixed * (2 * self._keys + self._values)
+        return found + 2 * self.heads + self.value_size + self._values * hidden
+
+
+Attention = GroupedAttention | LatentAttention | LinearAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,10 +47,11 @@ def peers() -> tuple[Peer, ...]:
 
 def tables(scores: Sequence[Score]) -> tuple[Table, Table]:
     """Larger families beside the others' figures, and each chip with each software."""
-    return _table("family", targets(scores)), _table("chip, software, models", families(scores))
+    return table("family", targets(scores)), table("chip, software, models", families(scores))
 
 
-def _table(title: str, found: Sequence[Family]) -> Table:
+def table(title: str, found: Sequence[Family]) -> Table:
+    """One line for each family, beside what others have on it."""
     shown = Table(box=None, header_style="bold")
     shown.add_column(title, no_wrap=True)
     for column in ("results", "groups", "mean error", "median", "bias", "in interval"):
@@ -84,22 +85,20 @@ def closing(scores: Sequence[Score]) -> str:
 
 def markdown(scores: Sequence[Score]) -> str:
     """The same as a page."""
-    lines = []
-    for title, found in (("family", targets(scores)), ("chip, software, models", families(scores))):
-        names = (
-            title,
-            "results",
-            "groups",
-            "mean error",
-            "median",
-            "bias",
-            "in interval",
-            "others",
-        )
-        lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-        lines += ["| " + " | ".join(_cells(family)) + " |" for family in found]
-        lines.append("")
+    lines = [
+        *lines_of("family", targets(scores)),
+        *lines_of("chip, software, models", families(scores)),
+    ]
     return "\n".join([*lines, closing(scores).capitalize() + "."])
+
+
+def lines_of(title: str, found: Sequence[Family]) -> Iterator[str]:
+    """A table of a page."""
+    names = (title, "results", "groups", "mean error", "median", "bias", "in interval", "others")
+    yield "| " + " | ".join(names) + " |"
+    yield "|---" * len(names) + "|"
+    yield from ("| " + " | ".join(_cells(family)) + " |" for family in found)
+    yield ""
 
 
 def as_data(scores: Sequence[Score]) -> dict[str, Any]:

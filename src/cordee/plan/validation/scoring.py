@@ -95,15 +95,15 @@ def intervals(known: Sequence[Score]) -> Mapping[Kind, float]:
     levels: defaultdict[Kind, list[float]] = defaultdict(list)
     for (kind, _), errors in by_group.items():
         for level in levels_of(kind):
-            levels[level].append(_quantile(errors))
+            levels[level].append(quantile(errors))
     return {
-        kind: _quantile(errors)
+        kind: quantile(errors)
         for kind, errors in levels.items()
         if len(errors) >= FEWEST or kind == Kind("")
     }
 
 
-def _quantile(errors: Sequence[float]) -> float:
+def quantile(errors: Sequence[float]) -> float:
     place = min(ceil((len(errors) + 1) * COVERED), len(errors))
     return sorted(errors)[place - 1]
 

@@ -1,7 +1,7 @@
 """Five splits of the groups: each group is held out once, and predicted by what the others say."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cordee.hw.accelerator import accelerators
 from cordee.plan.calibration.fitting import Measured
@@ -16,10 +16,13 @@ def held_out(results: Sequence[Result]) -> dict[str, int]:
     """The split, 1 to 5, in which each group is held out; dealt within a software, by a hash."""
     found: dict[str, int] = {}
     for stack in sorted({result.stack for result in results}):
-        groups = {result.group for result in results if result.stack == stack}
-        for place, group in enumerate(sorted(groups, key=_hash)):
-            found[group] = place % SPLITS + 1
+        found |= dealt({result.group for result in results if result.stack == stack})
     return found
+
+
+def dealt(groups: Iterable[str]) -> dict[str, int]:
+    """The split, 1 to 5, of each group."""
+    return {group: place % SPLITS + 1 for place, group in enumerate(sorted(groups, key=_hash))}
 
 
 def _hash(text: str) -> str:

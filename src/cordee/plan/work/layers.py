@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cordee.plan.layout import Job
-from cordee.plan.model import Experts, GroupedAttention, LatentAttention, Layer, Mlp
+from cordee.plan.model import Attention, Experts, LatentAttention, Layer, Mlp
 from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
 
 HALF = 2  # bytes of a number in bf16 or fp16
@@ -53,9 +53,7 @@ def _attention(shape: Shape, layer: Layer) -> Iterator[Operator]:
     if isinstance(attention, LatentAttention):
         yield from _latent_products(shape, attention)
     else:
-        queries = attention.heads * attention.head_size
-        keys = max(attention.kv_heads / tensor, 1) * attention.head_size
-        columns = queries / tensor + 2 * keys
+        columns = attention.columns(tensor)
         yield Matmul("queries, keys, values", shape.tokens, columns, shape.hidden)
     yield from _core(shape, attention)
     rows = attention.heads * attention.value_size / tensor
@@ -80,7 +78,7 @@ def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[Opera
     yield Vector("short vectors", tokens * moved * HALF, 4)
 
 
-def _core(shape: Shape, attention: GroupedAttention | LatentAttention) -> Iterator[Operator]:
+def _core(shape: Shape, attention: Attention) -> Iterator[Operator]:
     job, layout = shape.job, shape.job.layout
     heads = attention.heads / layout.tensor
     keys = max(attention.kv_heads / layout.tensor, 1)
@@ -118,9 +116,7 @@ def seen_tokens(job: Job, window: int | None) -> float:
     return window - window * (window - 1) / (2 * whole)
 
 
-def _context(
-    shape: Shape, attention: GroupedAttention | LatentAttention, keys: float
-) -> Iterator[Operator]:
+def _context(shape: Shape, attention: Attention, keys: float) -> Iterator[Operator]:
     """Keys and values of the whole sequence come by, or heads are exchanged."""
     layout = shape.job.layout
     if layout.context == 1:

@@ -1,0 +1,175 @@
+"""Fits calibrations of inference: a generation first, then each engine and class of models, each family.
+
+Fitted is the formula of `steady`, times what the simulation of the queue makes of it: that ratio
+depends on the traffic and hardly on the calibration, and is reckoned once.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp, log
+from typing import TypeVar
+
+from cordee.hw.accelerator import Accelerator
+from cordee.plan.calibration.least_squares import Problem, solve
+from cordee.plan.calibration.serving_table import ServingCalibrations
+from cordee.plan.calibration.table import Kind
+from cordee.plan.costs.serving_calibration import (
+    SERVING_BOUNDS,
+    SERVING_SPREADS,
+    ServingCalibration,
+)
+from cordee.plan.serving.steady import Works, steady
+from cordee.plan.serving.traffic import Served, Traffic
+
+K = TypeVar("K", bound=Hashable)
+
+FEWEST = 4
+"""Results from which on a kind has a calibration of its own."""
+QUEUED = 3.0
+"""Times to first tokens that are so many times what an empty queue gives say little of a calibration."""
+ROUNDS = 5
+SAMPLE = 60
+"""Results of a generation, or of an engine, that are looked at: more say little more."""
+WEIGHTS = {"TPOT": 1.0, "TTFT": 0.45, "throughput": 0.8}
+OWN = (
+    "matmul", "matmul_8", "matmul_4", "stream", "expert", "cache", "kernel_s", "collective_s",
+    "pass_s", "sequence_s", "request_s", "crowd_s", "prefill", "launch_s", "imbalance", "acceptance",
+)  # fmt: skip
+"""What a family has of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What was measured of one deployment under one traffic."""
+
+    kind: Kind
+    family: str
+    chip: Accelerator
+    works: Works
+    traffic: Traffic
+    published: Mapping[str, float]
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    """Of what the simulation says to what the formula says, by metric."""
+
+    def formula(self, calibration: ServingCalibration) -> dict[str, float]:
+        """By metric, as the formula has it."""
+        found = steady(self.works, self.traffic, calibration)
+        part = (1 + self.traffic.shortest) / 2
+        return {
+            "TPOT": found.between_s,
+            "TTFT": found.first_s,
+            "throughput": found.requests_per_s * self.traffic.answer * part,
+        }
+
+    def residuals(self, calibration: ServingCalibration) -> list[float]:
+        """Weighted logarithms of predicted by published."""
+        found = self.formula(calibration)
+        return [
+            WEIGHTS[name] * log(found[name] * self.ratios.get(name, 1.0) / value)
+            for name, value in self.published.items()
+            if name != "TTFT" or self.ratios.get(name, 1.0) < QUEUED
+        ]
+
+    def corrected(self, calibration: ServingCalibration, served: Served) -> "Measure":
+        """With the ratios that a simulation under that calibration gives."""
+        found = self.formula(calibration)
+        simulated = metrics(served)
+        return replace(self, ratios={n: simulated[n] / found[n] for n in self.published})
+
+
+def metrics(served: Served) -> dict[str, float]:
+    """By metric, as publications have them: medians, and tokens a second of all."""
+    return {
+        "TPOT": served.between(0.5),
+        "TTFT": served.first(0.5),
+        "throughput": served.output_tokens_per_s,
+    }
+
+
+def fit_serving(
+    measured: Sequence[Measure], start: ServingCalibrations | None = None
+) -> ServingCalibrations:
+    """Calibrations for every kind and family that is measured often enough, from `start` on."""
+    known = start or ServingCalibrations()
+    fitted: dict[Kind, ServingCalibration] = {}
+    for generation, theirs in _by(measured, lambda one: Kind(one.kind.generation)).items():
+        own = known.fitted.get(generation)
+        names = _names(theirs, SERVING_SPREADS)
+        fitted[generation] = own or _fit(_some(theirs), ServingCalibration(), names, 0.03)
+    for kind, theirs in _by(measured, lambda one: one.kind).items():
+        if len(theirs) >= FEWEST:
+            own = known.fitted.get(kind, fitted[Kind(kind.generation)])
+            fitted[kind] = _fit(_some(theirs), own, _names(theirs, SERVING_SPREADS), 0.05)
+    found = ServingCalibrations(fitted=fitted)
+    families = {}
+    for family, theirs in _by(measured, lambda one: one.family).items():
+        if len(theirs) >= FEWEST:
+            own = known.families.get(family, found.find(theirs[0].kind))
+            families[family] = _fit(theirs, own, _names(theirs, OWN), 0.05)
+    return replace(found, families=families)
+
+
+def _some(measured: Sequence[Measure]) -> Sequence[Measure]:
+    """Every n-th, so that all families have their part."""
+    return measured[:: -(-len(measured) // SAMPLE)]
+
+
+def fit_family(measured: Sequence[Measure], start: ServingCalibration) -> ServingCalibration:
+    """One's own measurements, from what is published on."""
+    return _fit(measured, start, _names(measured, OWN), 0.1)
+
+
+def _fit(
+    measured: Sequence[Measure], start: ServingCalibration, names: Sequence[str], belief: float
+) -> ServingCalibration:
+    def made(at: Sequence[float]) -> ServingCalibration:
+        return replace(start, **{n: exp(v) for n, v in zip(names, at, strict=True)})
+
+    def residuals(at: list[float]) -> list[float]:
+        calibration = made(at)
+        return [value for one in measured for value in one.residuals(calibration)]
+
+    problem = Problem(
+        residuals=residuals,
+        start=[log(getattr(start, name)) for name in names],
+        spread=[SERVING_SPREADS[name] for name in names],
+        low=[log(SERVING_BOUNDS[name][0]) for name in names],
+        high=[log(SERVING_BOUNDS[name][1]) for name in names],
+        belief=belief,
+        outlier=0.12,
+    )
+    return made(solve(problem, rounds=ROUNDS))
+
+
+def _names(measured: Sequence[Measure], among: Iterable[str]) -> list[str]:
+    """Which unknowns these measurements say anything about."""
+    deployments = [one.works.decode.deployment for one in measured]
+    names = {one.precision.products(one.chip) for one in deployments}
+    engines = [one.engine for one in deployments]
+    mixtures = any(one.model.is_mixture for one in deployments)
+    silent = set()
+    silent |= set() if names & {"fp8", "int8"} else {"matmul_8"}
+    silent |= set() if "fp4" in names else {"matmul_4"}
+    silent |= set() if mixtures else {"expert", "imbalance"}
+    silent |= set() if any(one.stage > 1 for one in engines) else {"link", "collective_s"}
+    silent |= set() if any(one.expert > 1 for one in engines) else {"imbalance"}
+    silent |= (
+        set()
+        if any(
+            e.chips > (d.chip.supernode_chips or 8)
+            for e, d in zip(engines, deployments, strict=True)
+        )
+        else {"network"}
+    )
+    silent |= set() if any(one.drafting.tokens for one in deployments) else {"acceptance"}
+    first = any("TTFT" in one.published for one in measured)
+    silent |= set() if first else {"request_s", "crowd_s", "launch_s"}
+    return [name for name in among if name not in silent]
+
+
+def _by(measured: Iterable[Measure], key: Callable[[Measure], K]) -> Mapping[K, list[Measure]]:
+    found: defaultdict[K, list[Measure]] = defaultdict(list)
+    for one in measured:
+        found[key(one)].append(one)
+    return found

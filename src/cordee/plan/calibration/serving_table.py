@@ -1,0 +1,85 @@
+"""Calibrations of inference as rows: for a generation of chips, an engine, a class of models, a family."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.resources import files
+
+from cordee.core.errors import UsageError
+from cordee.core.facts import Fact, rows
+from cordee.plan.calibration.table import ANY, Kind
+from cordee.plan.costs.serving_calibration import ServingCalibration
+
+SERVING_NAMES = tuple(entry.name for entry in fields(ServingCalibration))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingFitted(Fact):
+    """One calibration."""
+
+    generation: str
+    stack: str = ANY
+    model: str = ANY
+    family: str = ""
+    """One model under one version of an engine on one chip, where it holds for no more than that."""
+    split: int = 0
+    """0: fitted on all groups, for use; others leave groups out."""
+    results: int
+    values: dict[str, float]
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.values.keys() - set(SERVING_NAMES))
+        if unknown:
+            raise UsageError(f"values: {', '.join(unknown)}: known are {', '.join(SERVING_NAMES)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingCalibrations:
+    """Calibrations of one split."""
+
+    fitted: Mapping[Kind, ServingCalibration] = field(default_factory=dict)
+    families: Mapping[str, ServingCalibration] = field(default_factory=dict)
+
+    def find(self, kind: Kind, family: str = "") -> ServingCalibration:
+        """The nearest: of the family, the engine and class of models, the generation, or the usual."""
+        if family in self.families:
+            return self.families[family]
+        steps = (kind, Kind(kind.generation))
+        found = next((self.fitted[step] for step in steps if step in self.fitted), None)
+        return found or _usual(self.fitted.values())
+
+    def knows(self, kind: Kind) -> bool:
+        """Whether it was fitted on results of that generation, engine and class of models."""
+        return kind in self.fitted
+
+    def knows_generation(self, kind: Kind) -> bool:
+        """Whether it was fitted on results of that generation at all."""
+        return Kind(kind.generation) in self.fitted
+
+
+def _usual(fitted: Iterable[ServingCalibration]) -> ServingCalibration:
+    """The middle of all, for a generation of which nothing is published."""
+    known = list(fitted)
+    if not known:
+        return ServingCalibration()
+    return ServingCalibration(
+        **{
+            name: sorted(getattr(one, name) for one in known)[len(known) // 2]
+            for name in SERVING_NAMES
+        }
+    )
+
+
+@cache
+def serving_calibration(split: int = 0) -> ServingCalibrations:
+    """Those that are shipped."""
+    table = files("cordee.plan.calibration") / "serving.toml"
+    found = [row for row in rows(table, ServingFitted) if row.split == split]
+    return ServingCalibrations(
+        fitted={
+            Kind(row.generation, row.stack, row.model): ServingCalibration(**row.values)
+            for row in found
+            if not row.family
+        },
+        families={row.family: ServingCalibration(**row.values) for row in found if row.family},
+    )

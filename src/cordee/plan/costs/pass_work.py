@@ -1,0 +1,132 @@
+"""What the passes of an engine do, counted once for every size, so that times are quick to have."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cordee.plan.costs.links import HOP_S, Group, Links, turns_of
+from cordee.plan.deployment import Deployment, Engine
+from cordee.plan.work.operators import Collective, Vector
+from cordee.plan.work.passes import (
+    PassOperator,
+    Product,
+    Shape,
+    head_operators,
+    layer_operators,
+    reading,
+    scoring,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Alike operators of a pass: products with weights, or collectives."""
+
+    times: int
+    first: float
+    """Of products, operations; of collectives, seconds within nodes at the peak of links."""
+    second: float
+    """Of products, operations that one row more would cost; of collectives, seconds between nodes."""
+    third: float = 0.0
+    """Of products, bytes of weights; of collectives, seconds on the way through nodes."""
+    fourth: float = 0.0
+    """Of products, bytes that come in and go out."""
+    is_expert: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassCount:
+    """Everything but attention, of one pass."""
+
+    products: tuple[Counted, ...]
+    collectives: tuple[Counted, ...]
+    vector_bytes: float
+    vector_kernels: int
+
+    @property
+    def kernels(self) -> int:
+        """That the host starts."""
+        return self.vector_kernels + sum(product.times for product in self.products)
+
+
+class PassWork:
+    """What the passes of one engine do."""
+
+    def __init__(self, deployment: Deployment, engine: Engine) -> None:
+        self.deployment, self.engine = deployment, engine
+        model, chip = deployment.model, deployment.chip
+        node = chip.supernode_chips or chip.chips_per_node
+        self._groups = {
+            "tensor": Group(size=engine.tensor, within=min(engine.tensor, node)),
+            "stage": Group(size=engine.stage, within=min(engine.stage, node)),
+        }
+        self._links = Links(chip=chip, link=1.0, network=1.0)
+        self.readings = [(reading(k, engine, deployment.precision), n) for k, n in model.kinds]
+        self.scorings = [(scoring(kind, engine), n) for kind, n in model.kinds]
+        self._known: dict[tuple[float, float, float], PassCount] = {}
+
+    def count(self, tokens: float, given: float, part: float) -> PassCount:
+        """Of a pass over so many tokens, of which so many are given; other groups have `part` of them."""
+        key = tokens, given, part
+        if key not in self._known:
+            self._known[key] = self._count(tokens, given, part)
+        return self._known[key]
+
+    def _count(self, tokens: float, given: float, part: float) -> PassCount:
+        found = Counter[PassOperator]()
+        for operator, times in self._operators(tokens, given, part):
+            found[operator] += times
+        products: list[Counted] = []
+        collectives: list[Counted] = []
+        size, kernels = 0.0, 0
+        for operator, times in found.items():
+            if isinstance(operator, Vector):
+                size += times * operator.size_bytes
+                kernels += times * operator.kernels
+            elif isinstance(operator, Product):
+                products.append(_product(operator, times))
+            else:
+                collectives += self._collective(operator, times)
+        return PassCount(
+            products=tuple(products),
+            collectives=tuple(collectives),
+            vector_bytes=size,
+            vector_kernels=kernels,
+        )
+
+    def _operators(
+        self, tokens: float, given: float, part: float
+    ) -> Iterator[tuple[PassOperator, int]]:
+        deployment = self.deployment
+        others = (self.engine.data - 1) * part
+        shape = Shape(
+            model=deployment.model,
+            engine=self.engine,
+            precision=deployment.precision,
+            tokens=tokens,
+            all_tokens=tokens * (1 + others),
+        )
+        for operator in head_operators(shape, max(given, 1.0)):
+            yield operator, 1
+        for layer, count in deployment.model.kinds:
+            for operator in layer_operators(shape, layer):
+                yield operator, count
+
+    def _collective(self, one: Collective, times: int) -> Iterator[Counted]:
+        group = self._groups[one.group]
+        if group.size > 1:
+            within, between = self._links.moving_s(one, group)
+            hops = HOP_S * (group.nodes - 1)
+            yield Counted(times * turns_of(one), within, between, hops)
+
+
+def _product(product: Product, times: int) -> Counted:
+    lost = product.flops * product.count / max(product.m, product.count)
+    return Counted(
+        times,
+        product.flops,
+        lost,
+        product.weight_bytes,
+        product.other_bytes,
+        product.is_expert,
+    )

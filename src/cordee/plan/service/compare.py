@@ -1,0 +1,206 @@
+"""A service on several kinds of chips: deployments, times to tokens, cost, energy, where the limit is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+
+from cordee.hw.accelerator import Accelerator, Price
+from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
+from cordee.plan.calibration.serving_usual import usual_engine
+from cordee.plan.calibration.serving_widths import nearest_off
+from cordee.plan.calibration.table import Kind, kind_of
+from cordee.plan.deployment import Precision
+from cordee.plan.service.search import ServingPlan, find
+from cordee.plan.service.wanted import Wanted
+from cordee.plan.serving.engines import engines
+
+MILLION = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingOutcome:
+    """The best deployments on one kind of chip."""
+
+    chip: Accelerator
+    stack: str
+    wanted: Wanted
+    plans: Sequence[ServingPlan]
+    tried: int
+    fit: int
+    price: Price | None
+    off: float
+    """The logarithm by which a time between tokens may be off, in 9 of 10 cases."""
+    off_first: float
+    """The same of a time to the first token."""
+    judged_by: Kind
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> ServingPlan:
+        return self.plans[0]
+
+    @property
+    def between_s(self) -> tuple[float, float, float]:
+        """Median between two tokens: the least, as predicted, and the most."""
+        return _interval(self.best.served.between(0.5), self.off)
+
+    @property
+    def first_s(self) -> tuple[float, float, float]:
+        """Median to the first token: the least, as predicted, and the most."""
+        return _interval(self.best.served.first(0.5), self.off_first)
+
+    @property
+    def cost_usd(self) -> tuple[float, float] | None:
+        """Of a million tokens given, by renting the chips; None without a price."""
+        if self.price is None:
+            return None
+        hours = self.best.deployment.chips * MILLION / self.best.tokens_per_s / 3600
+        return hours * self.price.low_usd, hours * self.price.high_usd
+
+    @property
+    def energy_j(self) -> float | None:
+        """Of a million tokens given, of chips at the power that they are built for."""
+        if self.chip.power_w is None:
+            return None
+        return self.chip.power_w * self.best.deployment.chips * MILLION / self.best.tokens_per_s
+
+    @property
+    def bottleneck(self) -> str:
+        """What takes most of a pass that gives tokens, and what most beside it."""
+        shares = shares_of(self.best)
+        first, second = sorted(shares, key=lambda name: -shares[name])[:2]
+        return f"{first} {shares[first]:.0%}, {second} {shares[second]:.0%}"
+
+
+def _interval(value: float, off: float) -> tuple[float, float, float]:
+    return value * exp(-off), value, value * exp(off)
+
+
+def shares_of(plan: ServingPlan) -> dict[str, float]:
+    """Parts of the time between two tokens, by name."""
+    parts = plan.parts
+    named = {
+        "weights": parts.weights,
+        "experts": parts.experts,
+        "keys and values": parts.attention,
+        "vector kernels": parts.vector,
+        "collectives": parts.collectives,
+        "host": parts.host,
+    }
+    total = parts.total or 1.0
+    found = {name: value / total * (1 - plan.reading_part) for name, value in named.items()}
+    return found | {"others' prompts": plan.reading_part}
+
+
+def serving_outcome(
+    wanted: Wanted,
+    chip: Accelerator,
+    price: Price | None,
+    calibrations: ServingCalibrations | None = None,
+) -> ServingOutcome:
+    """Find the best deployments on that chip. Raises `UsageError` where none does."""
+    known = calibrations or serving_calibration()
+    wanted.precision.products(chip)
+    stack = usual_engine(chip.generation)
+    kind = kind_of(chip, stack, wanted.model)
+    usual = engines().get(stack)
+    if usual is not None:
+        wanted = _scheduled(wanted, stack)
+    calibration = known.find(kind, _family(known, chip, stack, wanted.model.name))
+    found = find(wanted, chip, calibration)
+    off, judged_by = nearest_off("TPOT", kind)
+    off_first, _ = nearest_off("TTFT", kind)
+    return ServingOutcome(
+        chip=chip,
+        stack=stack,
+        wanted=wanted,
+        plans=found.plans,
+        tried=found.tried,
+        fit=found.fit,
+        price=price,
+        off=off,
+        off_first=off_first,
+        judged_by=judged_by,
+        warnings=tuple(_warnings(kind, chip, found.plans[0], known)),
+    )
+
+
+def _scheduled(wanted: Wanted, stack: str) -> Wanted:
+    return Wanted(
+        **{
+            **{name: getattr(wanted, name) for name in wanted.__dataclass_fields__},
+            "scheduling": engines()[stack],
+        }
+    )
+
+
+def _family(known: ServingCalibrations, chip: Accelerator, stack: str, model: str) -> str:
+    """Of that model with that engine on that chip, under the latest version that is known."""
+    names = [
+        name
+        for name in known.families
+        if name.startswith(f"{chip.name}/{stack} ") and name.endswith(f"/{model}")
+    ]
+    return max(names, default="")
+
+
+def precision_for(name: str, cache: str, chip: Accelerator) -> Precision:
+    """That dtype; "auto": 8 bits where the chip multiplies in them. Raises `UsageError`."""
+    if name == "auto":
+        able = chip.flops_per_s
+        name = (
+            "fp8"
+            if "fp8" in able
+            else "w8a8"
+            if "int8" in able and chip.maker == "Huawei"
+            else "bf16"
+            if "bf16" in able
+            else "fp16"
+        )
+    found = Precision(name=name, cache=cache)
+    found.products(chip)
+    return found
+
+
+def _warnings(
+    kind: Kind, chip: Accelerator, best: ServingPlan, known: ServingCalibrations
+) -> Iterator[str]:
+    """Where a prediction goes beyond what was compared with published results."""
+    if not known.knows_generation(kind) and not known.knows(kind):
+        yield f"no published inference result on {kind.generation} chips: an extrapolation"
+    elif not known.knows(kind):
+        yield f"no published inference result of {kind.words}: judged by its generation"
+    if not best.meets:
+        yield "in the simulation 9 of 10 requests do not stay within the limits: the nearest is shown"
+    if chip.available:
+        yield f"{chip.name} is {chip.available}"
+    if chip.checked != "opened":
+        yield f"figures of {chip.name} are recalled, not read"
+
+
+def why(best: ServingPlan, other: ServingPlan) -> str:
+    """Why `other` is worse, by what takes longer."""
+    ours, theirs = (_seconds(plan) for plan in (best, other))
+    more = {name: theirs[name] - ours[name] for name in ours}
+    scale = best.candidate.settled.between_s
+    largest = sorted(more, key=lambda name: -more[name])[:2]
+    told = [f"{name} {more[name] / scale:+.0%}" for name in largest if more[name] > 0.005 * scale]
+    if other.candidate.clients < best.candidate.clients * 0.9 and other.deployment.chips:
+        rooms = [plan.candidate.clients * plan.deployment.replicas for plan in (best, other)]
+        if rooms[1] < rooms[0] * 0.98:
+            told.append(f"{rooms[1]:,} requests at once in place of {rooms[0]:,}")
+    chips = other.deployment.chips - best.deployment.chips
+    if chips > 0:
+        head = f"{chips:,} chips more"
+    else:
+        less = 1 - other.candidate.rate_per_s / best.candidate.rate_per_s
+        head = f"{less:.1%} fewer requests" if less > 0.0005 else "a tie"
+    if not other.meets and best.meets:
+        head = f"misses the limits when arrivals bunch; {head}"
+    return f"{head}: {', '.join(told)}" if told else head
+
+
+def _seconds(plan: ServingPlan) -> dict[str, float]:
+    """Of the time between two tokens, by what takes it."""
+    between = plan.candidate.settled.between_s
+    return {name: share * between for name, share in shares_of(plan).items()}

@@ -1,0 +1,77 @@
+"""What is to be served, and which deployments a search tries for it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cordee.hw.accelerator import Accelerator
+from cordee.plan.deployment import Deployment, Drafting, Engine, Precision, Scheduling
+from cordee.plan.model import Model
+from cordee.plan.serving.memory import holding
+
+POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Requests of a length, how many of them, and how long they may wait."""
+
+    model: Model
+    precision: Precision
+    prompt: int
+    answer: int
+    first_s: float
+    """Until the first token, at most, for 9 of 10 requests."""
+    between_s: float
+    """Between two tokens, at most, for 9 of 10 requests."""
+    chips: int | None = None
+    rate_per_s: float | None = None
+    drafting: Drafting = field(default_factory=Drafting)
+    scheduling: Scheduling = field(default_factory=Scheduling)
+    cached: float = 0.0
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a request at its end."""
+        return self.prompt + self.answer
+
+
+def engines_of(wanted: Wanted, chip: Accelerator) -> Iterator[Engine]:
+    """Copies of the model that chips could hold, whether they have the memory or not."""
+    most = wanted.chips or 256
+    node = chip.supernode_chips or chip.chips_per_node
+    heads = wanted.model.layers[0].attention.heads
+    for tensor in POWERS:
+        if tensor > min(chip.chips_per_node, most) or heads % tensor:
+            continue
+        for data in POWERS if wanted.model.is_mixture else (1,):
+            stage = tensor * data
+            if stage > min(most, max(node, 64)):
+                continue
+            for expert in sorted({1, _spread(wanted.model, stage)}):
+                for pipeline in (1, 2, 4):
+                    if stage * pipeline <= most and not _wasteful(pipeline, stage, node):
+                        yield Engine(tensor=tensor, data=data, pipeline=pipeline, expert=expert)
+
+
+def _spread(model: Model, stage: int) -> int:
+    """Chips over which whole experts are spread: all, where there are as many experts."""
+    return stage if model.is_mixture and stage <= model.experts else 1
+
+
+def _wasteful(pipeline: int, stage: int, node: int) -> bool:
+    """Stages are for models that one node does not hold."""
+    return pipeline > 1 and stage < min(node, 8)
+
+
+def deployments(wanted: Wanted, chip: Accelerator) -> Iterator[tuple[Deployment, bool]]:
+    """One copy for each way to spread it, and whether it fits."""
+    for engine in engines_of(wanted, chip):
+        one = Deployment(
+            model=wanted.model,
+            chip=chip,
+            precision=wanted.precision,
+            engine=engine,
+            drafting=wanted.drafting,
+            scheduling=wanted.scheduling,
+        )
+        yield one, holding(one, engine, wanted.longest).fits

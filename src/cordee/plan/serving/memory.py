@@ -1,0 +1,127 @@
+"""What an engine holds on its fullest chip, and how many tokens it can keep."""
+
+from dataclasses import dataclass
+
+from cordee.plan.deployment import Deployment, Engine
+from cordee.plan.memory import OWN_BYTES
+from cordee.plan.model import Experts, LatentAttention, Layer, LinearAttention
+from cordee.plan.work.passes import STATE
+
+USED = 0.9
+"""Of a chip's memory, what engines take: vLLM's gpu_memory_utilization as it comes; others are alike."""
+HALF = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Bytes on the fullest chip of an engine."""
+
+    weights: float
+    activations: float
+    """Of the largest pass."""
+    cache: float
+    """What is left for keys and values; below 0 where nothing is."""
+    request_bytes: float
+    """Of keys and values of one request of the length that was asked for."""
+    groups: int
+    """That attend apart, each with a cache of its own."""
+    libraries: float = OWN_BYTES
+
+    @property
+    def fits(self) -> bool:
+        """Whether at least one request has room."""
+        return self.cache >= self.request_bytes
+
+    @property
+    def requests(self) -> float:
+        """That have room at once, over all groups."""
+        return max(self.cache, 0.0) / self.request_bytes * self.groups
+
+    @property
+    def total(self) -> float:
+        """Without what is kept of requests."""
+        return self.weights + self.activations + self.libraries
+
+
+def holding(deployment: Deployment, engine: Engine, tokens: float) -> Holding:
+    """Count it, for requests that have `tokens` tokens at their longest."""
+    weights = weight_bytes(deployment, engine)
+    activations = activation_bytes(deployment, engine)
+    room = USED * deployment.chip.memory_bytes - weights - activations - OWN_BYTES
+    return Holding(
+        weights=weights,
+        activations=activations,
+        cache=room,
+        request_bytes=request_bytes(deployment, engine, tokens),
+        groups=engine.data,
+    )
+
+
+def weight_bytes(deployment: Deployment, engine: Engine) -> float:
+    """Of the fullest stage: with the most layers, and one of the two tables where there are two."""
+    model, hidden = deployment.model, deployment.model.hidden
+    layers = sum(n * _layer_bytes(deployment, engine, kind) for kind, n in model.kinds)
+    if deployment.drafting.tokens:
+        layers += sum(_layer_bytes(deployment, engine, kind) for kind in model.mtp_layers)
+    per_stage = -(-len(model.layers) // engine.pipeline) / len(model.layers)
+    tables = 1 if model.tied or engine.pipeline > 1 else 2
+    return layers * per_stage + tables * model.vocabulary * hidden * HALF / engine.tensor
+
+
+def _layer_bytes(deployment: Deployment, engine: Engine, layer: Layer) -> float:
+    hidden, precision = deployment.model.hidden, deployment.precision
+    mixture = deployment.model.is_mixture
+    dense = precision.weight_bytes(is_expert=False, mixture=mixture)
+    attention = layer.attention.parameters(hidden)
+    replicated = 0.0
+    if isinstance(layer.attention, LatentAttention):
+        short = layer.attention.kv_rank + layer.attention.rope_size
+        replicated = hidden * (short + (layer.attention.query_rank or 0))
+    found = ((attention - replicated) / engine.tensor + replicated) * dense
+    if not isinstance(layer.mlp, Experts):
+        return found + layer.mlp.parameters(hidden) / engine.tensor * dense
+    experts = layer.mlp.count * layer.mlp.expert.parameters(hidden)
+    few = precision.weight_bytes(is_expert=True, mixture=mixture)
+    shared = layer.mlp.shared.parameters(hidden) / engine.tensor if layer.mlp.shared else 0.0
+    return found + experts / engine.stage * few + shared * dense + layer.mlp.count * hidden * HALF
+
+
+def activation_bytes(deployment: Deployment, engine: Engine) -> float:
+    """Of the pass with most tokens: hidden states in and out, the widest layer, logits in fp32."""
+    model = deployment.model
+    tokens = deployment.scheduling.chunk
+    widest = max(_width(layer, engine) for layer, _ in model.kinds)
+    logits = min(deployment.scheduling.most, 512) * model.vocabulary / engine.tensor * 4
+    return tokens * (4 * model.hidden + widest) * HALF + logits
+
+
+def _width(layer: Layer, engine: Engine) -> float:
+    attention = layer.attention
+    heads = attention.heads * (2 * attention.score_size + 2 * attention.value_size)
+    mlp = layer.mlp
+    if isinstance(mlp, Experts):
+        inner = mlp.chosen * (mlp.expert.in_size + mlp.expert.size) * engine.data / engine.stage
+    else:
+        inner = (mlp.in_size + mlp.size) / engine.tensor
+    return max(heads / engine.tensor, inner)
+
+
+def request_bytes(deployment: Deployment, engine: Engine, tokens: float) -> float:
+    """Keys and values of a request with so many tokens, on the fullest chip."""
+    per_stage = -(-len(deployment.model.layers) // engine.pipeline) / len(deployment.model.layers)
+    width = deployment.precision.cache_bytes
+    found = 0.0
+    for layer, count in deployment.model.kinds:
+        attention = layer.attention
+        if isinstance(attention, LatentAttention):
+            # All chips of a group need the short vectors of all heads; what is chosen among is kept.
+            numbers: float = attention.kv_numbers
+            kept = tokens
+        elif isinstance(attention, LinearAttention):
+            found += count * attention.state_numbers / engine.tensor * STATE
+            continue
+        else:
+            numbers = 2 * max(attention.kv_heads / engine.tensor, 1) * attention.head_size
+            kept = tokens if attention.window is None else min(tokens, attention.window)
+        found += count * numbers * width * kept
+    return found * per_stage

@@ -1,0 +1,233 @@
+"""The operators of one pass of an engine, on one chip: prompts that are read, tokens that are given.
+
+Latent attention is reckoned over the short vectors where tokens are given (DeepSeek-V2,
+arxiv.org/abs/2405.04434, section 2.1.2: matrices are absorbed), and over keys and values where
+prompts are read. Of experts, a pass reads those that its tokens meet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cordee.plan.deployment import Engine, Precision
+from cordee.plan.model import (
+    Experts,
+    GroupedAttention,
+    LatentAttention,
+    Layer,
+    LinearAttention,
+    Mlp,
+    Model,
+)
+from cordee.plan.work.operators import Collective, Vector
+
+HALF = 2  # bytes of a number that is not kept
+STATE = 4  # bytes of a number of a state, as Qwen3-Next keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product with weights: of `m` rows, or of `count` experts, each with its part of the rows."""
+
+    name: str
+    m: float
+    n: float
+    k: float
+    weight_bytes: float
+    """Read from memory, all that are met."""
+    count: float = 1.0
+    is_expert: bool = False
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.m * self.n * self.k
+
+    @property
+    def other_bytes(self) -> float:
+        """What comes in and goes out."""
+        return self.m * (self.n + self.k) * HALF
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Attention over what is kept, for one token given: linear in the tokens that are seen."""
+
+    flops: float
+    """For a token that is seen."""
+    size_bytes: float
+    """Read for a token that is seen."""
+    window: int | None
+    index_bytes: float = 0.0
+    """Read of every token, seen or not, to choose which are seen."""
+    state_bytes: float = 0.0
+    """Read and written for a token given, whatever is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Attention within a prompt: linear in pairs of tokens."""
+
+    flops: float
+    """For a pair."""
+    window: int | None
+
+
+PassOperator = Product | Vector | Collective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What every operator of a pass is made of."""
+
+    model: Model
+    engine: Engine
+    precision: Precision
+    tokens: float
+    """Of the pass, on the group of `tensor` chips that has most."""
+    all_tokens: float
+    """Of all groups of the stage, who share experts."""
+
+    def width(self, *, is_expert: bool = False) -> float:
+        """Bytes of a weight."""
+        return self.precision.weight_bytes(is_expert=is_expert, mixture=self.model.is_mixture)
+
+    def product(self, name: str, n: float, k: float, tokens: float | None = None) -> Product:
+        """Of all rows with one matrix."""
+        rows = self.tokens if tokens is None else tokens
+        return Product(name, rows, n, k, n * k * self.width())
+
+
+def layer_operators(shape: Shape, layer: Layer) -> Iterator[PassOperator]:
+    """Of one layer, attention over other tokens left out."""
+    engine, hidden = shape.engine, shape.model.hidden
+    yield Vector("norms and sums", shape.tokens * hidden * HALF * (2 * layer.norms + 4), 2)
+    attention = layer.attention
+    if isinstance(attention, LatentAttention):
+        yield from _latent_products(shape, attention)
+    else:
+        yield from _grouped_products(shape, attention)
+    rows = attention.heads * attention.value_size / engine.tensor
+    yield shape.product("attention out", hidden, rows)
+    yield from _sums(shape, "attention: sums")
+    if isinstance(layer.mlp, Experts):
+        yield from _experts(shape, layer.mlp)
+    else:
+        yield from _mlp(shape, layer.mlp)
+        yield from _sums(shape, "mlp: sums")
+
+
+def _grouped_products(
+    shape: Shape, attention: GroupedAttention | LinearAttention
+) -> Iterator[PassOperator]:
+    columns = attention.columns(shape.engine.tensor)
+    yield shape.product("queries, keys, values", columns, shape.model.hidden)
+    yield Vector("rotary, kept", shape.tokens * columns * HALF * 2, 2)
+    # The kernel of attention itself; its traffic is linear in what is seen, see `Reading`.
+    yield Vector("attention", 0.0, 1)
+
+
+def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[PassOperator]:
+    heads = attention.heads / shape.engine.tensor
+    hidden, short = shape.model.hidden, attention.kv_rank + attention.rope_size
+    queries = heads * attention.score_size
+    yield shape.product("short vectors", (attention.query_rank or queries) + short, hidden)
+    if attention.query_rank:
+        yield shape.product("queries", queries, attention.query_rank)
+    # Absorbed, or expanded: either way the matrices of keys and of values are read once.
+    yield shape.product("keys absorbed", heads * attention.plain_size, attention.kv_rank)
+    yield shape.product("values absorbed", heads * attention.value_size, attention.kv_rank)
+    yield Vector("rotary, norms, kept", shape.tokens * (2 * queries + 4 * short) * HALF, 4)
+    yield Vector("attention", 0.0, 1)
+    if attention.index_heads:
+        index = attention.index_heads * attention.index_size
+        rank = attention.query_rank or hidden
+        yield shape.product("index", index, rank)
+        yield Vector("index", shape.tokens * index * HALF * 2, 4)
+
+
+def _mlp(shape: Shape, mlp: Mlp, tokens: float | None = None) -> Iterator[PassOperator]:
+    """Cut over the chips of `tensor`."""
+    rows = shape.tokens if tokens is None else tokens
+    size, hidden = mlp.size / shape.engine.tensor, shape.model.hidden
+    yield shape.product("mlp in", mlp.in_size / shape.engine.tensor, hidden, rows)
+    yield Vector("activation", rows * size * 3 * HALF, 1)
+    yield shape.product("mlp out", hidden, size, rows)
+
+
+def _experts(shape: Shape, experts: Experts) -> Iterator[PassOperator]:
+    engine, hidden = shape.engine, shape.model.hidden
+    spread = min(engine.expert, experts.count)
+    cut = engine.stage / spread
+    tokens = shape.all_tokens
+    here = experts.count / spread
+    # Of `here` experts, those that at least one of the tokens meets, were all equally likely.
+    met = here * (1 - (1 - experts.chosen / experts.count) ** tokens)
+    rows = tokens * experts.chosen / spread
+    width = shape.width(is_expert=True)
+    size, in_size = experts.expert.size / cut, experts.expert.in_size / cut
+    yield shape.product("router", experts.count, hidden)
+    yield Vector("router, tokens sorted", rows * hidden * HALF * 2, 4)
+    yield from _exchange(shape, experts, "tokens to experts")
+    yield Product("experts in", rows, in_size, hidden, in_size * hidden * width * met, met, True)
+    yield Vector("activation", rows * size * 3 * HALF, 1)
+    yield Product("experts out", rows, hidden, size, size * hidden * width * met, met, True)
+    yield Vector("tokens put back", rows * hidden * HALF * 2, 1)
+    if experts.shared:
+        yield from _mlp(shape, experts.shared)
+    yield from _exchange(shape, experts, "tokens back")
+    if engine.data == 1:
+        yield from _sums(shape, "experts: sums")
+
+
+def _exchange(shape: Shape, experts: Experts, name: str) -> Iterator[Collective]:
+    """Groups that attend apart bring tokens together; within one group all chips have them all."""
+    engine = shape.engine
+    if engine.data == 1:
+        return
+    own = shape.tokens * shape.model.hidden * HALF / engine.tensor
+    if engine.expert > 1:
+        copies = min(experts.chosen, engine.expert)
+        yield Collective(name, "exchange", own * copies, "stage", copies=copies)
+    else:
+        pattern = "gather" if "to" in name.split() else "scatter"
+        yield Collective(name, pattern, own * engine.stage, "stage")
+
+
+def _sums(shape: Shape, name: str) -> Iterator[Collective]:
+    if shape.engine.tensor > 1:
+        yield Collective(name, "reduce", shape.tokens * shape.model.hidden * HALF, "tensor")
+
+
+def head_operators(shape: Shape, given: float) -> Iterator[PassOperator]:
+    """Of the table and the logits for `given` tokens; in 16 bits whatever the rest is in."""
+    model, tensor = shape.model, shape.engine.tensor
+    columns = model.vocabulary / tensor
+    yield Vector("table", shape.tokens * model.hidden * HALF * 2, 1)
+    product = columns * model.hidden
+    yield Product("logits", given, columns, model.hidden, product * HALF)
+    yield Vector("sampling", given * model.vocabulary * 8, 3)
+    if tensor > 1:
+        yield Collective("logits", "gather", given * model.vocabulary * HALF, "tensor")
+
+
+def reading(layer: Layer, engine: Engine, precision: Precision) -> Reading:
+    """Of one layer, for a token given and a token seen, on one chip."""
+    attention, width = layer.attention, precision.cache_bytes
+    heads = attention.heads / engine.tensor
+    if isinstance(attention, LatentAttention):
+        numbers = attention.kv_rank + attention.rope_size
+        index = attention.index_size if attention.index_heads else 0
+        flops = 2 * heads * (numbers + attention.kv_rank)
+        return Reading(flops, numbers * width, attention.window, index)
+    if isinstance(attention, LinearAttention):
+        state = 2 * attention.state_numbers / engine.tensor * STATE
+        return Reading(0.0, 0.0, 0, 0.0, state)
+    keys = max(attention.kv_heads / engine.tensor, 1)
+    flops = 4 * heads * attention.head_size
+    return Reading(flops, 2 * keys * attention.head_size * width, attention.window)
+
+
+def scoring(layer: Layer, engine: Engine) -> Scoring:
+    """Of one layer, for a pair of tokens of a prompt, on one chip."""
+    attention = layer.attention
+    heads = attention.heads / engine.tensor
+    return Scoring(2 * heads * (attention.score_size + attention.value_size), attention.window)

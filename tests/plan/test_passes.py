@@ -1,0 +1,134 @@
+"""What a pass of an engine takes: at its limits, and beside what can be reckoned by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from cordee.core.errors import UsageError
+from cordee.hw.accelerator import accelerators
+from cordee.plan.costs.pass_work import PassWork
+from cordee.plan.costs.passes import Batch, Passes
+from cordee.plan.costs.serving_calibration import ServingCalibration
+from cordee.plan.deployment import Deployment, Drafting, Engine, Precision
+from cordee.plan.model import named
+from cordee.plan.serving.memory import holding, request_bytes, weight_bytes
+
+IDEAL = ServingCalibration(
+    matmul=1, matmul_8=1, matmul_4=1, edge=0, stream=1, expert=1, cache=1, attention=1, vector=0,
+    kernel_s=0, launch_s=0, collective_s=0, link=1, network=1, imbalance=1, pass_s=0,
+    sequence_s=0, request_s=0, prefill=1,
+)  # fmt: skip
+
+
+def deployment(model: str = "Llama-3.1-8B", chip: str = "H100", **given: object) -> Deployment:
+    found = accelerators().find(chip)
+    return Deployment(model=named(model), chip=found, **given)  # type: ignore[arg-type]
+
+
+def seconds(one: Deployment, batch: Batch, calibration: ServingCalibration = IDEAL) -> float:
+    return Passes(PassWork(one, one.engine), calibration, exact=True).seconds(batch)
+
+
+def test_a_token_alone_takes_as_long_as_the_weights_take_to_be_read() -> None:
+    one = deployment()
+    read = one.model.parameters - one.model.vocabulary * one.model.hidden  # the first table is not
+    least = 2 * read / 3.35e12
+    assert seconds(one, Batch(given=1, seen=1)) == pytest.approx(least, rel=0.02)
+
+
+def test_a_long_prompt_takes_as_long_as_its_arithmetic() -> None:
+    one = deployment()
+    took = seconds(one, Batch(read=8192, met=4096))
+    table = one.model.vocabulary * one.model.hidden
+    flops = 2 * 8192 * (one.model.parameters - 2 * table)
+    flops += 32 * 4 * 32 * 128 * 8192 * 4096
+    assert took == pytest.approx(flops / 9.894e14, rel=0.06)
+
+
+def test_eight_bits_halve_the_time_of_a_token() -> None:
+    half = seconds(deployment(precision=Precision(name="fp8")), Batch(given=1, seen=1))
+    whole = seconds(deployment(), Batch(given=1, seen=1))
+    # The logits stay in 16 bits.
+    assert 0.5 < half / whole < 0.58
+
+
+def test_tokens_behind_cost_what_their_keys_and_values_take_to_be_read() -> None:
+    one = deployment()
+    more = seconds(one, Batch(given=8, seen=9000)) - seconds(one, Batch(given=8, seen=1000))
+    assert more == pytest.approx(8 * 8000 * 32 * 2 * 8 * 128 * 2 / 3.35e12, rel=0.01)
+
+
+def test_a_window_ends_what_is_read() -> None:
+    one = deployment("GPT-OSS-20B")
+    near, far = (seconds(one, Batch(given=8, seen=n)) for n in (100_000, 200_000))
+    half = 12 * 8 * 100_000 * 2 * 8 * 64 * 2 / 3.35e12
+    assert far - near == pytest.approx(half, rel=0.02)
+
+
+def test_a_few_tokens_meet_few_experts_and_many_meet_all() -> None:
+    one = deployment(
+        "DeepSeek-V3", "H200", precision=Precision(name="fp8"), engine=Engine(tensor=8)
+    )
+    one_token, many = (seconds(one, Batch(given=n, seen=1)) for n in (1, 256))
+    active, whole = one.model.active_parameters, one.model.parameters
+    # Of attention, what makes short vectors is not shared out, and 16-bit logits are not small.
+    assert one_token == pytest.approx(active / 8 / 4.8e12, rel=0.25)
+    assert many == pytest.approx(whole / 8 / 4.8e12, rel=0.25)
+
+
+def test_short_vectors_are_kept_whole_on_every_chip_and_states_do_not_grow() -> None:
+    one = deployment("DeepSeek-V3", engine=Engine(tensor=8))
+    assert request_bytes(one, one.engine, 1000) == 1000 * 61 * 576 * 2
+    grouped = deployment("Llama-3.1-70B", engine=Engine(tensor=8))
+    assert request_bytes(grouped, grouped.engine, 1000) == 1000 * 80 * 2 * 128 * 2
+
+
+def test_chips_that_share_products_wait_for_one_another() -> None:
+    slow = replace(IDEAL, collective_s=1e-3)
+    one = deployment(engine=Engine(tensor=2))
+    more = seconds(one, Batch(given=1, seen=1), slow) - seconds(one, Batch(given=1, seen=1))
+    # Two sums in each of 32 layers, each of two turns, and the logits.
+    assert more == pytest.approx((2 * 2 * 32 + 1) * 1e-3, rel=0.01)
+
+
+def test_guessed_tokens_make_a_pass_longer_and_give_more() -> None:
+    drafting = Drafting(tokens=3, acceptance=0.8)
+    assert drafting.per_pass(0.5) == pytest.approx(1 + 0.8 + 0.8**2 + 0.8**3)
+    assert Drafting(tokens=1).per_pass(0.5) == pytest.approx(1.5)
+    plain, guessing = deployment(), deployment(drafting=drafting)
+    batch = Batch(given=4, seen=100)
+    assert seconds(plain, batch) < seconds(guessing, batch) < 1.3 * seconds(plain, batch)
+
+
+def test_weights_of_all_chips_add_up_to_the_model() -> None:
+    one = deployment("Llama-3.1-70B", engine=Engine(tensor=4))
+    assert 4 * weight_bytes(one, one.engine) == pytest.approx(2 * one.model.parameters, rel=0.01)
+    few = deployment("Qwen3-235B-A22B", precision=Precision(name="fp8"), engine=Engine(tensor=8))
+    assert 8 * weight_bytes(few, few.engine) == pytest.approx(few.model.parameters, rel=0.05)
+
+
+def test_what_is_left_beside_weights_is_for_keys_and_values() -> None:
+    one = deployment(precision=Precision(name="fp8"))
+    held = holding(one, one.engine, 4096)
+    assert held.fits
+    assert held.cache < 0.9 * 80 * 2**30 - held.weights
+    assert not holding(deployment("Llama-3.1-70B"), Engine(), 4096).fits
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Precision(name="fp3"), "dtype fp3: one of bf16"),
+        (
+            lambda: Precision(name="fp8").products(accelerators().find("910B3")),
+            "910B3 does not multiply in fp8: --dtype one of .*w8a8",
+        ),
+        (lambda: Engine(tensor=3).check(named("Llama-3.1-8B")), "by 2 they do"),
+        (lambda: Engine(expert=2, data=2).check(named("Llama-3.1-8B")), "has no experts"),
+        (lambda: Engine(pipeline=64).check(named("Llama-3.1-8B")), "at most 32"),
+        (lambda: Drafting(tokens=2, acceptance=1.0), "from 0 to below 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_way_out(make: object, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        make()  # type: ignore[operator]

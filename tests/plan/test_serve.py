@@ -1,0 +1,126 @@
+"""`cordee plan serve`, as a user calls it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cordee.cli import cli
+from cordee.core.errors import CordeeError
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["plan", "serve", *arguments], env={"COLUMNS": "200"})
+
+
+def planned(*arguments: str) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_today_on_nvidia_stands_beside_tomorrow_on_ascend() -> None:
+    done = run("Qwen3-32B", "--chip", "H100", "--chip", "910B3", "--rate", "10")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert "H100-SXM" in lines[0]
+    assert "910B3" in lines[0]
+    for words in (
+        "vllm-ascend w8a8",
+        "ms to the first token",
+        "in 9 of 10 cases",
+        "USD per million tokens",
+        "no price known",
+        "chips for as much as",
+        "why not the first",
+        "export rules",
+    ):
+        assert words in done.output
+
+
+def test_the_best_layout_comes_first_and_stays_within_the_limits() -> None:
+    (chip,) = planned("Qwen3-32B", "--chip", "910B3", "--chips", "8")["chips"]
+    first, *others = chip["plans"]
+    assert first["within_limits"]
+    assert first["ttft_s"]["p90"] <= 2.0
+    assert first["tpot_s"]["p90"] <= 0.05
+    assert first["ttft_s"]["p50"] <= first["ttft_s"]["p90"] <= first["ttft_s"]["p99"]
+    assert first["why_not_the_first"] is None
+    assert all(other["why_not_the_first"] for other in others)
+    memory = first["memory_bytes"]
+    assert sum(memory.values()) == pytest.approx(0.9 * 64 * 2**30)
+    assert first["layout"]["tensor"] * first["copies"] <= 8
+
+
+def test_twice_the_rate_takes_about_twice_the_chips() -> None:
+    few, many = (
+        planned("Qwen3-8B", "--chip", "910C", "--rate", rate)["chips"][0]["plans"][0]["chips"]
+        for rate in ("20", "200")
+    )
+    assert 6 * few < many < 14 * few
+
+
+def test_a_tight_limit_takes_more_chips() -> None:
+    arguments = ("Llama-3.1-70B", "--chip", "H100", "--rate", "5")
+    loose, tight = (
+        planned(*arguments, "--tpot", limit)["chips"][0]["plans"][0]["chips"]
+        for limit in ("60", "18")
+    )
+    assert tight > loose
+
+
+def test_a_large_mixture_is_spread_wide_with_prompts_read_apart_or_not() -> None:
+    (chip,) = planned("DeepSeek-V3", "--chip", "910C", "--rate", "30", "--prompt", "2048")["chips"]
+    layout = chip["plans"][0]["layout"]
+    assert layout["tensor"] * layout["data"] * layout["pipeline"] >= 16
+    assert chip["layouts_that_fit"] < chip["layouts_tried"]
+
+
+def test_guessing_tokens_serves_more() -> None:
+    arguments = ("Qwen3-32B", "--chip", "910B2", "--chips", "8", "--tpot", "25")
+    plain = planned(*arguments)["chips"][0]["plans"][0]
+    guessing = planned(*arguments, "--drafts", "2", "--acceptance", "0.7")["chips"][0]["plans"][0]
+    assert guessing["most_requests_per_s"] > plain["most_requests_per_s"]
+
+
+def test_a_price_of_the_users_own_gives_the_cost_of_a_million_tokens(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        '[[price]]\nchip = "910B3"\nkind = "rent"\nlow_usd = 1.0\nhigh_usd = 2.0\n'
+        'date = "2026"\nsource = "an offer"\n'
+    )
+    arguments = ("Qwen3-8B", "--chip", "910B3", "--chips", "4", "--chips-file", str(prices))
+    (chip,) = planned(*arguments)["chips"]
+    low, high = chip["usd_per_million_tokens"]
+    plan = chip["plans"][0]
+    assert low == pytest.approx(plan["chips"] * 1e6 / plan["tokens_per_s"] / 3600)
+    assert high == pytest.approx(2 * low)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--chip", "910B3"), "give --chips, how many there are, or --rate"),
+        (
+            ("--chip", "910B3", "--chips", "1", "--dtype", "bf16"),
+            "in bf16 does not fit on TP1 of 910B3: a chip needs .* GiB for weights.* would hold it",
+        ),
+        (("--chip", "910B3", "--chips", "8", "--dtype", "fp8"), "910B3 does not multiply in fp8"),
+        (
+            ("--chip", "910B3", "--chips", "8", "--tpot", "1"),
+            "no layout gives a token every 1 ms .* the quickest, .* give --tpot",
+        ),
+        (("--chip", "910B3", "--chips", "8", "--cached", "1"), "--cached 1.0: a part of prompts"),
+        (("--chip", "910B3", "--chips", "8", "--prompt", "0"), "--prompt 0: 1 token or more"),
+        (("--chip", "910X", "--chips", "8"), "910X: no such chip"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_way_out(arguments: tuple[str, ...], why: str) -> None:
+    done = run("Llama-3.1-70B", *arguments)
+    assert isinstance(done.exception, CordeeError), done.output
+    with pytest.raises(CordeeError, match=why):
+        raise done.exception

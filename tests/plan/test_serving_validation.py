@@ -1,0 +1,81 @@
+"""Published inference results: how they are held out, predicted and compared."""
+
+from dataclasses import replace
+
+import pytest
+
+from cordee.core.errors import UsageError
+from cordee.plan.calibration.serving_fitting import Measure, fit_serving
+from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
+from cordee.plan.costs.serving_calibration import ServingCalibration
+from cordee.plan.serving.traffic import serve
+from cordee.plan.validation.serving_report import serving_data, serving_markdown, serving_plot
+from cordee.plan.validation.serving_results import ServingResult, serving_results
+from cordee.plan.validation.serving_scoring import serving_scores, serving_targets
+from cordee.plan.validation.serving_splits import folds, measure
+
+FAMILY = "H100-SXM/vllm /"
+
+
+def some() -> list[ServingResult]:
+    return [row for row in serving_results() if row.family.startswith(FAMILY)]
+
+
+def known(split: int) -> ServingCalibrations:
+    return serving_calibration(0)
+
+
+def test_a_group_is_held_out_whole_and_so_is_a_version() -> None:
+    where = folds(serving_results())
+    groups: dict[str, int] = {}
+    versions: dict[str, int] = {}
+    for result in serving_results():
+        fold = where[result.id]
+        assert groups.setdefault(result.group, fold.group) == fold.group
+        assert versions.setdefault(result.version, fold.stack) == fold.stack
+        assert fold.group in range(1, 6)
+        assert fold.stack in range(6, 11)
+
+
+def test_every_result_is_a_deployment_that_fits_its_chips() -> None:
+    for result in serving_results():
+        deployment = result.deployment()
+        deployment.engine.check(deployment.model)
+        deployment.precision.products(deployment.chip)
+        assert result.published
+
+
+def test_what_was_fitted_to_a_family_is_close_to_its_times_between_tokens() -> None:
+    (family, *_) = (f for f in serving_targets(serving_scores(known, some())) if "TPOT" in f.name)
+    assert family.results == len(some())
+    assert family.mean_error < 0.08
+
+
+def test_the_page_and_the_plot_and_the_data_show_every_figure() -> None:
+    scores = serving_scores(known, some())
+    assert "AIConfigurator 0.12 24.4%" in serving_markdown(scores)
+    assert serving_plot(scores).count("<title>") == len(scores) / 2
+    found = serving_data(scores)["results"]
+    assert len(found) == len(scores)
+    assert all(one["interval"] > 0 for one in found)
+
+
+def test_without_calibrations_that_leave_results_out_nothing_is_claimed() -> None:
+    with pytest.raises(UsageError, match=r"calibrate_serving\.py"):
+        serving_scores(lambda split: ServingCalibrations(), some())
+
+
+def test_a_calibration_finds_what_deployments_were_measured_with() -> None:
+    truth = replace(ServingCalibration(), stream=0.6, kernel_s=8e-6, pass_s=2e-3)
+    measured = [_measured(row, truth) for row in some()[:8]]
+    found = fit_serving(measured)
+    for one in measured:
+        predicted = one.formula(found.find(one.kind, one.family))["TPOT"] * one.ratios["TPOT"]
+        assert predicted == pytest.approx(one.published["TPOT"], rel=0.05)
+
+
+def _measured(row: ServingResult, truth: ServingCalibration) -> Measure:
+    one = measure(row)
+    simulated = serve(one.works.decode.deployment, one.traffic, truth)
+    one = replace(one, published={"TPOT": simulated.between(0.5)})
+    return one.corrected(truth, simulated)

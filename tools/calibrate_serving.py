@@ -1,0 +1,97 @@
+"""Fits calibrations to the published inference results, for use and for each of ten splits.
+
+Run: python tools/calibrate_serving.py. It writes src/cordee/plan/calibration/serving{,_widths}.toml.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from cordee.plan.calibration.serving_fitting import Measure, fit_serving
+from cordee.plan.calibration.serving_table import SERVING_NAMES, ServingCalibrations
+from cordee.plan.calibration.table import ANY, Kind
+from cordee.plan.costs.serving_calibration import ServingCalibration
+from cordee.plan.serving.traffic import serve
+from cordee.plan.validation.serving_results import METRICS, serving_results
+from cordee.plan.validation.serving_scoring import serving_intervals, serving_scores
+from cordee.plan.validation.serving_splits import Folds, folds, measure
+from cordee.plan.validation.splits import SPLITS
+
+TABLE = Path(__file__).parents[1] / "src/cordee/plan/calibration/serving.toml"
+HEAD = (
+    "# What engines make of chips in inference. Split 0 is fitted on all groups of published results, for use;\n"
+    "# 1 to 5 leave groups out, 6 to 10 versions of engines. Written by tools/calibrate_serving.py.\n"
+)
+WIDTHS = TABLE.with_name("serving_widths.toml")
+WIDE = (
+    "# How far logarithms of predictions are off in 9 of 10 families of which no version of the engine was\n"
+    "# known, by metric and kind. Written by tools/calibrate_serving.py.\n"
+)
+SOURCE = 'source = "tools/calibrate_serving.py, on the results in plan/validation/serving.toml"\n'
+
+
+def main() -> None:
+    """Fit each split, and write the table."""
+    known = serving_results()
+    where = folds(known)
+    every = [
+        (_corrected(measure(result), ServingCalibration()), where[result.id]) for result in known
+    ]
+    print("ratios of simulation to formula are there", file=sys.stderr)
+    found: list[str] = []
+    for split in range(2 * SPLITS + 1):
+        found += _split(every, split)
+    TABLE.write_text("\n".join([HEAD, *found]), "utf-8")
+    WIDTHS.write_text("\n".join([WIDE, *_widths()]), "utf-8")
+
+
+def _widths() -> Iterator[str]:
+    """Of versions of engines that nothing was fitted to, as a plan for tomorrow is."""
+    known = serving_scores()
+    for metric in METRICS:
+        alike = [score for score in known if score.metric == metric and not score.calibrated]
+        for kind, off in serving_intervals(alike).items():
+            yield (
+                f'[[row]]\nmetric = "{metric}"\ngeneration = "{kind.generation}"\n'
+                f'stack = "{kind.stack}"\nmodel = "{kind.model}"\noff = {off:.4f}\n{SOURCE}'
+            )
+
+
+def _corrected(one: Measure, known: ServingCalibration) -> Measure:
+    return one.corrected(known, serve(one.works.decode.deployment, one.traffic, known))
+
+
+def _split(every: Sequence[tuple[Measure, Folds]], split: int) -> list[str]:
+    rows = [one for one, fold in every if split not in (fold.group, fold.stack)]
+    found = list(_fits(fit_serving(rows), rows, split))
+    print(f"split {split}: {len(rows)} results", file=sys.stderr)
+    return found
+
+
+def _fits(known: ServingCalibrations, rows: Sequence[Measure], split: int) -> Iterator[str]:
+    counts: Counter[Kind | str] = Counter(one.kind for one in rows)
+    counts.update(Kind(one.kind.generation) for one in rows)
+    counts.update(one.family for one in rows)
+    generations = {one.family: one.kind.generation for one in rows}
+    for kind, calibration in known.fitted.items():
+        yield _row(kind, "", calibration, split, counts[kind])
+    for family, calibration in known.families.items():
+        yield _row(Kind(generations[family]), family, calibration, split, counts[family])
+
+
+def _row(kind: Kind, family: str, calibration: ServingCalibration, split: int, count: int) -> str:
+    values = asdict(calibration)
+    shown = ", ".join(f"{name} = {values[name]:.5g}" for name in SERVING_NAMES)
+    return (
+        f'[[row]]\ngeneration = "{kind.generation}"\n'
+        + (f'stack = "{kind.stack}"\n' if kind.stack != ANY else "")
+        + (f'model = "{kind.model}"\n' if kind.model != ANY else "")
+        + (f'family = "{family}"\n' if family else "")
+        + f"split = {split}\nresults = {count}\nvalues = {{ {shown} }}\n{SOURCE}"
+    )
+
+
+if __name__ == "__main__":
+    main()
