@@ -128,7 +128,10 @@ def remarks(wanted: Wanted, outcomes: Sequence[ServingOutcome]) -> Iterator[str]
         yield "before a plus stand the copies that read prompts, behind it those that give tokens"
     for outcome in outcomes:
         basis = outcome.judged_by.words.strip() or "all inference results"
-        yield f"{outcome.chip.name}: intervals are those of predictions for: {basis}"
+        yield (
+            f"{outcome.chip.name}: intervals are those of results that the calibration knew, and narrow "
+            f"for others: {basis}"
+        )
         yield from (f"{outcome.chip.name}: {warning}" for warning in outcome.warnings)
     if any(outcome.chip.maker == "Huawei" for outcome in outcomes):
         yield (
