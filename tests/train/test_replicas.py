@@ -97,6 +97,42 @@ def test_one_left_of_each_of_two_replicas_makes_a_new_one(elsewhere: Path, tmp_p
     assert set(ended.digests) == undisturbed(elsewhere / "data", "--kind", "data")
 
 
+@pytest.mark.parametrize(
+    ("worker", "point"),
+    [
+        (1, "forward"),
+        *(
+            pytest.param(worker, point, marks=pytest.mark.slow)
+            for worker, point in ((0, "backward"), (1, "reduce"), (0, "voted"), (1, "apply"))
+        ),
+    ],
+)
+def test_one_replica_alone_gets_the_part_that_is_lost_from_memory_without_a_restart(
+    worker: int, point: str, elsewhere: Path, tmp_path: Path
+) -> None:
+    fault: Fault = {"worker": worker, "step": 4, "at": point}
+    ended = job(tmp_path, str(SHARDED), options=("-n", "2"), faults=(fault,))
+    assert ended.code == 0, ended.err
+    assert ended.of("restart") == []
+    assert ended.of("evicted") == []
+    assert set(ended.steps) == set(STEPS)
+    assert len(ended.steps) <= len(STEPS) + 1  # one step may be made again
+    assert set(ended.digests) == undisturbed(elsewhere / "data", "--kind", "data")
+
+
+@pytest.mark.slow
+def test_all_parts_are_of_one_step_when_all_workers_die_at_once(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    faults: tuple[Fault, ...] = tuple(
+        {"worker": number, "step": 4, "at": "reduce"} for number in range(4)
+    )
+    ended = job(tmp_path, str(SHARDED), options=("-n", "4"), faults=faults)
+    assert ended.code == 0, ended.err
+    assert {event["step"] for event in ended.of("resumed")} <= {3, 4}
+    assert set(ended.digests) == undisturbed(elsewhere / "data", "--kind", "data")
+
+
 def test_a_job_whose_workers_make_no_whole_replicas_is_refused(tmp_path: Path) -> None:
     ended = job(tmp_path, str(SHARDED), options=("-n", "3"))
     assert ended.code == 1

@@ -199,6 +199,7 @@ class Planned(Message, tag="planned", frozen=True):
     teams: tuple[Team, ...] = ()
     forget: tuple[int, ...] = ()
     total: Total | None = None
+    back: tuple[int, ...] = ()
     checks: Checks = Checks()
 
 
@@ -258,6 +259,7 @@ def planned(plan: Plan, checks: Checks) -> Planned:
         plan.teams,
         plan.forget,
         plan.total,
+        plan.back,
         checks,
     )
 

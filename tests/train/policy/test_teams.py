@@ -1,6 +1,6 @@
 """Which workers hold a model together, and what becomes of them when one of them is gone?"""
 
-from cordee.train.policy.effects import Begin, Commit, Evict, Feed, Plan, Restart, Seat
+from cordee.train.policy.effects import Begin, Commit, Feed, Finish, Plan, Seat
 from cordee.train.policy.membership import Membership
 from cordee.train.policy.sums import Part, Total, total_of
 from cordee.train.policy.teams import held_by, teams, vacant
@@ -80,19 +80,47 @@ def test_a_spare_takes_the_place_and_is_fed_by_one_that_has_the_same() -> None:
 def test_with_no_whole_team_the_job_waits() -> None:
     made = job()
     made.closed(1, 0.0, "it died")
-    made.joined(4, 0.0)
-    made.ready(4, 0.0)
     made.closed(2, 0.0, "so did it")
     assert made.teams == ((0, 3),)
     made.closed(0, 0.0, "and it")
-    assert made.members == ()  # nobody has the first part any more
+    assert (made.members, made.teams) == ((3,), ())
+    assert report(made, {3: Report(0, False, ())}) == []
 
 
-def test_where_nobody_has_a_part_any_more_all_begin_again() -> None:
-    made = job()
+def alone() -> Membership:
+    """One replica of two workers, seven steps on; worker 1 is gone and worker 2 has its place."""
+    made = Membership(Limits(shards=4, workers=2, replica=2), step=7)
+    for number in (0, 1):
+        made.joined(number, 0.0)
+        made.ready(number, 0.0)
+    report(made, {number: Report(7, False, ()) for number in (0, 1)})
     made.closed(1, 0.0, "it died")
-    effects = made.closed(3, 0.0, "so did it")
-    assert [type(effect) for effect in effects] == [Evict, Evict, Restart]
+    made.joined(2, 0.0)
+    return made
+
+
+def test_where_nobody_has_a_part_all_go_back_to_a_step_of_which_it_was_kept() -> None:
+    made = alone()
+    assert made.ready(2, 0.0) == [Begin(3, 7, (0, 2), (), "worker 2 joins")]
+    said = {0: Report(7, False, (1,), kept=(6, 5)), 2: Report(-1, False, (), kept=(5, 6))}
+    (plan,) = report(made, said)
+    assert (plan.step, plan.back, plan.restore) == (6, (0, 2), ())
+    assert made.step == 6
+
+
+def test_one_that_has_not_applied_the_step_that_was_kept_makes_it() -> None:
+    made = alone()
+    made.ready(2, 0.0)
+    said = {0: Report(6, True, (), kept=(5, 6)), 2: Report(-1, False, (), kept=(6, 7))}
+    (plan,) = report(made, said)
+    assert (plan.step, plan.back) == (6, (2,))
+
+
+def test_where_nothing_was_kept_of_a_part_the_job_ends() -> None:
+    made = alone()
+    made.ready(2, 0.0)
+    said = {0: Report(7, False, ()), 2: Report(-1, False, ())}
+    assert report(made, said) == [Finish("a part of the model is lost: nothing was kept of it")]
 
 
 def test_what_a_step_has_is_that_of_all_parts() -> None:

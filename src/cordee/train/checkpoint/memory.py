@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cordee.train.checkpoint.snapshot import About, Block, Broken, Snapshot, read, write
+from cordee.train.checkpoint.snapshot import (
+    About,
+    Block,
+    Broken,
+    Snapshot,
+    read,
+    step_in,
+    write,
+)
 
 ROOT = Path("/dev/shm")
 SLOTS = 2
@@ -39,6 +47,22 @@ class Memory:
             size = write(descriptor, about, blocks)
         self._next = 1 - self._next
         return size
+
+    def at(self, step: int) -> tuple[Path, Snapshot] | None:
+        """What was kept of a step, if that is there and whole."""
+        for file in self._files:
+            with suppress(OSError, Broken):
+                if file.lstat().st_uid == os.geteuid() and step_in(file) == step:
+                    return file, read(file)
+        return None
+
+    def steps(self) -> list[int]:
+        """Of which states were kept."""
+        found = []
+        for file in self._files:
+            with suppress(OSError, Broken):
+                found.append(step_in(file))
+        return found
 
     def newest(self) -> tuple[Path, Snapshot] | None:
         """What was kept last, of those that are whole and our own."""

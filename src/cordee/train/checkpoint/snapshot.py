@@ -114,6 +114,16 @@ def read(file: Path) -> Snapshot:
     return Snapshot(about, tuple(_block(name, raw, mapped[size:]) for name, raw in table.items()))
 
 
+def step_in(file: Path) -> int:
+    """The step of the state in a file, which may be damaged. Raises `Broken`, `OSError`."""
+    mapped, size = _mapped(file)
+    try:
+        table = msgspec.json.decode(mapped[LENGTH_BYTES:size], type=dict[str, msgspec.Raw])
+        return int(msgspec.json.decode(table["__metadata__"], type=dict[str, str])["step"])
+    except (msgspec.DecodeError, KeyError, ValueError) as error:
+        raise Broken(f"{file} is no state of a cordee job") from error
+
+
 def _block(name: str, raw: msgspec.Raw, data: memoryview) -> Block:
     row = msgspec.json.decode(raw, type=_Row)
     first, end = row.data_offsets

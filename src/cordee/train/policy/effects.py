@@ -50,6 +50,8 @@ class Plan:
     """Members whose shards, as far as they are computed, are of no use."""
     total: Total | None = None
     """Of the step before."""
+    back: tuple[int, ...] = ()
+    """Members that take this step's state from what was kept of their part."""
 
 
 @dataclass(frozen=True, slots=True)

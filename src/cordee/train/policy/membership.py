@@ -24,7 +24,7 @@ from cordee.train.policy.links import Links
 from cordee.train.policy.pace import Move, Pace, TooSlow
 from cordee.train.policy.shards import assign
 from cordee.train.policy.sums import Total, total_of
-from cordee.train.policy.teams import Team, held_by, teams, vacant
+from cordee.train.policy.teams import Team, common, held_by, teams, vacant
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
 from cordee.train.policy.workers import Limits, Phase, Report, Worker, hanging
 
@@ -75,7 +75,9 @@ class Membership:
         if worker is None or self.over:
             return []
         worker.ready = True
-        return self._feed() if self.members else self._gather()
+        if not self.members:
+            return self._gather()
+        return self._feed() if self._column(worker.place) else self._enter()
 
     def beat(self, number: int, phase: Phase, shard_s: float, now_s: float) -> list[Effect]:
         """A sign of life, with what the worker is at."""
@@ -107,7 +109,7 @@ class Membership:
         for member in self.members:  # whatever they were at before
             if member in self.workers:
                 self.workers[member].phase, self.workers[member].phase_s = "compute", now_s
-        return [self._plan()]
+        return self._plan()
 
     def done(
         self, number: int, epoch: int, step: int, now_s: float, vote: Vote | None = None
@@ -255,16 +257,7 @@ class Membership:
         left = [number for number in self.members if number not in gone]
         if not left:
             return seats + self._restart(reason)
-        held = {self.workers[number].place for number in left}
-        if len(held) < self.limits.replica:  # nobody has that part of the state any more
-            why = f"{reason}, and nobody else has its part of the model"
-            return [*self._send_away(left, why), *self._restart(why)]
         return seats + self._begin(left, lost, reason)
-
-    def _send_away(self, numbers: Sequence[int], reason: str) -> list[Effect]:
-        for number in numbers:
-            del self.workers[number]
-        return [Evict(number, reason) for number in numbers]
 
     def _seat(self) -> list[Effect]:
         """Give those that have no place one, where someone is missing."""
@@ -331,26 +324,32 @@ class Membership:
         begin = Begin(self.epoch, self.step, self.members, lost, reason, again, self._anew)
         return [begin, *self._feed()]
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> list[Effect]:
         reports, replica = self._reports, self.limits.replica
-        self.step = max(report.step for report in reports.values())
-        able = {n for n, r in reports.items() if r.step == self.step or r.makes(self.step)}
         columns = [self._column(place) for place in range(replica)]
+        step = common([[reports[n] for n in column] for column in columns])
+        if step is None:
+            return self.stopped("a part of the model is lost: nothing was kept of it")
+        self._total = self._total if step >= self.step else None
+        self.step = step
+        able = {n for n, r in reports.items() if r.step == step or r.makes(step)}
+        back = tuple(n for n in self.members if n not in able and step in reports[n].kept)
+        able |= set(back)
         sources = tuple(min(n for n in column if n in able) for column in columns)
         restore = tuple(n for n in self.members if n not in able)
         if self.step <= 0:  # models just made may differ
-            self.step = 0
             restore = tuple(number for number in self.members if number not in sources)
         held = {n: r.held for n, r in reports.items() if r.step == self.step and n not in restore}
         whole, forget = held_by(self.teams, held)
         speeds = self.pace.speeds(self.limits.shards, self._heads)
         self.owners = tuple(assign(self.limits.shards, self._heads, whole, speeds))
-        return Plan(
+        plan = Plan(
             self.epoch,
             self.step,
             sources,
             restore,
             self.owners,
+            back=back,
             asks=self._asked.shards if self._asked else (),
             redo=self._asked is not None and self._asked.redo,
             skipped=0 <= self._skipped == self.step - 1,
@@ -359,11 +358,16 @@ class Membership:
             forget=forget if replica > 1 else (),
             total=self._total,
         )
+        return [plan]
 
     def _enter(self) -> list[Effect]:
         """Between two steps those come in that have caught up."""
         room = self.limits.workers - len(self.members)
-        joiners = sorted(w.number for w in self.workers.values() if w.caught_up and w.ready)
+        joiners = sorted(
+            worker.number
+            for worker in self.workers.values()
+            if worker.ready and (worker.caught_up or not self._column(worker.place))
+        )
         joiners = [number for number in joiners if number not in self.members][:room]
         if not joiners:
             return []

@@ -7,6 +7,8 @@ left over computes nothing, but has a part in every sum, so that it is up to dat
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from cordee.train.policy.workers import Report
+
 Team = tuple[int, ...]
 """Members, in the order of their places."""
 
@@ -44,3 +46,13 @@ def held_by(
             continue
     used: Collection[int] = {n for team in found if team[0] in whole for n in team}
     return whole, tuple(sorted(n for n, shards in held.items() if shards and n not in used))
+
+
+def common(columns: Iterable[Sequence[Report]]) -> int | None:
+    """The newest step whose state there is of every part of the model; None: there is none."""
+    found = list(columns)
+    top = max((report.step for column in found for report in column), default=-1)
+    steps = [
+        {step for report in column for step in report.steps if step <= top} for column in found
+    ]
+    return max(set.intersection(*steps), default=None) if steps else None

@@ -57,12 +57,19 @@ class Report:
     """What a member says at the beginning of an epoch."""
 
     step: int
+    """-1: it has no state yet."""
     reduced: bool
     """Whether it holds the whole gradient of that step."""
     held: tuple[int, ...]
     """Shards of that step that it has computed."""
     kept: tuple[int, ...] = ()
     """Earlier steps to which it could go back."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Those whose state it has, or can have."""
+        has = (self.step,) if self.step >= 0 else ()
+        return (*has, *((self.step + 1,) if self.reduced else ()), *self.kept)
 
     def makes(self, step: int) -> bool:
         """Whether it can make the step before this one from what it holds."""

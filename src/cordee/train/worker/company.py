@@ -31,14 +31,17 @@ class UnderWay(Protocol):
     def halt(self, free: Callable[[], None]) -> None:
         """Nothing is done with others from here on. `free`: lets what is stuck with them fail."""
 
-    def report(self, *, again: bool) -> tuple[bool, Sequence[int]]:
-        """Whether it holds the gradient of its step, and else the shards of it that are computed.
+    def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int]]:
+        """Whether it holds the gradient of its step; the shards of it that are computed; earlier steps that are kept.
 
         `again`: what it holds is wrong.
         """
 
     def settle(self, plan: Planned, *, holds: bool) -> None:
         """What becomes of it, as the coordinator says; `holds`: what was reported."""
+
+    def back(self, step: int) -> None:
+        """Go back to a step that was kept."""
 
     def restored(self, step: int) -> None:
         """The state of a step came from another member."""
@@ -178,14 +181,18 @@ class Company:
         self._groups.drop()
         if self._replica is not None:
             self._replica.drop()
-        if self._incoming is not None and self.epoch is None:
+        if self._incoming is not None and self._incoming.filled and self.epoch is None:
             self._incoming.until(epoch.step)
+        blank = self._incoming is not None and not self._incoming.filled and not self._begun(epoch)
         self.epoch, step = epoch, self._advance.step
-        holds, held = work.report(again=epoch.again and epoch.step == step)
-        control.say(Reported(epoch.epoch, step, holds, tuple(held)))
+        holds, held, kept = work.report(again=epoch.again and epoch.step == step)
+        said = (-1 if blank else step, holds, tuple(held), tuple(kept))
+        control.say(Reported(epoch.epoch, *said))
         plan = control.expect(Planned, epoch.epoch, self.outgoing.start)
         planned_s = time.monotonic()
         work.settle(plan, holds=holds)
+        if self._job.worker in plan.back:
+            work.back(plan.step)
         self._faults.at("form", step)
         group = self._form(epoch, plan)
         formed_s = time.monotonic()
@@ -203,6 +210,10 @@ class Company:
         }
         control.say(Told("joined", dict(told)))
         control.enter("compute")
+
+    def _begun(self, epoch: Epoch) -> bool:
+        """Whether this worker has the state of the job, or nobody has one."""
+        return self.epoch is not None or epoch.anew
 
     def _form(self, epoch: Epoch, plan: Planned) -> Group:
         """Join those that have the same part of the model, and the team that has all of it."""

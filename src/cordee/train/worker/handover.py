@@ -55,6 +55,8 @@ class Incoming:
 
     def __init__(self, advance: Advance, mouth: Mouth, faults: Faults) -> None:
         self._advance, self._faults, self._mouth = advance, faults, mouth
+        self.filled = False
+        """Whether a whole state came."""
 
     @property
     def empty(self) -> bool:
@@ -71,6 +73,7 @@ class Incoming:
             self._faults.at("fed", fed.head.header.step)
             fill(place(advance.trained, fed.head.header), fed.data)
             advance.filled(fed.head.header.step)
+            self.filled = True
         elif fed.head.step == advance.step and not fed.data:
             advance.skip()
         elif fed.head.step == advance.step:

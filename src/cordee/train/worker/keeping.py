@@ -37,6 +37,7 @@ class Keeping:
     ) -> None:
         """`place`: which part of the model this worker has; None: all of it."""
         self._advance, self._worker, self._say = advance, worker, say
+        self._part = place is not None
         self._model = shapes(advance.layout.parameters)
         self._memory = Memory(memory_of(keep.memory, place)) if keep.memory else None
         self._disk = Checkpoints(folder_of(Path(keep.folder), place)) if keep.folder else None
@@ -73,7 +74,35 @@ class Keeping:
         found = self._newest()
         if found is None or found[1].about.step <= self._advance.step:
             return
-        file, snapshot = found
+        self._take(*found, began_s)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Steps to which a worker with a part of the model can go back, as all others may have to."""
+        if not self._part:
+            return ()
+        self._to_memory.wait()
+        memory = self._memory.steps() if self._memory is not None else []
+        disk = self._disk.steps() if self._disk is not None else []
+        return tuple(sorted({*memory, *disk}))
+
+    def settle(self) -> None:
+        """All parts of a state are kept before a part of the next one is: else no step has all of them."""
+        if self._part:
+            self._to_memory.wait()
+
+    def back(self, step: int) -> None:
+        """Take the state of a step that was kept. Raises `CordeeError`."""
+        began_s = time.monotonic()
+        found = self._memory.at(step) if self._memory is not None else None
+        if found is None and self._disk is not None:
+            file = self._disk.file(step)
+            found = file, read(file)
+        if found is None:
+            raise CordeeError(f"the state of step {step} was kept, and is damaged")
+        self._take(*found, began_s)
+
+    def _take(self, file: Path, snapshot: Snapshot, began_s: float) -> None:
         header = msgspec.json.decode(snapshot.about.header, type=Header)
         targets = place(self._advance.trained, header)
         data = {block.name: block.data for block in snapshot.blocks}
@@ -123,6 +152,8 @@ class Keeping:
     # Writing.
 
     def _offer(self, lane: Lane, rhythm: Rhythm) -> None:
+        if self._part:
+            lane.wait()
         if not lane.busy:
             rhythm.last = self._advance.step
             lane.write(*tensors_of(self._advance.trained, self._advance.step))

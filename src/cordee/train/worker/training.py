@@ -292,6 +292,7 @@ class Training:
 
     def _vote(self, number: int) -> Vote:
         """What this worker says of its state, and of its part of the gradient."""
+        self._keeping.settle()
         vote = self._watch.vote(number)
         if self._replica is None or self._replica.size == 1:
             return vote
@@ -338,12 +339,12 @@ class Training:
         if self._rounds is not None:
             self._rounds.halt(free)
 
-    def report(self, *, again: bool) -> tuple[bool, Sequence[int]]:
+    def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int]]:
         if again:
             self._reduced = None  # what the guilty one gave is in it
         if self._apart is not None:
-            return self._apart.holds, ()
-        return self._reduced is not None, self._reduction.held
+            return self._apart.holds, (), ()
+        return self._reduced is not None, self._reduction.held, self._keeping.kept
 
     def settle(self, plan: Planned, *, holds: bool) -> None:
         made = holds and plan.step == self._advance.step + 1
@@ -354,6 +355,11 @@ class Training:
             self._apply(skip=plan.skipped)  # others were told of the commit before this worker was
         else:
             self._reduced = None  # not all may hold it: it is made again by all
+
+    def back(self, step: int) -> None:
+        self._keeping.back(step)
+        self._reduction.forget()
+        self._reduced = None
 
     def restored(self, step: int) -> None:
         self._reduction.reset()

@@ -45,7 +45,7 @@ class Watch:
         if parts or self.states_only:
             self._checks = replace(plan.checks, shard_every=0, nonfinite="off")
         self._asked = [shard for worker, shard in plan.asks if worker == self._worker]
-        if plan.restore or not self._two:
+        if plan.restore or plan.back or not self._two:
             self._undo.forget()
         self._redone = self._undo.again(self._digest) if plan.redo else None
         self._new_step()
