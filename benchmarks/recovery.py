@@ -1,6 +1,6 @@
 """What does the loss of a worker cost: cordee train, torchrun's elastic restart, and torchft?
 
-python benchmarks/recovery.py [--workers 2] [--peers PYTHON_OF_TORCHFT]
+python benchmarks/recovery.py [--workers 2] [--torchft PYTHON]
 
 A GPT of 10 million parameters on the CPU. One worker is killed (SIGKILL) or stopped (SIGSTOP) in the middle of a run.
 The pause is from the signal to the next new step of those that are left, in seconds and in median steps of the same
@@ -64,6 +64,9 @@ def command(system: str, workers: int, steps: int, shards: int, folder: Path) ->
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         restarts = [f"--nproc-per-node={workers}", "--max-restarts=3"]
         return [*torchrun, *restarts, str(PROGRAMS / "plain.py"), *arguments, "save"]
+    if system == "torchft":
+        words = [*arguments, str(workers)]
+        return [os.environ["TORCHFT_PYTHON"], str(PROGRAMS / "torchft_replica.py"), *words]
     mode = system.removeprefix("cordee ")
     ours = [sys.executable, "-m", "cordee", "train", "-n", str(workers), "--mode", mode]
     return [*ours, "--folder", str(folder), "--", str(PROGRAMS / "ours.py"), *arguments]
@@ -159,12 +162,17 @@ def step_s(made: Sequence[dict[str, float]]) -> float:
 @click.option("--steps", default=36)
 @click.option("--shards", default=4)
 @click.option("--rounds", default=3)
+@click.option("--torchft", help="A Python that has torchft-nightly, which is then compared, too.")
 @click.option("--write/--no-write", default=True)
-def main(workers: int, steps: int, shards: int, rounds: int, write: bool) -> None:
+def main(
+    workers: int, steps: int, shards: int, rounds: int, torchft: str | None, write: bool
+) -> None:
+    os.environ["TORCHFT_PYTHON"] = torchft or ""
+    more = [("torchft", "kill"), ("torchft", "stop")] if torchft else []
     steady: dict[str, list[float]] = {}
     digests: dict[str, str] = {}
     for _ in range(rounds):
-        for system in ("plain", "cordee fast", "cordee exact"):
+        for system in ("plain", "cordee fast", "cordee exact", *(["torchft"] if torchft else [])):
             found, _, _, digest = run(system, workers, steps, shards, None)
             digests[system] = digest
             steady.setdefault(system, []).append(step_s([e for e in found if "step" in e]))
@@ -176,7 +184,7 @@ def main(workers: int, steps: int, shards: int, rounds: int, write: bool) -> Non
     print(text, flush=True)
     for system, fault in (
         ("cordee exact", "kill"), ("cordee exact", "stop"), ("cordee fast", "kill"),
-        ("torchrun", "kill"),
+        ("torchrun", "kill"), *more,
     ):  # fmt: skip
         expected = digests.get(system, digests["plain"])
         runs = [judge(system, workers, steps, shards, fault, expected) for _ in range(rounds)]

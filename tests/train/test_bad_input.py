@@ -59,3 +59,17 @@ def test_joiners_that_fail_one_after_another_are_not_started_for_ever(tmp_path: 
     assert "3 workers in a row ended before they took part: no more are started" in ended.out
     assert len(ended.of("exit")) == 5
     assert ended.steps == list(range(20))
+
+
+def test_a_shard_for_which_there_is_no_memory_is_told_with_its_size(tmp_path: Path) -> None:
+    program = tmp_path / "large.py"
+    program.write_text(
+        SMALL.read_text().replace(
+            "            time.sleep(args.shard_s)", "            torch.empty(1 << 44).sum()"
+        )
+    )
+    ended = job(tmp_path / "job", str(program), options=("-n", "2"))
+    assert ended.code == 1
+    assert ended.err.startswith("error: at step 0 2 workers failed; the last error: RuntimeError: ")
+    assert "you tried to allocate 70368744177664 bytes" in ended.err
+    assert len(ended.of("worker")) <= 4

@@ -15,7 +15,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from tests.browser import opened, width_at
+from tests.browser import hindrances, opened, width_at
 from tests.train.jobs import SMALL, Ended
 
 PICTURES = os.environ.get("CORDEE_PICTURES")
@@ -87,6 +87,7 @@ def test_the_page_shows_a_loss_and_the_report_shows_it_afterwards(
             assert width_at(browser, width) <= width
             if PICTURES:
                 browser.save_screenshot(f"{PICTURES}/train-{width}.png")
+        assert hindrances(browser) == []
         assert clean(browser)
     target = tmp_path / "report.html"
     show = [sys.executable, "-m", "cordee", "train", "show", str(job.folder)]

@@ -17,7 +17,7 @@ export function overTime(node, state, say) {
   const row = rows.length > 16 ? 9 : 17;
   const lossTop = 18, rateTop = lossTop + LOSS + GAP, rowsTop = rateTop + RATE + GAP, height = rowsTop + rows.length * row + 24;
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Loss, throughput and members over time" });
-  for (const tick of ticks(0, until - from, width / 120)) {
+  for (const tick of times(until - from, width / 120)) {
     svg.append(drawn("line", { class: "grid", x1: x(from + tick), x2: x(from + tick), y1: lossTop, y2: height - 20 }),
       drawn("text", { x: x(from + tick), y: height - 6, "text-anchor": "middle" }, span(tick)));
   }
@@ -37,6 +37,14 @@ function ticks(least, most, count) {
   const found = [];
   for (let at = Math.ceil(least / step) * step; at <= most + step * 1e-6; at += step) found.push(+at.toPrecision(12));
   return found;
+}
+
+/** Round times. */
+function times(most, count) {
+  const round = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+  const step = round.find((s) => s >= most / count);
+  if (!step || most / count < 10) return ticks(0, most, count);
+  return Array.from({ length: Math.floor(most / step) + 1 }, (_, at) => at * step);
 }
 
 function axis(svg, title, least, most, top, height, right) {
