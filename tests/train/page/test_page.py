@@ -80,7 +80,7 @@ def test_the_page_shows_a_loss_and_the_report_shows_it_afterwards(
         WebDriverWait(browser, 30).until(lambda b: "lost: " in text(b, "#workers"))
         WebDriverWait(browser, 30).until(lambda b: "kB" in text(b, "#links"))
         assert browser.find_elements(By.CSS_SELECTOR, "#over-time rect.lost")
-        chart = browser.find_element(By.CSS_SELECTOR, "#over-time svg")
+        chart = browser.find_element(By.ID, "over-time")  # what is in it is drawn anew
         ActionChains(browser).move_to_element(chart).perform()
         WebDriverWait(browser, 10).until(lambda b: "shards/s" in text(b, "#readout"))
         for width in (360, 820, 1600):
