@@ -9,6 +9,7 @@ import click
 from cordee import __version__
 from cordee.core.commands import Commands
 from cordee.core.errors import CordeeError
+from cordee.core.extras import missing
 
 COMMANDS = {
     "assess": "cordee.port.cli:assess",
@@ -49,7 +50,10 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends with one line, not with a traceback."""
     try:
-        cli(prog_name="cordee")
+        try:
+            cli(prog_name="cordee")
+        except ModuleNotFoundError as absent:
+            raise missing(sys.argv[1], absent) from absent
     except CordeeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

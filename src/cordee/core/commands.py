@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cordee.core.examples import EXAMPLES
+from cordee.core.extras import Missing
 
 HELP = {"-h", "--help"}
 
@@ -32,7 +33,10 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._later:
             module, attribute = self._later[cmd_name].split(":")
-            command = getattr(importlib.import_module(module), attribute)
+            try:
+                command = getattr(importlib.import_module(module), attribute)
+            except ModuleNotFoundError as error:
+                return Missing(cmd_name, error)
             assert isinstance(command, click.Command)
         elif (known := super().get_command(ctx, cmd_name)) is not None:
             command = known

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cordee.core.errors import CordeeError, UsageError
+from cordee.emulator import prebuilt
 from cordee.emulator.build_targets import TARGETS, Library, Places
 from cordee.emulator.catalogue import catalogue_header
 
@@ -46,6 +47,8 @@ def libraries(*, kernel: bool = True) -> Path:
     """
     if given := os.environ.get("CORDEE_LIBRARIES"):
         return Path(given)
+    if kernel and (ready := _prebuilt()):
+        return ready
     toolchain = _toolchain()
     targets = [target for target in TARGETS if kernel or not target.with_torch]
     keys = {target.name: _key(target, toolchain) for target in targets}
@@ -57,9 +60,16 @@ def libraries(*, kernel: bool = True) -> Path:
 
 def built() -> Path | None:
     """What `libraries` gives, or None where it would compile first. Raises as it does."""
+    if ready := _prebuilt():
+        return ready
     toolchain = _toolchain()
     folder = _folder({target.name: _key(target, toolchain) for target in TARGETS})
     return folder if folder.is_dir() else None
+
+
+def _prebuilt() -> Path | None:
+    """What came with the wheel, if it fits."""
+    return prebuilt.found(_package("torch"), _package("torch_npu"))
 
 
 def _folder(keys: dict[str, str]) -> Path:

@@ -73,6 +73,8 @@ def _compiler(host: Host, subject: str, *names: str) -> Finding:
     found = host.command(*names)
     if found:
         return Finding(subject, "ok", found)
+    if host.runtime:
+        return Finding(subject, "ok", "none, and none is needed: the runtime is compiled")
     return Finding(subject, "problem", "none", "install one, for example: apt-get install g++")
 
 
