@@ -47,6 +47,9 @@ EXAMPLES = {
         tried_in="tests/plan/test_calibrate.py",
     ),
     "plan chips": Example("cordee plan chips H100-SXM 910B3 910C"),
+    "plan serve": Example(
+        "cordee plan serve Qwen3-32B --chip H20 --chip 910B3 --chips 8 --rate 2 --ttft 2000 --tpot 50"
+    ),
     "plan train": Example(
         "cordee plan train Llama-3.1-8B --chip A100 --chip 910B3 --chips 64 --tokens 1T"
     ),
