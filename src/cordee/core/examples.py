@@ -50,6 +50,7 @@ EXAMPLES = {
     "plan serve": Example(
         "cordee plan serve Qwen3-32B --chip H20 --chip 910B3 --chips 8 --rate 2 --ttft 2000 --tpot 50"
     ),
+    "plan goodput": Example("cordee plan goodput --chips 4096 --chip 910B2 --days 7 --spares 1%"),
     "plan train": Example(
         "cordee plan train Llama-3.1-8B --chip A100 --chip 910B3 --chips 64 --tokens 1T"
     ),

@@ -14,8 +14,9 @@ from cordee.plan import chips as side_by_side
 from cordee.plan import training_report
 from cordee.plan.calibration.own import Own, extended, mean_error, measurements, own, table
 from cordee.plan.calibration.table import calibration as shipped
-from cordee.plan.compare import DAY_S, Request, outcome
-from cordee.plan.model import Model, model
+from cordee.plan.compare import DAY_S, Request, outcome, usual_batch
+from cordee.plan.goodput.cli import goodput
+from cordee.plan.model import model
 from cordee.plan.service.cli import serve
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
 
@@ -34,6 +35,7 @@ def plan() -> None:
 
 
 plan.add_command(serve)
+plan.add_command(goodput)
 
 
 @plan.command()
@@ -88,7 +90,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     request = Request(
         model=found,
         sequence=sequence,
-        batch=batch or _usual_batch(found, sequence),
+        batch=batch or usual_batch(found, sequence),
         dtype=dtype,
         tokens=_count(tokens),
         chips=chips,
@@ -107,13 +109,6 @@ def train(  # noqa: PLR0913 - an argument is an option
     for one in outcomes:
         console.print("", training_report.ranking(one, top), sep="\n")
     print("\n" + "\n".join(training_report.remarks(request, outcomes)))
-
-
-def _usual_batch(found: Model, sequence: int) -> int:
-    """4, 16 or 63 million tokens: as Llama 2, Llama 3 405B and DeepSeek-V3 were trained with."""
-    size = found.parameters
-    tokens = 2**22 if size < 1e11 else 2**24 if size < 5e11 else 15360 * 4096
-    return max(tokens // sequence, 1)
 
 
 def _count(text: str | None) -> float | None:

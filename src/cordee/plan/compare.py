@@ -218,6 +218,13 @@ def _warnings(kind: Kind, chip: Accelerator, best: Plan, known: Calibrations) ->
         yield f"figures of {chip.name} are recalled, not read"
 
 
+def usual_batch(found: Model, sequence: int) -> int:
+    """4, 16 or 63 million tokens: as Llama 2, Llama 3 405B and DeepSeek-V3 were trained with."""
+    size = found.parameters
+    tokens = 2**22 if size < 1e11 else 2**24 if size < 5e11 else 15360 * 4096
+    return max(tokens // sequence, 1)
+
+
 def why(best: Plan, other: Plan) -> str:
     """Why `other` is slower, by what takes longer for a token."""
     ours, theirs = (
