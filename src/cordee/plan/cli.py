@@ -15,7 +15,8 @@ from cordee.plan import training_report
 from cordee.plan.calibration.own import Own, extended, mean_error, measurements, own, table
 from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, Request, outcome, usual_batch
-from cordee.plan.goodput.cli import goodput
+from cordee.plan.goodput import published, published_report
+from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import model
 from cordee.plan.service.cli import serve
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
@@ -35,7 +36,7 @@ def plan() -> None:
 
 
 plan.add_command(serve)
-plan.add_command(goodput)
+plan.add_command(goodput_command)
 
 
 @plan.command()
@@ -164,6 +165,7 @@ def _told(one: Own) -> str:
 
 @plan.command()
 @click.option("--inference", is_flag=True, help="Results of inference instead; half a minute.")
+@click.option("--goodput", is_flag=True, help="What long runs have published of failures instead.")
 @click.option("--refit", is_flag=True, help="Fit the calibrations of all splits anew; minutes.")
 @click.option(
     "--plot",
@@ -171,10 +173,13 @@ def _told(one: Own) -> str:
     help="Draw predicted against published into FILE, as SVG.",
 )
 @AS_JSON
-def validate(inference: bool, refit: bool, plot: Path | None, as_json: bool) -> None:
+def validate(inference: bool, goodput: bool, refit: bool, plot: Path | None, as_json: bool) -> None:
     """Predict every published result without its group, and show errors by family."""
     if inference:
         _validate_inference(plot, as_json=as_json)
+        return
+    if goodput:
+        _validate_goodput(as_json=as_json)
         return
     found = scoring.scores(scoring.refitted()) if refit else scoring.scores()
     if plot:
@@ -194,6 +199,12 @@ def _validate_inference(plot: Path | None, *, as_json: bool) -> None:
         print(json.dumps(serving_report.serving_data(found), indent=2))
     else:
         Console().print(*serving_report.serving_tables(found), sep="\n\n")
+
+
+def _validate_goodput(*, as_json: bool) -> None:
+    found = list(published.beside())
+    data = published_report.as_data(found)
+    print(json.dumps(data, indent=2) if as_json else published_report.markdown(found))
 
 
 def _catalogue(chips_file: Path | None) -> Catalogue:
