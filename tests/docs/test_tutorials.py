@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BEGINS = "set -euo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
+BEGINS = "exec 2>&1; set -euo pipefail; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
 ENDED = "==> block"
 
 

@@ -28,7 +28,9 @@ def told_by(running: subprocess.Popen[str]) -> str:
 
 def remains(folder: Path) -> list[str]:
     """Processes that speak of `folder`."""
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    )
     return [line for line in found.stdout.splitlines() if str(folder) in line]
 
 
@@ -83,6 +85,7 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     running = demo(folder)
     while not remains(folder / "ported"):
+        assert running.poll() is None, running.communicate()[1]
         time.sleep(0.05)
     os.kill(running.pid, signal.SIGINT)
     running.communicate(timeout=120)
