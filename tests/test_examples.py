@@ -34,8 +34,8 @@ def commands(group: click.Group, above: click.Context, path: str = "") -> Iterat
 
 
 @contextmanager
-def machine(options: str) -> Iterator[None]:
-    """A virtual machine that runs meanwhile."""
+def machine(options: str) -> Iterator[dict[str, str]]:
+    """A virtual machine that runs meanwhile; what tells a command that it is meant, whatever else runs here."""
     command = [
         "cordee",
         "run",
@@ -44,24 +44,25 @@ def machine(options: str) -> Iterator[None]:
         "--",
         "sh",
         "-c",
-        "echo up; exec sleep 600",
+        "echo $CORDEE_MACHINE; exec sleep 600",
     ]
     environment = os.environ | {"PATH": PATH}
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert running.stdout is not None
-        assert running.stdout.readline() == "up\n"
-        yield
+        found = running.stdout.readline().strip()
+        assert found
+        yield {"CORDEE_MACHINE": found}
     finally:
         running.terminate()
         running.communicate(timeout=60)
 
 
-def done(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def done(command: str, folder: Path, machine: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         shlex.split(command),
         cwd=folder,
-        env=os.environ | {"PATH": PATH, "OMP_NUM_THREADS": "1"},
+        env=os.environ | machine | {"PATH": PATH, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -81,8 +82,8 @@ def test_the_help_of_every_command_ends_with_its_example() -> None:
 def test_an_example_does_what_it_says(name: str, tmp_path: Path) -> None:
     example = HERE[name]
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    with machine(example.machine) if example.machine else nullcontext():
-        ended = done(example.command, tmp_path)
+    with machine(example.machine) if example.machine else nullcontext({}) as meant:
+        ended = done(example.command, tmp_path, meant)
     assert ended.returncode == example.exit_code, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
 
