@@ -14,10 +14,12 @@ from cordee.plan import chips as side_by_side
 from cordee.plan import training_report
 from cordee.plan.calibration.own import Own, extended, mean_error, measurements, own, table
 from cordee.plan.calibration.table import calibration as shipped
-from cordee.plan.compare import DAY_S, Request, outcome, usual_batch
+from cordee.plan.compare import DAY_S, TODAY, Request, outcome, usual_batch
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
-from cordee.plan.model import model
+from cordee.plan.model import Model, model
+from cordee.plan.scripts.as_it_is import as_data, as_it_is
+from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.service.cli import serve
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
 
@@ -58,58 +60,81 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 
 
 @plan.command()
-@click.argument("name", metavar="MODEL")
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option("--script", type=FILE, help="A launch script of Megatron-LM or MindSpeed-LLM.")
 @click.option(
     "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
 )
 @click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
 @click.option("--deadline", type=click.FloatRange(min=0.01), metavar="DAYS", help="Or by when.")
 @click.option("--tokens", metavar="N", help="Tokens of the whole run, such as 15T or 2e12.")
-@click.option("--sequence", default=4096, show_default=True, help="Tokens of a sequence.")
+@click.option("--sequence", type=int, help="Tokens of a sequence; 4096, or as the script has it.")
 @click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
-@click.option("--dtype", default="bf16", show_default=True, help="Of products: bf16, fp8 or fp4.")
+@click.option("--dtype", help="Of products: bf16, fp8 or fp4; bf16, or as the script has it.")
 @click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
 @click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote.")
 @CHIPS_FILE
 @AS_JSON
 def train(  # noqa: PLR0913 - an argument is an option
-    name: str,
+    name: str | None,
+    script: Path | None,
     names: tuple[str, ...],
     chips: int | None,
     deadline: float | None,
     tokens: str | None,
-    sequence: int,
+    sequence: int | None,
     batch: int | None,
-    dtype: str,
+    dtype: str | None,
     top: int,
     calibration: Path | None,
     chips_file: Path | None,
     as_json: bool,
 ) -> None:
     """Find the best layouts to train MODEL, a config.json or a name, and compare kinds of chips."""
-    found = model(name)
+    asks = asked(script, model(name) if name else None, chips) if script else None
+    found = _model_of(name, asks)
+    theirs = asks.job if asks else None
+    if sequence is None:
+        sequence = theirs.sequence if theirs else 4096
+    if theirs:
+        batch = batch or theirs.batch
+        chips = chips or (None if deadline else theirs.layout.chips)
     request = Request(
         model=found,
         sequence=sequence,
         batch=batch or usual_batch(found, sequence),
-        dtype=dtype,
+        dtype=dtype or (theirs.program.dtype if theirs else "bf16"),
         tokens=_count(tokens),
         chips=chips,
         deadline_s=deadline and deadline * DAY_S,
+        program=theirs.program if theirs else TODAY,
     )
     _check(request)
     catalogue = _catalogue(chips_file)
     kinds = [catalogue.find(one) for one in names]
     known = extended(shipped(), calibration) if calibration else shipped()
     outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
+    own_layouts = [as_it_is(theirs, request, one, known) for one in outcomes if theirs]
     if as_json:
-        print(json.dumps(training_report.as_data(request, outcomes, top), indent=2))
+        data = training_report.as_data(request, outcomes, top)
+        data["script"] = asks and as_data(asks.remarks, own_layouts)
+        print(json.dumps(data, indent=2))
         return
     console = Console()
     console.print(training_report.comparison(request, outcomes))
     for one in outcomes:
         console.print("", training_report.ranking(one, top), sep="\n")
+    if asks:
+        print("", *(one.words for one in own_layouts), *asks.remarks, sep="\n")
     print("\n" + "\n".join(training_report.remarks(request, outcomes)))
+
+
+def _model_of(name: str | None, asks: Asked | None) -> Model:
+    if asks:
+        return asks.job.model
+    if name is None:
+        raise UsageError("give MODEL, a config.json or a name, or --script, a launch script")
+    return model(name)
 
 
 def _count(text: str | None) -> float | None:

@@ -1,7 +1,7 @@
 """A training run on several kinds of chips: layouts, time, cost, energy, and where the limit is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, exp
 
 from cordee.core.errors import UsageError
@@ -15,6 +15,8 @@ from cordee.plan.search import Found, Plan, Search, Wanted
 from cordee.plan.training import model_flops
 
 DAY_S = 86400
+TODAY = Program(overlaps_tensor=True)
+"""Who plans today trains with the software of today."""
 UNIT = 64
 """Chips are bought in multiples of this many."""
 
@@ -32,6 +34,8 @@ class Request:
     chips: int | None = None
     deadline_s: float | None = None
     """How long it may take; then the number of chips is found."""
+    program: Program = TODAY
+    """What the program does; it computes in `dtype`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +112,7 @@ def outcome(
     dtype = _dtype(request.dtype, chip)
     stack = usual_stack(chip.generation)
     kind = kind_of(chip, stack, request.model)
-    # Who plans today trains with the software of today.
-    program = Program(dtype=dtype, overlaps_tensor=True)
+    program = replace(request.program, dtype=dtype)
     search = Search(chip, calibrations.find(kind, chip.name), program)
     found = _found(request, search, program)
     off, judged_by = nearest(widths(), kind)

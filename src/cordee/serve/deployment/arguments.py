@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from cordee.core.shell.words import Word
 from cordee.serve.deployment.flags import Flag, abbreviated, named
-from cordee.serve.deployment.words import Word
 
 NUMBER = re.compile(r"-\d+(\.\d+)?")
 NAME = re.compile(r"(?<=--)[^.]*")

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from cordee.core.errors import UsageError
+from cordee.core.shell.words import Word
 from cordee.serve.deployment.chips import Target, family_of
 from cordee.serve.deployment.files import launches_of
 from cordee.serve.deployment.flags import release
 from cordee.serve.deployment.launch import Launch, launches_in, only_vllm
 from cordee.serve.deployment.report import Report, report
 from cordee.serve.deployment.shown import as_json, as_text
-from cordee.serve.deployment.words import Word
 from cordee.serve.deployment.written import written
 
 

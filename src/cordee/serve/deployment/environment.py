@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from cordee.core.shell.words import Word
 from cordee.serve.deployment.chips import Target
 from cordee.serve.deployment.flags import Variable, variables
 from cordee.serve.deployment.judgement import Finding, Row, Verdict, table
 from cordee.serve.deployment.launch import Setting
-from cordee.serve.deployment.words import Word
 
 MEGABYTE = 1024 * 1024
 

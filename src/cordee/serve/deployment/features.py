@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from cordee.core.shell.words import Word
 from cordee.serve.deployment.arguments import Arguments
 from cordee.serve.deployment.chips import Family
 from cordee.serve.deployment.judgement import Finding, Verdict
 from cordee.serve.deployment.model import Model
-from cordee.serve.deployment.words import Word
 
 ASCEND = "github.com/vllm-project/vllm-ascend v0.23.0 "
 PLATFORM = ASCEND + "vllm_ascend/platform.py"

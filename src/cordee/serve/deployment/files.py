@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cordee.core.errors import UsageError
+from cordee.core.shell.words import Word, words_of
 from cordee.serve.deployment.launch import (
     Launch,
     Setting,
@@ -17,7 +18,6 @@ from cordee.serve.deployment.launch import (
     launches_in,
     only_vllm,
 )
-from cordee.serve.deployment.words import Word, words_of
 
 INSTRUCTION = re.compile(r"^\s*(FROM|ENV|CMD|ENTRYPOINT)\s+(.*)$", re.IGNORECASE | re.DOTALL)
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915")

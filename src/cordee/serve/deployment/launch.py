@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from cordee.core.errors import UsageError
-from cordee.serve.deployment.words import ARRAY, WHOLE, Command, Word, commands, words_of
+from cordee.core.shell.words import ARRAY, WHOLE, Command, Word, commands, words_of
 
 MODULES = ("vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server")
 MAIN = ("vllm.entrypoints.cli.main", "vllm")

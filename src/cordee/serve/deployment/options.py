@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from cordee.core.shell.words import Word
 from cordee.serve.deployment.arguments import Option, parsed
 from cordee.serve.deployment.chips import Target
 from cordee.serve.deployment.flags import Flag, meant, named
 from cordee.serve.deployment.judgement import Finding, Row, Verdict, row_for
 from cordee.serve.deployment.keys import judged_key, judged_keys
-from cordee.serve.deployment.words import Word
 
 QUANTIZATION = ("--quantization", "--quantization-config.quant_method")
 

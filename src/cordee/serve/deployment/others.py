@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from cordee.core.facts import Fact, rows
+from cordee.core.shell.words import Word
 from cordee.serve.deployment.flags import TABLES
 from cordee.serve.deployment.judgement import Finding, Verdict
 from cordee.serve.deployment.launch import Launch
-from cordee.serve.deployment.words import Word
 
 TITLES = {"sglang": "SGLang", "tensorrt-llm": "TensorRT-LLM"}
 

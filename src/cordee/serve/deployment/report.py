@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cordee.core.shell.words import Word
 from cordee.serve.deployment import environment, options
 from cordee.serve.deployment.arguments import Arguments, arguments
 from cordee.serve.deployment.chips import IMAGE, Target
@@ -12,7 +13,6 @@ from cordee.serve.deployment.judgement import Finding, Verdict
 from cordee.serve.deployment.launch import Launch, Setting
 from cordee.serve.deployment.model import Model, findings_about, model_of
 from cordee.serve.deployment.others import TITLES, as_vllm
-from cordee.serve.deployment.words import Word
 
 STARTERS = ("mpirun", "mpiexec", "trtllm-llmapi-launch")
 PROFILERS = ("nsys", "ncu", "nvprof", "compute-sanitizer")

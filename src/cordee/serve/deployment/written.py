@@ -5,10 +5,10 @@ import shlex
 
 import yaml
 
+from cordee.core.shell.words import VARIABLE, Word
 from cordee.serve.deployment.chips import mounts
 from cordee.serve.deployment.launch import Setting
 from cordee.serve.deployment.report import Report
-from cordee.serve.deployment.words import VARIABLE, Word
 
 GPU_OPTIONS = ("--gpus", "--runtime")
 SHM = "16g"

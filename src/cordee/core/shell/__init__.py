@@ -1,0 +1,1 @@
+"""Shell scripts as text: their words, and what their programs are started with."""

@@ -1,0 +1,1 @@
+"""Launch scripts of training programs, as what they ask of chips."""

@@ -1,0 +1,169 @@
+"""A launch script of Megatron-LM or MindSpeed-LLM, as the training step that it asks for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cordee.core.errors import UsageError
+from cordee.core.shell.started import Script, Started, script
+from cordee.plan.layout import Job, Layout, Program
+from cordee.plan.model import Model
+from cordee.plan.scripts.options import Options, meanings, pairs, passed
+from cordee.plan.scripts.sizes import model_of
+
+LAUNCHERS = frozenset({"torchrun", "msrun", "python", "python3", "srun"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a script asks for."""
+
+    job: Job
+    remarks: tuple[str, ...]
+    """What was not understood, each with its line."""
+
+
+def asked(path: Path, given: Model | None = None, chips: int | None = None) -> Asked:
+    """Read a script; a model or a number of chips that is given counts before its own.
+
+    Raises `UsageError` where something that a step needs is not in it.
+    """
+    try:
+        read = script(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: it cannot be read: {error}") from error
+    started = _training(read, path)
+    at = next(n for n, word in enumerate(started.words) if word.endswith(".py"))
+    options = Options(path, read, pairs(started.words[at + 1 :]))
+    launcher = dict(pairs(started.words[:at]))
+    model = given or model_of(options)
+    job = _job(options, model, chips or _chips(launcher, path, started.line))
+    try:
+        job.check()
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return Asked(job=job, remarks=tuple(_remarks(options, job, given)))
+
+
+def _training(read: Script, path: Path) -> Started:
+    found = [
+        one
+        for one in read.started
+        if PurePosixPath(one.words[0] if one.words else "").name in LAUNCHERS
+        and any(word.endswith(".py") for word in one.words)
+        and any(word in meanings() for word in one.words)
+    ]
+    if not found:
+        raise UsageError(
+            f"{path}: nothing in it starts a training of Megatron-LM or MindSpeed-LLM: a line with "
+            "torchrun, msrun or python, a program in Python, and options such as --seq-length"
+        )
+    return found[-1]
+
+
+def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
+    """As many processes as the launcher starts."""
+    named = {name.replace("_", "-"): value for name, value in launcher.items()}
+    counts = [named.get("--nproc-per-node", ""), named.get("--nnodes", "1")]
+    if "--worker-num" in named:
+        counts = [named["--worker-num"]]
+    if all(count.isdecimal() and len(count) < 8 for count in counts):
+        total = 1
+        for count in counts:
+            total *= int(count)
+        return total
+    raise UsageError(
+        f"{path}, line {line}: how many processes it starts is not known before it runs "
+        f"({' x '.join(counts).strip(' x') or 'nothing says'}): give --chips"
+    )
+
+
+def _job(options: Options, model: Model, chips: int) -> Job:
+    pipeline, micro_batch = options.number("pipeline", 1), options.number("micro_batch")
+    method = options.word("recompute_method")
+    exchanged = options.word("context_kind") in ("ulysses_cp_algo", "a2a")
+    layout = Layout(
+        chips=chips,
+        tensor=options.number("tensor", 1),
+        pipeline=pipeline,
+        chunks=_chunks(options, model, pipeline),
+        context=options.number("context", 1),
+        expert=options.number("expert", 1),
+        micro_batch=micro_batch,
+        zero=1 if options.has("--use-distributed-optimizer") else 0,
+        sequence_parallel=options.has("--sequence-parallel"),
+        recompute=_recompute(options),
+        recompute_layers=options.number("recompute_layers", 1) if method == "block" else None,
+        context_kind="all-to-all" if exchanged else "ring",
+    )
+    return Job(
+        model=model,
+        layout=layout,
+        sequence=options.number("sequence"),
+        batch=options.number("batch", micro_batch * layout.data),
+        program=Program(
+            dtype="fp8" if options.word("fp8") else "fp16" if options.has("--fp16") else "bf16",
+            overlaps_tensor=options.has(
+                "--tp-comm-overlap", "--use-ascend-coc", "--use-ascend-mc2"
+            ),
+            overlaps_gradients=options.has("--overlap-grad-reduce"),
+            overlaps_experts=options.has("--moe-fb-overlap", "--moe-alltoall-overlap-comm"),
+        ),
+    )
+
+
+def _chunks(options: Options, model: Model, pipeline: int) -> int:
+    each = options.number("layers_per_chunk", 0)
+    if each:
+        return max(-(-len(model.layers) // (pipeline * each)), 1)
+    return options.number("chunks", 1)
+
+
+def _recompute(options: Options) -> str:
+    found = options.word("recompute")
+    if found in ("full", "selective"):
+        return found
+    return "selective" if options.has("--recompute-activations") else "none"
+
+
+def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
+    for line in options.read.conditions:
+        yield (
+            f"{options.path}, line {line}: a condition or a loop is not followed: what stands in it "
+            "is read line by line, and the last value counts"
+        )
+    if not options.has("--bf16", "--fp16", "--fp8-format"):
+        yield f"{options.path}: no --bf16 or --fp16: reckoned in bf16, where the program takes fp32"
+    if given is None:
+        yield from _details(options)
+    yield from _experts(options, job)
+    known = meanings().keys() | passed()
+    for name, value in options.given.items():
+        if name not in known:
+            shown = f"{name} {value}".strip()
+            yield f"{options.place(name)}: {shown}: not understood, so the plan leaves it out"
+
+
+def _details(options: Options) -> Iterator[str]:
+    """Where the model is reckoned otherwise than it is written."""
+    gated = options.has("--swiglu")
+    taken = "RMSNorm" if gated else "LayerNorm"
+    norm = options.word("normalization") or taken
+    if norm != taken:
+        yield f"{options.place('--normalization')}: --normalization {norm}: reckoned as {taken}"
+    if gated and not options.has("--disable-bias-linear"):
+        yield f"{options.path}: no --disable-bias-linear: biases of products are left out"
+    if not gated and options.has("--disable-bias-linear"):
+        yield f"{options.place('--disable-bias-linear')}: --disable-bias-linear: reckoned with biases"
+
+
+def _experts(options: Options, job: Job) -> Iterator[str]:
+    """Where experts are cut, which a plan does not reckon with."""
+    cut = options.number("expert_tensor", job.layout.tensor)
+    whole = cut == 1 or options.has("--moe-tp-extend-ep")
+    if job.model.is_mixture and not whole:
+        name = "--expert-tensor-parallel-size"
+        yield (
+            f"{options.place(name) if options.has(name) else options.path}: each expert is cut over "
+            f"{cut} chips ({name}); the plan takes experts to be whole"
+        )
