@@ -12,6 +12,8 @@ Floats = NDArray[np.float32]
 SIZES = [(64, 64), (96, 40), (323, 104), (200, 1024), (72, 5000)]
 WAYS = [True, False] if kernels().has_tiles else [False]
 """Of multiplying: with the matrix unit where there is one, and without."""
+MOST_WRONG = {True: 4e-6, False: 1e-6}
+"""Of the largest result: the matrix unit takes 17 bits of an activation, without it all 24 count."""
 
 
 def drawn(*shape: int) -> Floats:
@@ -31,7 +33,7 @@ def product(x: Floats, weights: Tensor, bias: Floats, kind: str, *, tiles: bool)
 @pytest.mark.parametrize("tiles", WAYS)
 @pytest.mark.parametrize("dtype", ["F32", "BF16"])
 @pytest.mark.parametrize(("outputs", "inputs"), SIZES)
-def test_a_product_is_right_to_the_last_digits_of_a_float(
+def test_a_product_is_right_to_the_digits_that_activations_have(
     outputs: int, inputs: int, dtype: str, tiles: bool
 ) -> None:
     weights = Tensor("w", dtype, drawn(outputs, inputs))
@@ -40,7 +42,8 @@ def test_a_product_is_right_to_the_last_digits_of_a_float(
     x, bias = drawn(70, inputs) * np.float32(1000), drawn(outputs)
     exact = x.astype(np.float64) @ weights.floats().astype(np.float64).T + bias
     made = product(x, weights, bias, "", tiles=tiles)
-    assert np.abs(made - exact).max() < 2e-6 * np.abs(exact).max()
+    wrong = np.abs(made - exact).max() / np.abs(exact).max()
+    assert wrong < MOST_WRONG[tiles and dtype == "BF16"]
 
 
 @pytest.mark.parametrize("tiles", WAYS)

@@ -62,10 +62,9 @@ def build(options: Options) -> Engine:
     model = read_model(options.folder, options.name, shape.vocabulary, longest)
     checkpoint = Checkpoint(options.folder)
     decoder, numerics, chip = _decoder(options, shape, checkpoint)
-    on_chip = options.device != "cpu"
     pace = Pace(
-        step_rows=options.step_rows or (256 if on_chip else 48),
-        most_running=options.most_running or (256 if on_chip else 64),
+        step_rows=options.step_rows or decoder.operators.step_rows,
+        most_running=options.most_running or (64 if options.device == "cpu" else 256),
         most_waiting=options.most_waiting,
         drafts=options.drafts,
     )

@@ -1,7 +1,8 @@
 /* y = x W^T on the matrix unit of x86 (AMX), which multiplies tiles of 16 rows of 64 bytes.
  *
  * Weights are the left side, as they lie. Activations are the right side, cut into parts that the unit
- * takes: a float into three of bfloat16, whose sum it is exactly, a whole number into two of eight bits.
+ * takes: a float into two of bfloat16, which together hold 17 of its 24 bits, a whole number into two of
+ * eight bits.
  * Each part of each row is a column of its own, so that no sum depends on what other columns hold. What
  * the unit does with bfloat16, rounding and order included, is laid down: Intel 64 and IA-32 Architectures
  * Software Developer's Manual, volume 2, TDPBF16PS. So all that have it give the same bits.
@@ -9,14 +10,17 @@
 #include "weights.h"
 
 #ifdef __AMX_INT8__
+#include <omp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define TILE_BYTES 1024
 #define SIDE 16       /* outputs or columns of a tile */
 #define PART 64       /* outputs that one thread takes at a time */
-#define BLOCK_ROWS 64 /* rows whose columns are worked on together */
-#define FEW_TILES 6   /* of columns; for more, weights from a file are copied to where lines begin */
+#define BLOCK_ROWS 64/* rows whose columns are worked on together */
+#define FEW_TILES 4   /* of columns; for more, weights from a file are copied to where lines begin */
+#define SLICE 8       /* blocks of inputs whose tiles stay in the first-level cache */
+#define PARTS 4       /* parts that a thread takes one after another, if there are enough for all */
 
 typedef double f64x8 __attribute__((vector_size(64)));
 typedef uint64_t u64x4 __attribute__((vector_size(32)));
@@ -48,14 +52,21 @@ static void begin(void)
     _tile_loadconfig(&shape);
 }
 
-/* Column `lane` of a tile of columns: `part` of a row of floats, the upper half of what those before it leave. */
+/* To the nearest float whose lower half is zeros, of two the even one. */
+INLINE v8 to_bfloat16(v8 value)
+{
+    u8x32 bits = (u8x32)value;
+    return (v8)((bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u);
+}
+
+/* Column `lane` of a tile of columns: a row of floats in bfloat16, or what this leaves. */
 INLINE void put_floats(char *to, int lane, const float *x, int64_t inputs, int part)
 {
     for (int64_t k = 0; k < inputs; k += LANES) {
         v8 value = load(x + k);
-        for (int i = 0; i < part; i++)
-            value -= (v8)((u8x32)value & 0xffff0000u);
-        u64x4 two = (u64x4)value;
+        if (part)
+            value -= to_bfloat16(value);
+        u64x4 two = (u64x4)to_bfloat16(value);
         u32x4 pairs = __builtin_convertvector((two >> 16 & 0xffff) | (two >> 32 & 0xffff0000u), u32x4);
         for (int i = 0; i < 4; i++)
             memcpy(to + (k / 2 + i) * 64 + lane * 4, (const char *)&pairs + i * 4, 4);
@@ -89,10 +100,8 @@ static void put_tile(const struct linear *l, struct whole numbers, int64_t row, 
             put_numbers(to, lane, numbers.numbers + r * numbers.stride, numbers.stride, (int)part);
         else if (part == 0)
             put_floats(to, lane, x, inputs, 0);
-        else if (part == 1)
-            put_floats(to, lane, x, inputs, 1);
         else
-            put_floats(to, lane, x, inputs, 2);
+            put_floats(to, lane, x, inputs, 1);
     }
 }
 
@@ -121,6 +130,12 @@ static void copy_left(const struct weights *w, int64_t first, struct right right
     else                                                                                           \
         _tile_dpbf16ps(ACC, LEFT, RIGHT)
 
+#define FOUR(DO, SUMS, DOWN, RIGHT)                                                                \
+    DO(0, SUMS, columns * 4);                                                                      \
+    DO(1, SUMS + (RIGHT), columns * 4);                                                            \
+    DO(2, SUMS + (DOWN), columns * 4);                                                             \
+    DO(3, SUMS + (DOWN) + (RIGHT), columns * 4)
+
 /* 64 outputs, 16 columns. `sums`: [outputs, columns]. */
 INLINE void tall(int kind, struct left a, const char *b, int64_t blocks, float *sums, int64_t columns)
 {
@@ -139,22 +154,23 @@ INLINE void tall(int kind, struct left a, const char *b, int64_t blocks, float *
         _tile_loadd(6, a.data[3] + k * a.step, a.stride);
         MULTIPLY(3, 6, 4);
     }
-    _tile_stored(0, sums, columns * 4);
-    _tile_stored(1, sums + SIDE * columns, columns * 4);
-    _tile_stored(2, sums + 2 * SIDE * columns, columns * 4);
-    _tile_stored(3, sums + 3 * SIDE * columns, columns * 4);
+    FOUR(_tile_stored, sums, 2 * SIDE * columns, SIDE * columns);
 }
 
-/* 32 outputs, the first or the last of `a`, and 32 columns. */
-INLINE void square(int kind, struct left a, int at, const char *b, int64_t blocks, float *sums,
-                   int64_t columns)
+/* 32 outputs, the first or the last of `a`, and 32 columns: sums over the blocks of inputs [first, last). */
+INLINE void square(int kind, struct left a, int at, const char *b, const char *next, int64_t first,
+                   int64_t last, float *sums, int64_t columns)
 {
-    const char *upper = a.data[at], *lower = a.data[at + 1], *next = b + blocks * TILE_BYTES;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    for (int64_t k = 0; k < blocks; k++) {
+    const char *upper = a.data[at], *lower = a.data[at + 1];
+    if (first) {
+        FOUR(_tile_loadd, sums, SIDE * columns, SIDE);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (int64_t k = first; k < last; k++) {
         _tile_loadd(4, upper + k * a.step, a.stride);
         _tile_loadd(6, b + k * TILE_BYTES, 64);
         MULTIPLY(0, 4, 6);
@@ -164,21 +180,24 @@ INLINE void square(int kind, struct left a, int at, const char *b, int64_t block
         MULTIPLY(2, 5, 6);
         MULTIPLY(3, 5, 7);
     }
-    sums += at * SIDE * columns;
-    _tile_stored(0, sums, columns * 4);
-    _tile_stored(1, sums + SIDE, columns * 4);
-    _tile_stored(2, sums + SIDE * columns, columns * 4);
-    _tile_stored(3, sums + SIDE * columns + SIDE, columns * 4);
+    FOUR(_tile_stored, sums, SIDE * columns, SIDE);
 }
 
 INLINE void products(int kind, struct left a, int64_t outputs, struct right right, float *sums)
 {
-    int64_t columns = right.tiles * SIDE, tile_bytes = right.blocks * TILE_BYTES, j = 0;
-    for (; j + 2 <= right.tiles; j += 2)
+    int64_t columns = right.tiles * SIDE, tile_bytes = right.blocks * TILE_BYTES;
+    int64_t even = right.tiles / 2 * 2, slice = right.tiles > 2 ? SLICE : right.blocks;
+    for (int64_t first = 0; even && first < right.blocks; first += slice) {
+        int64_t last = first + slice < right.blocks ? first + slice : right.blocks;
         for (int at = 0; at * SIDE < outputs; at += 2)
-            square(kind, a, at, right.data + j * tile_bytes, right.blocks, sums + j * SIDE, columns);
-    if (j < right.tiles)
-        tall(kind, a, right.data + j * tile_bytes, right.blocks, sums + j * SIDE, columns);
+            for (int64_t j = 0; j < even; j += 2) {
+                const char *b = right.data + j * tile_bytes;
+                square(kind, a, at, b, b + tile_bytes, first, last,
+                       sums + at * SIDE * columns + j * SIDE, columns);
+            }
+    }
+    if (even < right.tiles)
+        tall(kind, a, right.data + even * tile_bytes, right.blocks, sums + even * SIDE, columns);
 }
 
 /* One output of eight rows, its parts put together. */
@@ -186,7 +205,7 @@ INLINE v8 together(const struct right *right, const struct weights *w, int64_t o
                    const float *scales)
 {
     if (w->kind == BFLOAT16)
-        return (load(sums + 2 * right->rows) + load(sums + right->rows)) + load(sums);
+        return load(sums + right->rows) + load(sums);
     i8x32 high = (i8x32)load(sums), low = (i8x32)load(sums + right->rows);
     f64x8 exact = __builtin_convertvector(high, f64x8) * 256.0 + __builtin_convertvector(low, f64x8);
     return __builtin_convertvector(exact, v8) * splat(w->scales[output]) * load(scales);
@@ -220,8 +239,7 @@ INLINE void write_square(const struct linear *l, struct part p, int64_t row, int
 {
     float offsets[LANES] = {0};
     if (p.w->bias)
-        for (int64_t i = 0; i < outputs; i++)
-            offsets[i] = p.w->bias[p.first + i];
+        memcpy(offsets, p.w->bias + p.first, (size_t)outputs * 4);
     transpose(made);
     for (int64_t n = 0; n < rows; n++) {
         float *to = l->y + (row + n) * l->y_stride + p.place + p.first;
@@ -233,30 +251,36 @@ INLINE void write_square(const struct linear *l, struct part p, int64_t row, int
     }
 }
 
-static void write_part(const struct linear *l, struct part p, int64_t row, const struct right *right,
-                       const float *sums, const float *scales)
+/* Up to eight outputs of all rows. */
+INLINE void write_outputs(const struct linear *l, struct part p, int64_t row, int64_t outputs,
+                          const struct right *right, const float *sums, const float *scales)
 {
     int64_t columns = right->tiles * SIDE;
-    for (; p.first < p.last; p.first += LANES, sums += LANES * columns) {
-        int64_t outputs = p.last - p.first < LANES ? p.last - p.first : LANES;
-        for (int64_t r = 0; r < right->rows; r += LANES) {
-            int64_t rows = right->rows - r < LANES ? right->rows - r : LANES;
-            v8 made[LANES] = {{0}};
+    for (int64_t r = 0; r < right->rows; r += LANES) {
+        v8 made[LANES] = {{0}};
 #pragma GCC unroll 8
-            for (int64_t i = 0; i < LANES; i++)
-                if (i < outputs)
-                    made[i] = together(right, p.w, p.first + i, sums + i * columns + r,
-                                       scales ? scales + row + r : NULL);
-            if (outputs == LANES)
-                write_square(l, p, row + r, rows, LANES, made);
-            else
-                write_square(l, p, row + r, rows, outputs, made);
-        }
+        for (int64_t i = 0; i < LANES; i++)
+            if (i < outputs)
+                made[i] = together(right, p.w, p.first + i, sums + i * columns + r,
+                                   scales ? scales + row + r : NULL);
+        if (right->rows - r >= LANES)
+            write_square(l, p, row + r, LANES, outputs, made);
+        else
+            write_square(l, p, row + r, right->rows - r, outputs, made);
     }
 }
 
-static void one_part(const struct linear *l, struct part p, int64_t row, struct right right,
-                     const float *scales, char *panel, float *sums)
+static void write_part(const struct linear *l, struct part p, int64_t row, const struct right *right,
+                       const float *sums, const float *scales)
+{
+    for (; p.first + LANES <= p.last; p.first += LANES, sums += LANES * right->tiles * SIDE)
+        write_outputs(l, p, row, LANES, right, sums, scales);
+    if (p.first < p.last)
+        write_outputs(l, p, row, p.last - p.first, right, sums, scales);
+}
+
+/* Where the weights of a part lie: as they came, or copied to `panel`. */
+static struct left left_of(struct part p, struct right right, char *panel)
 {
     struct left a = {.step = TILE_BYTES, .stride = 64};
     int64_t bytes = p.w->inputs * 64 / right.tile_inputs;
@@ -264,14 +288,18 @@ static void one_part(const struct linear *l, struct part p, int64_t row, struct 
     int direct = whole && p.last - p.first == PART;
     for (int64_t i = 0; i < 4; i++) {
         int64_t first = p.first + i * SIDE;
-        a.data[i] = panel + i * right.blocks * TILE_BYTES;
-        if (direct)
-            a.data[i] = (const char *)p.w->data + first * bytes;
-        else if (row == 0)
+        a.data[i] = direct ? (const char *)p.w->data + first * bytes : panel + i * right.blocks * TILE_BYTES;
+        if (!direct)
             copy_left(p.w, first < p.last ? first : p.w->outputs, right, panel + i * right.blocks * TILE_BYTES);
     }
     if (direct)
         a.step = 64, a.stride = bytes;
+    return a;
+}
+
+static void one_part(const struct linear *l, struct part p, int64_t row, struct right right, struct left a,
+                     const float *scales, float *sums)
+{
     if (p.w->kind == INT8)
         products(INT8, a, p.last - p.first, right, sums);
     else
@@ -291,7 +319,7 @@ static struct right right_of(const struct linear *l, struct right all, int64_t r
 void tile_linear(const struct linear *l)
 {
     int int8 = l->weights->kind == INT8;
-    struct right all = {aligned(l->scratch), .tile_inputs = int8 ? 64 : 32, .parts = int8 ? 2 : 3};
+    struct right all = {aligned(l->scratch), .tile_inputs = int8 ? 64 : 32, .parts = 2};
     struct whole numbers = {0};
     if (int8) {
         numbers = whole_numbers(l);
@@ -305,14 +333,21 @@ void tile_linear(const struct linear *l)
         put_tile(l, numbers, row, right_of(l, all, row), tile % each);
     }
     static _Thread_local struct room panels, all_sums;
-    char *panel = room_of(&panels, 4 * all.blocks * TILE_BYTES);
-    float *sums = room_of(&all_sums, PART * (BLOCK_ROWS * 3 + SIDE) * 4);
-    int64_t parts = parts_of(l, PART);
+    int64_t panel_bytes = 4 * all.blocks * TILE_BYTES;
+    char *panel = room_of(&panels, PARTS * panel_bytes);
+    float *sums = room_of(&all_sums, PART * (BLOCK_ROWS * 2 + SIDE) * 4);
+    int64_t parts = parts_of(l, PART), group = l->rows > BLOCK_ROWS && parts >= 2 * PARTS * omp_get_num_threads() ? PARTS : 1;
     begin();
 #pragma omp for schedule(dynamic, 1)
-    for (int64_t number = 0; number < parts; number++)
+    for (int64_t first = 0; first < parts; first += group) {
+        struct left lefts[PARTS];
+        int64_t count = parts - first < group ? parts - first : group;
+        for (int64_t i = 0; i < count; i++)
+            lefts[i] = left_of(part_of(l, first + i, PART), right_of(l, all, 0), panel + i * panel_bytes);
         for (int64_t row = 0; row < l->rows; row += BLOCK_ROWS)
-            one_part(l, part_of(l, number, PART), row, right_of(l, all, row), numbers.scales, panel, sums);
+            for (int64_t i = 0; i < count; i++)
+                one_part(l, part_of(l, first + i, PART), row, right_of(l, all, row), lefts[i], numbers.scales, sums);
+    }
     _tile_release();
 }
 

@@ -73,6 +73,7 @@ class CpuOperators:
         self.int8 = weights == "int8"
         self._kernels = kernels()
         self.tiles = tiles and self._kernels.has_tiles
+        self.step_rows = 192 if self.tiles else 48
         self._buffers: dict[tuple[str, int], NDArray[np.float32]] = {}
         self._views: dict[tuple[str, int, int], Matrix] = {}
         self._step = StepStruct()

@@ -76,6 +76,8 @@ class Operators(Protocol[A, W, C]):
     """What each kind of chip provides."""
 
     name: str
+    step_rows: int
+    """So many rows make a step well: with more it only lasts longer."""
 
     def linear_weights(self, parts: Sequence[Tensor], bias: Sequence[Tensor]) -> W:
         """Bring [outputs, inputs] weights to the chip; several parts give outputs side by side."""

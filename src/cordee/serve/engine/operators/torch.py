@@ -63,6 +63,7 @@ class TorchOperators:
     """The table for one device of PyTorch."""
 
     name = "torch"
+    step_rows = 256
 
     def __init__(self, device: str, dtype: torch.dtype, weights: str = "") -> None:
         self.device, self.dtype = torch.device(device), dtype
