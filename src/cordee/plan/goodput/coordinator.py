@@ -23,7 +23,8 @@ class Coordinator:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        expected = cluster.broken_nodes * cluster.node_chips / cluster.group_chips
+        broken_chips = cluster.broken_nodes * cluster.node_chips
+        expected = max(0.0, broken_chips - cluster.spare_chips) / cluster.group_chips
         nodes_groups = -(-cluster.node_chips // cluster.group_chips)
         self.size = min(cluster.groups, STAND_FOR_ALL + int(4 * expected) + 4 * nodes_groups)
         self.shards = max(1, min(cluster.shards, SHARDS_MOST // self.size))
