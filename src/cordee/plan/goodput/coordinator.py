@@ -6,14 +6,19 @@ large job so many replicas stand for all, and as many are missing of them as of 
 
 from collections import defaultdict
 from collections.abc import Iterable
+from math import ceil, sqrt
 
 from cordee.plan.goodput.cluster import Cluster
 from cordee.train.policy.effects import Effect
 from cordee.train.policy.membership import Membership
 from cordee.train.policy.workers import Limits, Report
 
-STAND_FOR_ALL = 32
-SHARDS_MOST = 256
+STAND_FOR_ALL = 16
+"""So many are there even when most are missing that ever will be."""
+DEVIATIONS = 6
+COMING_S = 600.0
+"""A replica that is started and fed is missing for less."""
+SHARDS_MOST = 128
 TICK_S = 0.05
 """How often the coordinator looks for those that are silent."""
 
@@ -23,10 +28,7 @@ class Coordinator:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        broken_chips = cluster.broken_nodes * cluster.node_chips
-        expected = max(0.0, broken_chips - cluster.spare_chips) / cluster.group_chips
-        nodes_groups = -(-cluster.node_chips // cluster.group_chips)
-        self.size = min(cluster.groups, STAND_FOR_ALL + int(4 * expected) + 4 * nodes_groups)
+        self.size = min(cluster.groups, STAND_FOR_ALL + _missing_at_most(cluster))
         self.shards = max(1, min(cluster.shards, SHARDS_MOST // self.size))
         self.limits = Limits(
             shards=self.size * self.shards,
@@ -119,3 +121,12 @@ class Coordinator:
     def caught_up(self, number: int, step: int, now_s: float) -> list[Effect]:
         """One that was fed has the state."""
         return self.membership.caught_up(number, step, now_s)
+
+
+def _missing_at_most(cluster: Cluster) -> int:
+    """Replicas that could be missing at once: of nodes in repair a Poisson number, less spares, and who is coming in."""
+    most = cluster.broken_nodes + DEVIATIONS * sqrt(cluster.broken_nodes)
+    broken = max(0.0, most * cluster.node_chips - cluster.spare_chips) / cluster.group_chips
+    coming = cluster.failures_per_s * COMING_S
+    together = -(-cluster.node_chips // cluster.group_chips)
+    return ceil(broken + coming + DEVIATIONS * sqrt(coming)) + 4 * together
