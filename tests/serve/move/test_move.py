@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from tests.browser import opened, width_at
+from tests.browser import hindrances, opened, width_at
 from tests.serve.gateway.conftest import Service
 
 FLEET = """
@@ -130,6 +130,7 @@ def test_traffic_moves_to_ascend_step_by_step_without_a_failed_request(
         phases[0] == "shadow 0" and phases[-1] == "done 100"
     )
     with opened(report) as browser:
+        assert not hindrances(browser)
         assert "all traffic is on ascend" in browser.find_element("tag name", "h1").text
         assert width_at(browser, 400) <= 400
 

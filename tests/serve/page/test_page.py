@@ -10,7 +10,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
-from tests.browser import opened, width_at
+from tests.browser import hindrances, opened, width_at
 from tests.serve.gateway.conftest import Service, serving
 from tests.serve.models import write_model
 
@@ -78,6 +78,12 @@ def test_the_page_shows_the_replicas_and_their_figures(page: Chrome, service: Se
     assert set(page.execute_script(shown)) == names
     assert "Tokens per second" in text(page, "#figures")
     assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_the_page_can_be_used_by_everybody(page: Chrome, words: str) -> None:
+    ask(page, words, 20)
+    WebDriverWait(page, 20).until(lambda b: whole(b) and text(b, ".turn:last-child .said"))
+    assert not hindrances(page)
 
 
 def test_an_answer_goes_on_after_its_replica_is_killed_from_the_page(
