@@ -1,6 +1,6 @@
 """Do streams survive replicas that are killed, hang, break off and reckon wrongly, one every two seconds?
 
-python benchmarks/storm.py MODEL_DIR [--streams 200] [--seconds 120] [--replicas 4] [--chip Ascend910B3]
+python benchmarks/storm.py MODEL_DIR [--streams 200] [--seconds 120] [--replicas 6] [--chip Ascend910B3]
 python benchmarks/storm.py MODEL_DIR --engine vllm --python VENV/bin/python --streams 12 --every 20 --replicas 3
 
 Every answer is compared with that of an undisturbed run: greedy ones and sampled ones. Writes what it saw
@@ -208,7 +208,7 @@ async def storm(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--streams", default=200)
 @click.option("--seconds", default=120.0)
-@click.option("--replicas", default=4)
+@click.option("--replicas", default=6)
 @click.option("--tokens", default=60)
 @click.option("--every", "every_s", default=2.0, help="Seconds from one fault to the next.")
 @click.option("--chip", help="Virtual Ascend instead of the CPU.")
