@@ -20,6 +20,7 @@ from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import Model, model
 from cordee.plan.scripts.as_it_is import as_data, as_it_is
 from cordee.plan.scripts.megatron import Asked, asked
+from cordee.plan.scripts.written import write
 from cordee.plan.service.cli import serve
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
 
@@ -63,6 +64,13 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 @click.argument("name", metavar="[MODEL]", required=False)
 @click.option("--script", type=FILE, help="A launch script of Megatron-LM or MindSpeed-LLM.")
 @click.option(
+    "--write-script",
+    "written",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the best layout on the last --chip as such a script.",
+)
+@click.option(
     "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
 )
 @click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
@@ -78,6 +86,7 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 def train(  # noqa: PLR0913 - an argument is an option
     name: str | None,
     script: Path | None,
+    written: Path | None,
     names: tuple[str, ...],
     chips: int | None,
     deadline: float | None,
@@ -115,9 +124,11 @@ def train(  # noqa: PLR0913 - an argument is an option
     known = extended(shipped(), calibration) if calibration else shipped()
     outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
     own_layouts = [as_it_is(theirs, request, one, known) for one in outcomes if theirs]
+    notes = list(write(written, asks, outcomes[-1])) if written else []
     if as_json:
         data = training_report.as_data(request, outcomes, top)
         data["script"] = asks and as_data(asks.remarks, own_layouts)
+        data["written"] = notes
         print(json.dumps(data, indent=2))
         return
     console = Console()
@@ -126,7 +137,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         console.print("", training_report.ranking(one, top), sep="\n")
     if asks:
         print("", *(one.words for one in own_layouts), *asks.remarks, sep="\n")
-    print("\n" + "\n".join(training_report.remarks(request, outcomes)))
+    print("", *training_report.remarks(request, outcomes), *notes, sep="\n")
 
 
 def _model_of(name: str | None, asks: Asked | None) -> Model:
