@@ -128,7 +128,7 @@ def _lines(
     yield ""
     for name, value in sorted(_exported(asks).items()):
         if not foreign(name, framework):
-            yield f"export {name}={_quoted(value)}"
+            yield f"export {name}={quoted(value)}"
     yield ""
     yield from _launcher(asks, job, found.chip.chips_per_node)
     for name, values in options[:-1]:
@@ -151,14 +151,14 @@ def _launcher(asks: Asked | None, job: Job, node: int) -> Iterator[str]:
     for name, values in kept:
         yield f"    {_shown(name, values)} \\"
     program = asks.started.words[_program(asks.started)] if asks else "pretrain_gpt.py"
-    yield f"    {_quoted(program)} \\"
+    yield f"    {quoted(program)} \\"
 
 
 def _shown(name: str, values: Sequence[str]) -> str:
-    return " ".join([name, *(_quoted(value) for value in values)])
+    return " ".join([name, *(quoted(value) for value in values)])
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """As shell text; what only the run knows stays as it is written."""
     if "$" in word or "`" in word:
         return '"' + re.sub(r'(?<!\\)"', r"\"", word) + '"'
