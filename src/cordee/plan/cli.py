@@ -1,6 +1,7 @@
 """The commands of the planner."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
 from cordee.plan import training_report
-from cordee.plan.calibration.own import Own, extended, mean_error, measurements, own, table
+from cordee.plan.calibration.own import Own, extended, mean_error, own, table
 from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, TODAY, Request, outcome, usual_batch
+from cordee.plan.exports import measured_in
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import Model, model
@@ -30,6 +32,7 @@ CHIPS_FILE = click.option(
     type=FILE,
     help="Chips and prices of your own, as TOML; they come before ours of the same name.",
 )
+KEEP = "--output FILE keeps it, for plan train"
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 
 
@@ -174,6 +177,8 @@ def _check(request: Request) -> None:
 
 @plan.command()
 @click.argument("file", type=FILE)
+@click.option("--script", type=FILE, help="What a profiled run was started with.")
+@click.option("--chip", "kind", help="What it ran on.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -181,22 +186,36 @@ def _check(request: Request) -> None:
 )
 @CHIPS_FILE
 @AS_JSON
-def calibrate(file: Path, output: Path | None, chips_file: Path | None, as_json: bool) -> None:
-    """Fit to step times of your own in FILE, 3 to 10 of them, and say how far off it was and is."""
-    found = list(own(measurements(file, _catalogue(chips_file))))
+def calibrate(
+    file: Path,
+    script: Path | None,
+    kind: str | None,
+    output: Path | None,
+    chips_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Fit to step times of your own in FILE, or to what a profiler exported, and say how far off it is."""
+    measured, notes = measured_in(file, script, kind, _catalogue(chips_file))
+    found = list(own(measured))
     if output:
         output.write_text(table(found, f"cordee plan calibrate {file.name}"), "utf-8")
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
-        print("\n".join(_told(one) for one in found))
-        print(f"written: {output}" if output else "--output FILE keeps it, for plan train")
+        print("\n".join(line for one in found for line in _told(one)))
+        print("\n".join([*notes, f"written: {output}" if output else KEEP]))
 
 
-def _told(one: Own) -> str:
+def _told(one: Own) -> Iterator[str]:
     errors = f"off by {mean_error(one.before):.1%} before, {mean_error(one.after):.1%} now"
     left_out = f", {mean_error(one.left_out):.1%} where left out" if one.left_out else ""
-    return f"{one.kind.words}: {len(one.after)} steps, {errors}{left_out}"
+    many = "1 step" if len(one.after) == 1 else f"{len(one.after)} steps"
+    yield f"{one.kind.words}: {many}, {errors}{left_out}"
+    for part in one.parts:
+        yield (
+            f"  {part.name}: {part.measured_s:.3g} s of a step, predicted {part.before_s:.3g} before, "
+            f"{part.after_s:.3g} now"
+        )
 
 
 @plan.command()
