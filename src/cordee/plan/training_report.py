@@ -19,12 +19,13 @@ def comparison(request: Request, outcomes: Sequence[Outcome]) -> Table:
     shown.add_column("")
     for outcome in outcomes:
         shown.add_column(outcome.chip.name, justify="right")
-    for title, cells in _lines(request, outcomes):
-        shown.add_row(title, *cells)
+    for title, row in lines(request, outcomes):
+        shown.add_row(title, *row)
     return shown
 
 
-def _lines(request: Request, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[str]]]:
+def lines(request: Request, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[str]]]:
+    """Each line of it: what it is, and a cell for each kind of chip."""
     yield "software", [f"{o.stack} {o.best.job.program.dtype}" for o in outcomes]
     yield "chips", [f"{o.best.job.layout.chips:,}" for o in outcomes]
     yield "layout", [o.best.job.layout.words for o in outcomes]
@@ -86,11 +87,12 @@ def ranking(outcome: Outcome, top: int) -> Table:
     shown.add_column("why not the first")
     for plan in outcome.plans[:top]:
         reason = "" if plan is outcome.best else why(outcome.best, plan)
-        shown.add_row(*_cells(plan), reason)
+        shown.add_row(*cells(plan), reason)
     return shown
 
 
-def _cells(plan: Plan) -> Iterator[str]:
+def cells(plan: Plan) -> Iterator[str]:
+    """Of a layout in a ranking, without the reason."""
     yield plan.job.layout.words
     yield f"{plan.job.layout.chips:,}"
     yield f"{plan.step.seconds:.2f}"

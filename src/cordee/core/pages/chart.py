@@ -37,7 +37,7 @@ def drawing(kind: str, words: str, parts: Iterable[str]) -> Markup:
 
 def grid(scale: Scale) -> Iterator[str]:
     """Lines at round values with their numbers, and numbers below."""
-    step = _step(scale.most - scale.least, 4)
+    step = round_step(scale.most - scale.least, 4)
     digits = max(0, -math.floor(math.log10(step) + 1e-9) + (1 if f"{step:e}".startswith("2.5") else 0))  # fmt: skip
     value = math.ceil(scale.least / step) * step
     while value <= scale.most:
@@ -46,7 +46,7 @@ def grid(scale: Scale) -> Iterator[str]:
         shown = f"{value:.{digits}f}" if digits < 6 else f"{value:.1e}"
         yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>'
         value += step
-    every = max(1, math.ceil(_step(max(scale.count - 1, 1), 6)))
+    every = max(1, math.ceil(round_step(max(scale.count - 1, 1), 6)))
     marked = [at for at in range(0, scale.count, every) if at + every / 2 < scale.count - 1]
     for at in (*marked, scale.count - 1):
         yield f'<text x="{scale.x(at):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{at + scale.first}</text>'
@@ -67,7 +67,7 @@ def upright(at: float, words: str, scale: Scale, kind: str) -> Iterator[str]:
     yield f'<text class="{kind}" x="{x + aside:.1f}" y="{TOP + 11}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _step(span: float, about: int) -> float:
+def round_step(span: float, about: int) -> float:
     """A round distance of which about so many fit."""
     raw = span / about
     power = float(10 ** math.floor(math.log10(raw)))

@@ -21,12 +21,13 @@ def comparison(outcomes: Sequence[ServingOutcome]) -> Table:
     shown.add_column("")
     for outcome in outcomes:
         shown.add_column(outcome.chip.name, justify="right")
-    for title, cells in _lines(outcomes):
-        shown.add_row(title, *cells)
+    for title, row in lines(outcomes):
+        shown.add_row(title, *row)
     return shown
 
 
-def _lines(outcomes: Sequence[ServingOutcome]) -> Iterator[tuple[str, list[str]]]:
+def lines(outcomes: Sequence[ServingOutcome]) -> Iterator[tuple[str, list[str]]]:
+    """Each line of it: what it is, and a cell for each kind of chip."""
     best = [outcome.best for outcome in outcomes]
     yield "software", [f"{o.stack} {o.wanted.precision.name}" for o in outcomes]
     yield "chips", [f"{plan.deployment.chips:,}" for plan in best]
@@ -105,11 +106,12 @@ def ranking(outcome: ServingOutcome, top: int) -> Table:
     shown.add_column("why not the first")
     for plan in outcome.plans[:top]:
         reason = "" if plan is outcome.best else why(outcome.best, plan)
-        shown.add_row(*_cells(plan), reason)
+        shown.add_row(*cells(plan), reason)
     return shown
 
 
-def _cells(plan: ServingPlan) -> Iterator[str]:
+def cells(plan: ServingPlan) -> Iterator[str]:
+    """Of a layout in a ranking, without the reason."""
     yield plan.deployment.words
     yield f"{plan.deployment.chips:,}"
     yield f"{plan.candidate.rate_per_s:,.3g}"

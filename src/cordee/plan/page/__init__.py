@@ -1,0 +1,27 @@
+"""A plan as one page that opens without a network: what it shows, and how it is written."""
+
+from cordee.plan.page.view import (
+    PAGE,
+    Bar,
+    Basis,
+    Part,
+    Plot,
+    Ranking,
+    Sensitivity,
+    View,
+    bars,
+    written,
+)
+
+__all__ = [
+    "PAGE",
+    "Bar",
+    "Basis",
+    "Part",
+    "Plot",
+    "Ranking",
+    "Sensitivity",
+    "View",
+    "bars",
+    "written",
+]

@@ -1,0 +1,83 @@
+"""The page that `cordee plan train --report` writes, as a user reads it."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.plan.test_train import run
+
+from cordee.cli import cli
+
+SMALL = ("Llama-2-7B", "--chip", "A100", "--chip", "910B3", "--chips", "8", "--tokens", "20B")
+PRICE = """
+[[price]]
+chip = "910B3"
+kind = "rent"
+low_usd = 0.9
+high_usd = 1.3
+date = "2026-05"
+source = "offer 1234"
+"""
+
+
+def text_of(page: Path) -> str:
+    """What stands on it, without marks."""
+    body = page.read_text("utf-8").partition("</style>")[2]
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("page") / "plan.html"
+    done = run(*SMALL, "--report", str(found))
+    assert done.exit_code == 0, done.output
+    return found
+
+
+def test_the_page_says_what_the_terminal_says(page: Path) -> None:
+    shown = text_of(page)
+    terminal = run(*SMALL).output
+    for words in ("USD to rent", "chips as fast as 8 A100-80-SXM", "export rules"):
+        assert words in shown
+        assert words in terminal
+    days = re.findall(r"\d[\d.,]* \([\d.,]+ to [\d.,]+\)", terminal)
+    assert len(days) == 2
+    assert all(one in shown for one in days)
+
+
+def test_the_page_shows_what_a_change_would_do(page: Path) -> None:
+    shown = text_of(page)
+    found = re.search(r"cube units twice as fast −([\d.]+)%", shown)
+    assert found is not None
+    assert 10 < float(found[1]) < 60
+    assert "tensor cores twice as fast −" in shown
+    assert "half the batch" in shown
+
+
+def test_the_parts_of_memory_add_up_to_the_chip(page: Path) -> None:
+    bar = re.search(r'aria-label="910B3: (weights [^"]*left [^"]*)"', page.read_text("utf-8"))
+    assert bar is not None
+    assert sum(float(one) for one in re.findall(r"([\d.]+) GiB", bar[1])) == pytest.approx(64, 0.02)
+
+
+def test_the_page_needs_no_network(page: Path) -> None:
+    assert not re.search(r'(src|href)="', page.read_text("utf-8"))
+
+
+def test_with_prices_cost_stands_against_time(tmp_path: Path) -> None:
+    prices, target = tmp_path / "ours.toml", tmp_path / "plan.html"
+    prices.write_text(PRICE, "utf-8")
+    done = run(*SMALL, "--chips-file", str(prices), "--report", str(target))
+    assert done.exit_code == 0, done.output
+    shown = text_of(target)
+    assert "Cost against time" in shown
+    assert "0.9 to 1.3 USD an hour, 2026-05: offer 1234" in shown
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    target = tmp_path / "none" / "plan.html"
+    done = CliRunner().invoke(cli, ["plan", "train", *SMALL, "--report", str(target)])
+    assert done.exit_code != 0
+    assert "No such file or directory" in str(done.exception)
