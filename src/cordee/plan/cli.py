@@ -1,6 +1,7 @@
 """The commands of the planner."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,15 +13,17 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
 from cordee.plan import training_report
-from cordee.plan.calibration.own import Own, extended, mean_error, measurements, own, table
+from cordee.plan.calibration.own import Own, extended, mean_error, own, table
 from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, TODAY, Request, outcome, usual_batch
+from cordee.plan.exports import measured_in
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import Model, model
-from cordee.plan.page import PAGE, written
+from cordee.plan.page import PAGE, write_page
 from cordee.plan.scripts.as_it_is import as_data, as_it_is
 from cordee.plan.scripts.megatron import Asked, asked
+from cordee.plan.scripts.written import write
 from cordee.plan.service.cli import serve
 from cordee.plan.training_page import view
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
@@ -31,6 +34,7 @@ CHIPS_FILE = click.option(
     type=FILE,
     help="Chips and prices of your own, as TOML; they come before ours of the same name.",
 )
+KEEP = "--output FILE keeps it, for plan train"
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 
 
@@ -65,6 +69,13 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 @click.argument("name", metavar="[MODEL]", required=False)
 @click.option("--script", type=FILE, help="A launch script of Megatron-LM or MindSpeed-LLM.")
 @click.option(
+    "--write-script",
+    "written",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the best layout on the last --chip as such a script.",
+)
+@click.option(
     "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
 )
 @click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
@@ -81,6 +92,7 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 def train(  # noqa: PLR0913 - an argument is an option
     name: str | None,
     script: Path | None,
+    written: Path | None,
     names: tuple[str, ...],
     chips: int | None,
     deadline: float | None,
@@ -119,12 +131,14 @@ def train(  # noqa: PLR0913 - an argument is an option
     known = extended(shipped(), calibration) if calibration else shipped()
     outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
     own_layouts = [as_it_is(theirs, request, one, known) for one in outcomes if theirs]
+    notes = list(write(written, asks, outcomes[-1])) if written else []
     if page:
         remarks = [*(one.words for one in own_layouts), *(asks.remarks if asks else ())]
-        written(view(request, outcomes, known, top), page, remarks)
+        write_page(view(request, outcomes, known, top), page, remarks)
     if as_json:
         data = training_report.as_data(request, outcomes, top)
         data["script"] = asks and as_data(asks.remarks, own_layouts)
+        data["written"] = notes
         print(json.dumps(data, indent=2))
         return
     console = Console()
@@ -133,7 +147,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         console.print("", training_report.ranking(one, top), sep="\n")
     if asks:
         print("", *(one.words for one in own_layouts), *asks.remarks, sep="\n")
-    print("\n" + "\n".join(training_report.remarks(request, outcomes)))
+    print("", *training_report.remarks(request, outcomes), *notes, sep="\n")
 
 
 def _model_of(name: str | None, asks: Asked | None) -> Model:
@@ -170,6 +184,8 @@ def _check(request: Request) -> None:
 
 @plan.command()
 @click.argument("file", type=FILE)
+@click.option("--script", type=FILE, help="What a profiled run was started with.")
+@click.option("--chip", "kind", help="What it ran on.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -177,22 +193,36 @@ def _check(request: Request) -> None:
 )
 @CHIPS_FILE
 @AS_JSON
-def calibrate(file: Path, output: Path | None, chips_file: Path | None, as_json: bool) -> None:
-    """Fit to step times of your own in FILE, 3 to 10 of them, and say how far off it was and is."""
-    found = list(own(measurements(file, _catalogue(chips_file))))
+def calibrate(
+    file: Path,
+    script: Path | None,
+    kind: str | None,
+    output: Path | None,
+    chips_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Fit to step times of your own in FILE, or to what a profiler exported, and say how far off it is."""
+    measured, notes = measured_in(file, script, kind, _catalogue(chips_file))
+    found = list(own(measured))
     if output:
         output.write_text(table(found, f"cordee plan calibrate {file.name}"), "utf-8")
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
-        print("\n".join(_told(one) for one in found))
-        print(f"written: {output}" if output else "--output FILE keeps it, for plan train")
+        print("\n".join(line for one in found for line in _told(one)))
+        print("\n".join([*notes, f"written: {output}" if output else KEEP]))
 
 
-def _told(one: Own) -> str:
+def _told(one: Own) -> Iterator[str]:
     errors = f"off by {mean_error(one.before):.1%} before, {mean_error(one.after):.1%} now"
     left_out = f", {mean_error(one.left_out):.1%} where left out" if one.left_out else ""
-    return f"{one.kind.words}: {len(one.after)} steps, {errors}{left_out}"
+    many = "1 step" if len(one.after) == 1 else f"{len(one.after)} steps"
+    yield f"{one.kind.words}: {many}, {errors}{left_out}"
+    for part in one.parts:
+        yield (
+            f"  {part.name}: {part.measured_s:.3g} s of a step, predicted {part.before_s:.3g} before, "
+            f"{part.after_s:.3g} now"
+        )
 
 
 @plan.command()

@@ -154,11 +154,45 @@ def test_what_is_not_understood_is_named_with_its_line(script: Path) -> None:
         ("--normalization RMSNorm", "--normalization LayerNorm", "LayerNorm: reckoned as RMSNorm"),
         ("--disable-bias-linear", "", "biases of products are left out"),
         ("--bf16", "", "no --bf16 or --fp16: reckoned in bf16"),
-        ("TP=8", "if true; then\nTP=8\nfi", "a condition or a loop is not followed"),
+        ("TP=8", "if nvidia-smi; then\nTP=8\nfi", "line 5: which way it goes only the run knows"),
     ],
 )
 def test_what_is_reckoned_otherwise_is_said(script: Path, old: str, new: str, said: str) -> None:
     assert said in "\n".join(read(script, QWEN.replace(old, new)).remarks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'TP=8\nif [[ "$PP" == "2" ]]; then\n TP=2\nfi',
+        "TP=2\nif [ $GPUS_PER_NODE -gt 8 ]; then TP=8; fi",
+        'if [ -z "" ]\nthen\n TP=2\nelse\n TP=8\nfi',
+        "if [[ $PP == 4 ]]; then\n TP=8\nelif [[ $PP == 2 ]]; then\n TP=2\nelse\n TP=4\nfi",
+        "TP=2\nif [ $PP = 4 ]; then\n if [ $PP = 2 ]; then\n TP=8\n fi\n TP=4\nfi",
+    ],
+)
+def test_a_condition_is_followed_where_the_script_itself_tells(script: Path, text: str) -> None:
+    plain = QWEN.replace("TP=8\nPP=2", "PP=2\n" + text)
+    found = read(script, plain)
+    assert found.job.layout.tensor == 2
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TP=2\nif [[ $PP == 2 ]] && nvidia-smi; then\n TP=8\nfi",
+        "TP=2\nif [[ $RANK == 2 ]]; then\n TP=4\nelse\n TP=8\nfi",
+        "TP=2\n[[ -f setup ]] && TP=8",
+        "for TP in 2 4; do echo $TP; done\nTP=8",
+    ],
+)
+def test_where_only_the_run_knows_both_ways_are_read_and_that_is_said(
+    script: Path, text: str
+) -> None:
+    found = read(script, QWEN.replace("TP=8\nPP=2", "PP=2\n" + text))
+    assert found.job.layout.tensor == 8
+    assert "only the run knows" in "\n".join(found.remarks)
 
 
 def test_experts_that_are_cut_are_said(tmp_path: Path) -> None:

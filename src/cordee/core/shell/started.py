@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cordee.core.shell.branches import TESTS, Branches
 from cordee.core.shell.words import Command, Word, commands, words_of
 
-KEYWORDS = frozenset({"if", "elif", "for", "while", "until", "case", "select"})
+LOOPS = frozenset({"for", "while", "until", "case", "select"})
 ASSIGNED = re.compile(r"[A-Za-z_]\w*=")
-BEFORE = frozenset({"then", "else", "do", "exec", "time", "nohup", "{", "!"})
+BEFORE = frozenset({"do", "exec", "time", "nohup", "{", "!"})
 EXPANSION = re.compile(
     r"\$\(\((?P<sum>[^()]*(?:\([^()]*\)[^()]*)*)\)\)"
     r"|\$\{(?P<array>\w+)\[[@*]\]\}"
@@ -43,7 +44,7 @@ class Script:
     text: str
     started: list[Started] = field(default_factory=list)
     conditions: list[int] = field(default_factory=list)
-    """Lines with a condition or a loop: both ways are read, one after the other."""
+    """Lines with a condition that only the run knows, or a loop: both ways are read, one after the other."""
 
     def line_of(self, word: str) -> int:
         """The first line on which that word stands outside a comment; 0 where none does."""
@@ -63,11 +64,13 @@ def script(text: str, where: str) -> Script:
 
 
 def _read(command: Command, found: Script, scope: "_Scope") -> None:
-    words = list(command.words)
+    words = _branched(command, list(command.words), found, scope)
     while words and words[0].text in BEFORE:
         words = words[1:]
     first = words[0].text if words else ""
-    if first in KEYWORDS:
+    if scope.branches.dead or (command.words and not words):
+        return
+    if first in LOOPS or first in TESTS:
         found.conditions.append(command.line)
     elif first in ("export", "declare", "local", "readonly") or not words:
         _learnt(command, words[1:], scope, exported=first == "export")
@@ -77,6 +80,26 @@ def _read(command: Command, found: Script, scope: "_Scope") -> None:
         scope.learn(name, Word(value, words[0].expands, words[0].quoted), exported=False)
     else:
         found.started.append(_started(command, words, scope))
+
+
+def _branched(command: Command, words: list[Word], found: Script, scope: "_Scope") -> list[Word]:
+    """Follow `if` and its kin; what is left of the command."""
+    first, branches = words[0].text if words else "", scope.branches
+    if first == "if":
+        if not branches.begin([scope.value(word) for word in words[1:]]):
+            found.conditions.append(command.line)
+    elif first in ("elif", "else"):
+        asked = [scope.value(word) for word in words[1:]] if first == "elif" else None
+        branches.otherwise(asked)
+    elif first == "fi":
+        branches.end()
+    elif first == "then":
+        branches.then()
+    elif branches.goes_on() and command.line not in found.conditions:
+        found.conditions.append(command.line)
+    if first in ("then", "else"):
+        return words[1:]
+    return [] if first in ("if", "elif", "fi") or branches.asks else words
 
 
 def _learnt(command: Command, words: Sequence[Word], scope: "_Scope", *, exported: bool) -> None:
@@ -107,6 +130,7 @@ class _Scope:
         self.values: dict[str, str] = {}
         self.arrays: dict[str, list[str]] = {}
         self.exported: set[str] = set()
+        self.branches = Branches()
 
     def learn(self, name: str, word: Word, *, exported: bool) -> None:
         plain, bracket, added = name.partition("[]")

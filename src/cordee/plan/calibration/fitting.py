@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from statistics import fmean
 from typing import TypeVar
@@ -12,7 +12,7 @@ from cordee.plan.calibration.least_squares import Problem, solve
 from cordee.plan.calibration.table import Calibrations, Kind
 from cordee.plan.costs.calibration import BOUNDS, Calibration
 from cordee.plan.costs.seconds import Costs
-from cordee.plan.training import Work, step
+from cordee.plan.training import Step, Work, step
 
 K = TypeVar("K", bound=Hashable)
 
@@ -25,6 +25,10 @@ SPREADS = {
 
 FEWEST = 4
 """Measurements from which on a kind has a calibration of its own."""
+PART = 1.0
+"""What a part of a step weighs in a fit, beside the whole."""
+SMALLEST = 0.01
+"""Of a step: smaller parts say nothing."""
 SHRINK = 2.0
 """As many measurements as this weigh against a version's own pace."""
 
@@ -38,15 +42,49 @@ class Measured:
     release: str
     works: tuple[Work, ...]
     tokens_per_s_per_chip: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of a step by kind of work, where a profiler says so."""
 
     def predicted(self, calibration: Calibration) -> float:
         """Tokens a second of a chip."""
         costs = Costs(self.chip, calibration, self.works[0].job.program.dtype)
         return max(step(work, costs).tokens_per_s_per_chip for work in self.works)
 
+    def predicted_parts(self, calibration: Calibration) -> dict[str, float]:
+        """Seconds of a step by kind of work, as a profiler has them."""
+        costs = Costs(self.chip, calibration, self.works[0].job.program.dtype)
+        return profiled(step(self.works[0], costs))
+
     def residual(self, calibration: Calibration) -> float:
         """The logarithm of predicted by measured."""
         return log(self.predicted(calibration) / self.tokens_per_s_per_chip)
+
+    def residuals(self, calibration: Calibration) -> list[float]:
+        """That of the whole, and weighted ones of the parts."""
+        found = [self.residual(calibration)]
+        if self.parts:
+            predicted, least = (
+                self.predicted_parts(calibration),
+                SMALLEST * sum(self.parts.values()),
+            )
+            found += [
+                PART * log(max(predicted[name], least) / seconds)
+                for name, seconds in self.parts.items()
+                if seconds > least
+            ]
+        return found
+
+
+def profiled(one: Step) -> dict[str, float]:
+    """Parts of a step as they show on a chip: the optimizer is vector kernels, the rest is waiting."""
+    parts = one.parts
+    found = {
+        "matrix products": parts["matrix products"],
+        "attention": parts["attention"],
+        "vector kernels": parts["vector kernels"] + parts["optimizer"],
+        "communication": parts["collectives"] + parts["gradients"],
+    }
+    return found | {"waiting": max(one.seconds - sum(found.values()), 0.0)}
 
 
 def fit_all(measured: Sequence[Measured]) -> Calibrations:
@@ -77,7 +115,7 @@ def fit(
 
     def residuals(at: list[float]) -> list[float]:
         calibration = made(at)
-        return [one.residual(calibration) for one in measured]
+        return [value for one in measured for value in one.residuals(calibration)]
 
     problem = Problem(
         residuals=residuals,

@@ -9,8 +9,9 @@ from statistics import fmean
 
 from cordee.core.errors import UsageError
 from cordee.core.facts import only, rows
-from cordee.hw.accelerator import Catalogue
+from cordee.hw.accelerator import Accelerator, Catalogue
 from cordee.plan.calibration.fitting import Measured, fit
+from cordee.plan.calibration.profile import Profile, profile
 from cordee.plan.calibration.table import (
     NAMES,
     Calibrations,
@@ -22,6 +23,7 @@ from cordee.plan.calibration.table import (
 from cordee.plan.calibration.usual import usual_stack
 from cordee.plan.configuration import Configuration
 from cordee.plan.costs.calibration import Calibration
+from cordee.plan.layout import Job
 from cordee.plan.model import model
 from cordee.plan.training import work_of
 
@@ -36,10 +38,14 @@ OUTLIER = 0.3
 class Measurement(Configuration):
     """One step that was measured."""
 
-    step_s: float
+    step_s: float | None = None
+    profile: str = ""
+    """In its place, or besides: what a profiler exported of that step; a file beside this one."""
 
     def __post_init__(self) -> None:
-        if self.step_s <= 0:
+        if self.step_s is None and not self.profile:
+            raise UsageError("step_s or profile: seconds of a step, or what a profiler exported")
+        if self.step_s is not None and self.step_s <= 0:
             raise UsageError(f"step_s = {self.step_s}: seconds of a step, above 0")
 
 
@@ -55,6 +61,18 @@ class Own:
     """Errors with one's own."""
     left_out: Sequence[float]
     """Errors for each measurement with a calibration that was fitted to the others."""
+    parts: Sequence["Part"] = ()
+    """Of what a profiler saw."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A kind of work in a step: seconds as a profiler saw them, as predicted before, and now."""
+
+    name: str
+    measured_s: float
+    before_s: float
+    after_s: float
 
 
 def measurements(path: Path, catalogue: Catalogue) -> tuple[Measured, ...]:
@@ -63,7 +81,7 @@ def measurements(path: Path, catalogue: Catalogue) -> tuple[Measured, ...]:
     found = []
     for number, row in enumerate(rows(path, Measurement, table="measured"), start=1):
         try:
-            found.append(_measured(row, catalogue))
+            found.append(_measured(row, catalogue, path.parent))
         except UsageError as error:
             raise UsageError(f"{path}: measured {number}: {error}") from error
     if not found:
@@ -71,16 +89,26 @@ def measurements(path: Path, catalogue: Catalogue) -> tuple[Measured, ...]:
     return tuple(found)
 
 
-def _measured(row: Measurement, catalogue: Catalogue) -> Measured:
-    chip = catalogue.find(row.chip)
+def _measured(row: Measurement, catalogue: Catalogue, folder: Path) -> Measured:
+    seen = profile(folder / row.profile) if row.profile else None
     job = row.job(model(row.model), row.micro_batch)
     job.check()
+    return measured_step(job, catalogue.find(row.chip), row.stack, seen, row.step_s)
+
+
+def measured_step(
+    job: Job, chip: Accelerator, stack: str, seen: Profile | None, step_s: float | None = None
+) -> Measured:
+    """A step of that job; its time is that of the profiler where no other is given."""
+    seconds = step_s or (seen.step_s if seen else 0.0)
+    assert seconds > 0, "one or the other is given"
     return Measured(
-        kind=kind_of(chip, row.stack or usual_stack(chip.generation), job.model),
+        kind=kind_of(chip, stack or usual_stack(chip.generation), job.model),
         chip=chip,
         release="",
         works=(work_of(job, chip),),
-        tokens_per_s_per_chip=job.tokens / row.step_s / row.chips,
+        tokens_per_s_per_chip=job.tokens / seconds / job.layout.chips,
+        parts=seen.parts if seen else {},
     )
 
 
@@ -101,7 +129,14 @@ def own(measured: Sequence[Measured]) -> Iterator[Own]:
             left_out=_errors(theirs, [_fit(rest, start) for rest in others])
             if len(theirs) > 2
             else (),
+            parts=tuple(part for one in theirs for part in _parts(one, start, fitted)),
         )
+
+
+def _parts(one: Measured, start: Calibration, fitted: Calibration) -> Iterator[Part]:
+    before, after = one.predicted_parts(start), one.predicted_parts(fitted)
+    for name, seconds in one.parts.items():
+        yield Part(name=name, measured_s=seconds, before_s=before[name], after_s=after[name])
 
 
 def _fit(measured: Sequence[Measured], start: Calibration) -> Calibration:

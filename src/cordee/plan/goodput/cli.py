@@ -1,7 +1,7 @@
 """The command `cordee plan goodput`."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import click
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.console import Console
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator, accelerators
 from cordee.plan.compare import usual_batch
-from cordee.plan.goodput import report
+from cordee.plan.goodput import report, weak_links
 from cordee.plan.goodput.answers import Asked, answer, spares_needed
 from cordee.plan.goodput.answers import spares as spares_of
 from cordee.plan.goodput.cluster import Cluster, Recovery
@@ -44,6 +44,11 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--replica", type=POSITIVE, help="Chips of a replica; of MODEL: its best layout.")
 @click.option("--step", help="How long a step takes, such as 10s; of MODEL: as planned.")
 @click.option("--sequence", default=4096, show_default=True, help="Tokens of a sequence.")
+@click.option(
+    "--link-gbit-s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of each replica to the others, where links are weak: what mode local gives back.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the failures.")
 @click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 def goodput(  # noqa: PLR0913 - an argument is an option
@@ -60,6 +65,7 @@ def goodput(  # noqa: PLR0913 - an argument is an option
     replica: int | None,
     step: str | None,
     sequence: int,
+    link_gbit_s: float | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -84,7 +90,19 @@ def goodput(  # noqa: PLR0913 - an argument is an option
         days=days,
         seed=seed,
     )
-    _show(asked, layout, as_json)
+    links = _links(cluster, layout, link_gbit_s) if link_gbit_s else None
+    _show(asked, layout, links, as_json=as_json)
+
+
+def _links(cluster: Cluster, layout: Trained | None, gbit_s: float) -> weak_links.Links:
+    if layout is None:
+        raise UsageError("--link-gbit-s: name the MODEL, which says how much replicas exchange")
+    return weak_links.Links(
+        replicas=cluster.groups,
+        parameters=layout.parameters,
+        compute_s=cluster.step_s * (1 - layout.gradients_s / layout.step_s),
+        rate_bytes_per_s=gbit_s * 1e9 / 8,
+    )
 
 
 def _layout(name: str | None, chip: Accelerator, chips: int, sequence: int) -> Trained | None:
@@ -111,12 +129,16 @@ def _fed(found: Recovery, layout: Trained | None) -> Recovery:
     return replace(found, feed_s=layout.feed_s) if layout else found
 
 
-def _show(asked: Asked, layout: Trained | None, as_json: bool) -> None:
+def _show(
+    asked: Asked, layout: Trained | None, links: weak_links.Links | None, *, as_json: bool
+) -> None:
     answers = [answer(asked, way) for way in asked.recoveries]
     in_place = next((a for a in answers if a.recovery.in_place), None)
     stand_by = spares_of(asked.cluster, in_place.recovery, in_place.checkpoint) if in_place else []
+    ways = weak_links.ways(links) if links else []
     if as_json:
-        print(json.dumps(report.as_data(asked, answers, stand_by), indent=2))
+        data = report.as_data(asked, answers, stand_by)
+        print(json.dumps(data | {"weak_links": [asdict(way) for way in ways]}, indent=2))
         return
     console = Console()
     print("\n".join([*([layout.words] if layout else []), *report.head(asked), ""]))
@@ -126,4 +148,8 @@ def _show(asked: Asked, layout: Trained | None, as_json: bool) -> None:
         console.print(report.spares_table(stand_by))
         needed = spares_needed(asked.cluster)
         print(f"with {needed:,} none is missing in 99 of 100 moments; this table is by formula\n")
+    if links:
+        console.print(report.links_table(links, ways), "")
     print("\n".join(report.remarks(asked, answers)))
+    if links:
+        print("\n".join(weak_links.remarks(links, asked.cluster.group_chips)))

@@ -19,6 +19,8 @@ class Trained:
     chips: int
     group_chips: int
     step_s: float
+    gradients_s: float
+    """Of the step, while replicas add up gradients and nothing else happens."""
     shards: int
     stages: int
     feed_s: float
@@ -46,6 +48,7 @@ def _of(plan: Plan, chip: Accelerator) -> Trained:
         chips=layout.chips,
         group_chips=layout.chips // layout.data,
         step_s=plan.step.seconds,
+        gradients_s=plan.step.gradients_s,
         shards=max(1, round(job.micro_batches)),
         stages=layout.pipeline,
         feed_s=state_bytes / rate,

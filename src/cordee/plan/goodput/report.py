@@ -9,6 +9,7 @@ from rich.table import Table
 from cordee.plan.goodput import closed_form
 from cordee.plan.goodput.answers import Answer, Asked, Spares
 from cordee.plan.goodput.cluster import DAY_S, HOUR_S
+from cordee.plan.goodput.weak_links import Links, Way
 
 
 def span(seconds: float) -> str:
@@ -92,6 +93,26 @@ def spares_table(found: Sequence[Spares]) -> Table:
             f"{one.goodput:.2%}",
             f"{one.per_chip:.2%}",
         )
+    return shown
+
+
+def links_table(links: Links, found: Sequence[Way]) -> Table:
+    """A column for the links of the plan, and one for each way with weak ones."""
+    gbit = links.rate_bytes_per_s * 8 / 1e9
+    title = f"links of {gbit:g} Gbit/s for each of {links.replicas:,} replicas"
+    shown = Table(box=None, header_style="bold", title=title, title_justify="left")
+    shown.add_column("")
+    for way in found:
+        shown.add_column(way.name, justify="right")
+    shown.add_row("a step takes", *(span(way.step_s) for way in found))
+    shown.add_row(
+        "of the speed were nothing sent", *(f"{links.compute_s / w.step_s:.2%}" for w in found)
+    )
+    shown.add_row(
+        "GB that a replica sends for a step", *(f"{w.sent_bytes / 1e9:,.3g}" for w in found)
+    )
+    shown.add_row("steps between exchanges of all", *(f"{w.steps_between:,}" for w in found))
+    shown.add_row("link in use", *(f"{w.busy:.0%}" for w in found))
     return shown
 
 

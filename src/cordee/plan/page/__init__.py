@@ -10,7 +10,7 @@ from cordee.plan.page.view import (
     Sensitivity,
     View,
     bars,
-    written,
+    write_page,
 )
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "Sensitivity",
     "View",
     "bars",
-    "written",
+    "write_page",
 ]

@@ -143,7 +143,7 @@ def bars(
     )
 
 
-def written(view: View, target: Path, more: Sequence[str] = ()) -> None:
+def write_page(view: View, target: Path, more: Sequence[str] = ()) -> None:
     """Write the page, with `more` remarks. Raises `UsageError` where the file cannot be written."""
     shown = replace(view, remarks=(*more, *view.remarks))
     save(environment("cordee.plan.page").get_template("page.html.j2").render(v=shown), target)

@@ -21,6 +21,9 @@ class Asked:
     job: Job
     remarks: tuple[str, ...]
     """What was not understood, each with its line."""
+    started: Started
+    """The command that starts it."""
+    read: Script
 
 
 def asked(path: Path, given: Model | None = None, chips: int | None = None) -> Asked:
@@ -42,7 +45,8 @@ def asked(path: Path, given: Model | None = None, chips: int | None = None) -> A
         job.check()
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
-    return Asked(job=job, remarks=tuple(_remarks(options, job, given)))
+    remarks = tuple(_remarks(options, job, given))
+    return Asked(job=job, remarks=remarks, started=started, read=read)
 
 
 def _training(read: Script, path: Path) -> Started:
@@ -129,7 +133,7 @@ def _recompute(options: Options) -> str:
 def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
     for line in options.read.conditions:
         yield (
-            f"{options.path}, line {line}: a condition or a loop is not followed: what stands in it "
+            f"{options.path}, line {line}: which way it goes only the run knows: what stands in it "
             "is read line by line, and the last value counts"
         )
     if not options.has("--bf16", "--fp16", "--fp8-format"):
@@ -137,6 +141,7 @@ def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
     if given is None:
         yield from _details(options)
     yield from _experts(options, job)
+    yield from _last_stage(options, job)
     known = meanings().keys() | passed()
     for name, value in options.given.items():
         if name not in known:
@@ -167,3 +172,12 @@ def _experts(options: Options, job: Job) -> Iterator[str]:
             f"{options.place(name) if options.has(name) else options.path}: each expert is cut over "
             f"{cut} chips ({name}); the plan takes experts to be whole"
         )
+
+
+def _last_stage(options: Options, job: Job) -> Iterator[str]:
+    """Where stages are cut by hand."""
+    layers, stages = len(job.model.layers), job.layout.pipeline * job.layout.chunks
+    taken = layers - -(-layers // stages) * (stages - 1)
+    name = "--decoder-last-pipeline-num-layers"
+    if options.number("last_stage", taken) != taken:
+        yield f"{options.place(name)}: {name}: reckoned with {taken} layers in the last stage"

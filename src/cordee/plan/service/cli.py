@@ -1,6 +1,7 @@
 """`cordee plan serve`: the best deployments for a model and its traffic, on several kinds of chips."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,34 @@ import click
 from rich.console import Console
 
 from cordee.core.errors import UsageError
-from cordee.hw.accelerator import accelerators
-from cordee.plan.deployment import Drafting
-from cordee.plan.model import model
+from cordee.hw.accelerator import Accelerator, accelerators
+from cordee.plan.deployment import Drafting, Precision
+from cordee.plan.model import Model, model
+from cordee.plan.scripts.serving import ServingAsked, serving_asked
 from cordee.plan.service import report
-from cordee.plan.service.compare import precision_for, serving_outcome
+from cordee.plan.service.as_it_is import as_data, precision_on, told
+from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
 from cordee.plan.service.wanted import Wanted
+from cordee.plan.service.written import write_serving
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("name", metavar="MODEL")
+@click.argument("name", metavar="[MODEL]", required=False)
+@click.option("--script", type=FILE, help="A script that starts vLLM or SGLang.")
+@click.option(
+    "--write-script",
+    "written",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the best deployment on the last --chip as such a script.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["vllm", "sglang"]),
+    help="To write it for; as the script has it, or vllm.",
+)
 @click.option(
     "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
 )
@@ -34,24 +53,25 @@ from cordee.plan.service.wanted import Wanted
     help="Between tokens, at most, for 9 of 10.",
 )  # fmt: skip
 @click.option(
-    "--dtype", default="auto", show_default=True,
-    help="bf16, fp8, fp4, w8a8, w4a8 or w4a16; auto: 8 bits where the chip multiplies in them.",
+    "--dtype",
+    help="bf16, fp8, fp4, w8a8, w4a8 or w4a16; as the script has it, or 8 bits where the chip has them.",
 )  # fmt: skip
-@click.option(
-    "--cache", default="bf16", show_default=True, help="Of keys and values: bf16, fp8, int8."
-)
+@click.option("--cache", help="Of keys and values: bf16, fp8, int8; as the script has it, or bf16.")
 @click.option("--cached", default=0.0, help="Part of prompts that is kept from earlier ones.")
-@click.option("--drafts", default=0, help="Tokens guessed ahead in a pass (MTP, EAGLE).")
+@click.option("--drafts", type=int, help="Tokens guessed ahead in a pass (MTP, EAGLE).")
 @click.option("--acceptance", type=float, help="How likely a guess is right; as is usual.")
 @click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
 @click.option(
     "--chips-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Chips and prices of your own, as TOML; they come before ours of the same name.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 def serve(  # noqa: PLR0913 - an argument is an option
-    name: str,
+    name: str | None,
+    script: Path | None,
+    written: Path | None,
+    engine: str | None,
     names: tuple[str, ...],
     chips: int | None,
     rate: float | None,
@@ -59,10 +79,10 @@ def serve(  # noqa: PLR0913 - an argument is an option
     answer: int,
     ttft: float,
     tpot: float,
-    dtype: str,
-    cache: str,
+    dtype: str | None,
+    cache: str | None,
     cached: float,
-    drafts: int,
+    drafts: int | None,
     acceptance: float | None,
     top: int,
     chips_file: Path | None,
@@ -72,35 +92,65 @@ def serve(  # noqa: PLR0913 - an argument is an option
     catalogue = accelerators()
     catalogue = catalogue.extended(chips_file) if chips_file else catalogue
     kinds = [catalogue.find(one) for one in names]
+    asks = serving_asked(script, model(name) if name else None) if script else None
+    if asks:
+        cache, drafts = cache or asks.cache, asks.drafts if drafts is None else drafts
+        chips = asks.chips if chips is rate is None else chips
     wanted = Wanted(
-        model=model(name),
-        precision=precision_for(dtype, cache, kinds[0]),
+        model=_model_of(name, asks),
+        precision=_precision(asks, dtype, cache, kinds[0]),
         prompt=prompt,
         answer=answer,
         first_s=ttft / 1e3,
         between_s=tpot / 1e3,
         chips=chips,
         rate_per_s=rate,
-        drafting=Drafting(tokens=drafts, acceptance=acceptance),
+        drafting=Drafting(tokens=drafts or 0, acceptance=acceptance),
         cached=cached,
     )
     _check(wanted)
     outcomes = [
         serving_outcome(
-            replace(wanted, precision=precision_for(dtype, cache, kind)),
+            replace(wanted, precision=_precision(asks, dtype, cache, kind)),
             kind,
             catalogue.price(kind, "rent"),
         )
         for kind in kinds
     ]
+    notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
     if as_json:
-        print(json.dumps(report.as_data(wanted, outcomes, top), indent=2))
+        data = report.as_data(wanted, outcomes, top)
+        data["script"] = asks and as_data(asks, outcomes)
+        print(json.dumps({**data, "written": notes}, indent=2))
         return
+    _shown(outcomes, asks, top)
+    print("", *report.remarks(wanted, outcomes), *notes, sep="\n")
+
+
+def _shown(outcomes: Sequence[ServingOutcome], asks: ServingAsked | None, top: int) -> None:
     console = Console()
     console.print(report.comparison(outcomes))
     for one in outcomes:
         console.print("", report.ranking(one, top), sep="\n")
-    print("\n" + "\n".join(report.remarks(wanted, outcomes)))
+    if asks:
+        print("", *told(asks, outcomes), *asks.remarks, sep="\n")
+
+
+def _model_of(name: str | None, asks: ServingAsked | None) -> Model:
+    if asks:
+        return asks.model
+    if name is None:
+        raise UsageError("give MODEL, a config.json or a name, or --script, a launch script")
+    return model(name)
+
+
+def _precision(
+    asks: ServingAsked | None, dtype: str | None, cache: str | None, chip: Accelerator
+) -> Precision:
+    cache = cache or "bf16"
+    if asks and dtype is None:
+        return precision_on(asks, cache, chip)
+    return precision_for(dtype or "auto", cache, chip)
 
 
 def _check(wanted: Wanted) -> None:

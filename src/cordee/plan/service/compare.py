@@ -9,6 +9,7 @@ from cordee.plan.calibration.serving_table import ServingCalibrations, serving_c
 from cordee.plan.calibration.serving_usual import usual_engine
 from cordee.plan.calibration.serving_widths import nearest_off
 from cordee.plan.calibration.table import Kind, kind_of
+from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Precision
 from cordee.plan.service.search import ServingPlan, find
 from cordee.plan.service.wanted import Wanted
@@ -34,6 +35,8 @@ class ServingOutcome:
     """The same of a time to the first token."""
     judged_by: Kind
     warnings: tuple[str, ...]
+    calibration: ServingCalibration
+    """What the predictions were made with."""
 
     @property
     def best(self) -> ServingPlan:
@@ -122,6 +125,7 @@ def serving_outcome(
         off_first=off_first,
         judged_by=judged_by,
         warnings=tuple(_warnings(kind, chip, found.plans[0], known)),
+        calibration=calibration,
     )
 
 

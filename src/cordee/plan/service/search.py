@@ -88,6 +88,12 @@ def find(wanted: Wanted, chip: Accelerator, calibration: ServingCalibration) -> 
     return found
 
 
+def judged(one: Deployment, wanted: Wanted, calibration: ServingCalibration) -> ServingPlan | None:
+    """What a deployment makes of the traffic; None where not even one client is served in time."""
+    best = at_its_limit(one, wanted, calibration)
+    return _simulated(best, wanted, calibration) if best else None
+
+
 def _sized(candidates: Sequence[Candidate], wanted: Wanted) -> Iterator[Candidate]:
     """With as many copies as there are chips for, or as the rate needs."""
     for one in candidates:
