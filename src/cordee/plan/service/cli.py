@@ -11,11 +11,13 @@ from rich.console import Console
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator, accelerators
 from cordee.plan.deployment import Drafting, Precision
+from cordee.plan.goodput.service import report as failure_report
 from cordee.plan.model import Model, model
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
 from cordee.plan.service import report
 from cordee.plan.service.as_it_is import as_data, precision_on, told
 from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
+from cordee.plan.service.failing import failing
 from cordee.plan.service.wanted import Wanted
 from cordee.plan.service.written import write_serving
 
@@ -60,6 +62,10 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--cached", default=0.0, help="Part of prompts that is kept from earlier ones.")
 @click.option("--drafts", type=int, help="Tokens guessed ahead in a pass (MTP, EAGLE).")
 @click.option("--acceptance", type=float, help="How likely a guess is right; as is usual.")
+@click.option(
+    "--failures", metavar="RATE",
+    help="What clients see of them in a year: low, typical, high, a source, or 2e-5 of a chip in an hour.",
+)  # fmt: skip
 @click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
 @click.option(
     "--chips-file",
@@ -84,6 +90,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     cached: float,
     drafts: int | None,
     acceptance: float | None,
+    failures: str | None,
     top: int,
     chips_file: Path | None,
     as_json: bool,
@@ -110,20 +117,20 @@ def serve(  # noqa: PLR0913 - an argument is an option
     )
     _check(wanted)
     outcomes = [
-        serving_outcome(
-            replace(wanted, precision=_precision(asks, dtype, cache, kind)),
-            kind,
-            catalogue.price(kind, "rent"),
-        )
+        serving_outcome(one, kind, catalogue.price(kind, "rent"))
         for kind in kinds
+        for one in [replace(wanted, precision=_precision(asks, dtype, cache, kind))]
     ]
     notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
+    failed = [failing(one, failures) for one in outcomes] if failures else []
     if as_json:
         data = report.as_data(wanted, outcomes, top)
         data["script"] = asks and as_data(asks, outcomes)
+        data["failures"] = {one.name: failure_report.as_data(one) for one in failed}
         print(json.dumps({**data, "written": notes}, indent=2))
         return
     _shown(outcomes, asks, top)
+    notes += failure_report.shown(failed) if failed else []
     print("", *report.remarks(wanted, outcomes), *notes, sep="\n")
 
 
