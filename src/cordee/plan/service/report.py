@@ -131,8 +131,8 @@ def remarks(wanted: Wanted, outcomes: Sequence[ServingOutcome]) -> Iterator[str]
     for outcome in outcomes:
         basis = outcome.judged_by.words.strip() or "all inference results"
         yield (
-            f"{outcome.chip.name}: intervals are those of results that the calibration knew, and narrow "
-            f"for others: {basis}"
+            f"{outcome.chip.name}: the intervals are those of predictions for versions of engines that "
+            f"nothing was fitted to: {basis}"
         )
         yield from (f"{outcome.chip.name}: {warning}" for warning in outcome.warnings)
     if any(outcome.chip.maker == "Huawei" for outcome in outcomes):

@@ -19,7 +19,7 @@ from cordee.plan.validation.serving_scoring import (
 )
 
 WIDE, HIGH, EDGE = 960, 380, 56
-SPANS = {"TPOT": (0.3, 2.5), "TTFT": (1.3, 5.0), "throughput": (1.3, 5.0)}
+SPANS = {"TPOT": (0.1, 2.5), "TTFT": (1.3, 5.7), "throughput": (-0.1, 5.1)}
 """Powers of ten that are shown, of milliseconds and of tokens a second."""
 
 
@@ -94,7 +94,7 @@ def _square(metric: str, scores: Sequence[ServingScore], left: float) -> Iterato
     def at(power: float) -> float:
         return round((power - low) / (high - low) * size, 1)
 
-    for power in range(1, 6):
+    for power in range(6):
         if not low <= power <= high:
             continue
         x, y = left + EDGE + at(power), bottom - at(power)
