@@ -13,10 +13,12 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import chips as side_by_side
 from cordee.plan import training_report
+from cordee.plan.calibration.benchmark import is_benchmark
 from cordee.plan.calibration.own import Own, extended, mean_error, own, table
+from cordee.plan.calibration.serving_own import ServingOwn, serving_rows
 from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, TODAY, Request, outcome, usual_batch
-from cordee.plan.exports import measured_in
+from cordee.plan.exports import benchmarks_in, measured_in
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import Model, model
@@ -34,7 +36,7 @@ CHIPS_FILE = click.option(
     type=FILE,
     help="Chips and prices of your own, as TOML; they come before ours of the same name.",
 )
-KEEP = "--output FILE keeps it, for plan train"
+KEEP = "--output FILE keeps it, for plan train or plan serve"
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 
 
@@ -183,34 +185,53 @@ def _check(request: Request) -> None:
 
 
 @plan.command()
-@click.argument("file", type=FILE)
-@click.option("--script", type=FILE, help="What a profiled run was started with.")
+@click.argument("found", metavar="FILE...", type=FILE, nargs=-1, required=True)
+@click.option("--script", type=FILE, help="What the run that was measured was started with.")
 @click.option("--chip", "kind", help="What it ran on.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="For plan train --calibration.",
+    help="For plan train --calibration, or plan serve.",
 )
 @CHIPS_FILE
 @AS_JSON
 def calibrate(
-    file: Path,
+    found: tuple[Path, ...],
     script: Path | None,
     kind: str | None,
     output: Path | None,
     chips_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Fit to step times of your own in FILE, or to what a profiler exported, and say how far off it is."""
-    measured, notes = measured_in(file, script, kind, _catalogue(chips_file))
-    found = list(own(measured))
-    if output:
-        output.write_text(table(found, f"cordee plan calibrate {file.name}"), "utf-8")
-    if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=2))
+    """Fit to step times of your own, to a profiler's export or benchmarks of vLLM: how far off is it?"""
+    catalogue, source = _catalogue(chips_file), f"cordee plan calibrate {found[0].name}"
+    if all(is_benchmark(file) for file in found):
+        served, notes = benchmarks_in(found, script, kind, catalogue)
+        text, told = serving_rows(served, source), list(_served(served))
+        data = [asdict(served)]
     else:
-        print("\n".join(line for one in found for line in _told(one)))
-        print("\n".join([*notes, f"written: {output}" if output else KEEP]))
+        measured, notes = measured_in(found, script, kind, catalogue)
+        fitted = list(own(measured))
+        text, told = table(fitted, source), [line for one in fitted for line in _told(one)]
+        data = [asdict(one) for one in fitted]
+    if output:
+        output.write_text(text, "utf-8")
+    if as_json:
+        print(json.dumps(data, indent=2))
+    else:
+        print("\n".join([*told, *notes, f"written: {output}" if output else KEEP]))
+
+
+def _served(found: ServingOwn) -> Iterator[str]:
+    for metric in ("TPOT", "TTFT", "throughput"):
+        before, after = (found.error(metric, after=after) for after in (False, True))
+        yield f"{found.kind.words}: {metric} off by {before:.1%} before, {after:.1%} now"
+    for one in found.figures:
+        unit, scale = ("tokens/s", 1.0) if one.metric == "throughput" else ("ms", 1e3)
+        yield (
+            f"  {one.benchmark}, {one.clients} clients: {one.metric} {one.measured * scale:,.1f} {unit}, "
+            f"predicted {one.before * scale:,.1f} before, {one.after * scale:,.1f} now"
+        )
 
 
 def _told(one: Own) -> Iterator[str]:

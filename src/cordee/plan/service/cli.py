@@ -1,7 +1,7 @@
 """`cordee plan serve`: the best deployments for a model and its traffic, on several kinds of chips."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import click
 from rich.console import Console
 
 from cordee.core.errors import UsageError
-from cordee.hw.accelerator import Accelerator, accelerators
+from cordee.hw.accelerator import Accelerator, Catalogue, accelerators
+from cordee.plan.calibration.serving_own import serving_extended
+from cordee.plan.calibration.serving_table import serving_calibration
 from cordee.plan.deployment import Drafting, Precision
 from cordee.plan.goodput.service import report as failure_report
 from cordee.plan.model import Model, model
@@ -67,6 +69,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="What clients see of them in a year: low, typical, high, a source, or 2e-5 of a chip in an hour.",
 )  # fmt: skip
 @click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
+@click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote of benchmarks.")
 @click.option(
     "--chips-file",
     type=FILE,
@@ -92,6 +95,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     acceptance: float | None,
     failures: str | None,
     top: int,
+    calibration: Path | None,
     chips_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -116,11 +120,8 @@ def serve(  # noqa: PLR0913 - an argument is an option
         cached=cached,
     )
     _check(wanted)
-    outcomes = [
-        serving_outcome(one, kind, catalogue.price(kind, "rent"))
-        for kind in kinds
-        for one in [replace(wanted, precision=_precision(asks, dtype, cache, kind))]
-    ]
+    each = [replace(wanted, precision=_precision(asks, dtype, cache, kind)) for kind in kinds]
+    outcomes = list(_outcomes(each, kinds, catalogue, calibration))
     notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
     failed = [failing(one, failures) for one in outcomes] if failures else []
     if as_json:
@@ -132,6 +133,18 @@ def serve(  # noqa: PLR0913 - an argument is an option
     _shown(outcomes, asks, top)
     notes += failure_report.shown(failed) if failed else []
     print("", *report.remarks(wanted, outcomes), *notes, sep="\n")
+
+
+def _outcomes(
+    wanted: Sequence[Wanted],
+    kinds: Sequence[Accelerator],
+    catalogue: Catalogue,
+    calibration: Path | None,
+) -> Iterator[ServingOutcome]:
+    known = serving_calibration()
+    known = serving_extended(known, calibration) if calibration else known
+    for one, kind in zip(wanted, kinds, strict=True):
+        yield serving_outcome(one, kind, catalogue.price(kind, "rent"), known)
 
 
 def _shown(outcomes: Sequence[ServingOutcome], asks: ServingAsked | None, top: int) -> None:

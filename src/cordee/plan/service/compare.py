@@ -109,7 +109,7 @@ def serving_outcome(
     usual = engines().get(stack)
     if usual is not None:
         wanted = _scheduled(wanted, stack)
-    calibration = known.find(kind, _family(known, chip, stack, wanted.model.name))
+    calibration = known.find(kind, family_of(known, chip, stack, wanted.model.name))
     found = find(wanted, chip, calibration)
     off, judged_by = nearest_off("TPOT", kind)
     off_first, _ = nearest_off("TTFT", kind)
@@ -138,7 +138,7 @@ def _scheduled(wanted: Wanted, stack: str) -> Wanted:
     )
 
 
-def _family(known: ServingCalibrations, chip: Accelerator, stack: str, model: str) -> str:
+def family_of(known: ServingCalibrations, chip: Accelerator, stack: str, model: str) -> str:
     """Of that model with that engine on that chip, under the latest version that is known."""
     names = [
         name
