@@ -47,7 +47,7 @@ def at_its_limit(
     """With as many clients as it can have within the limits; None where even one waits too long."""
     works = works_of(one)
     best: tuple[int, Steady] | None = None
-    held = holding(one, one.engine, wanted.longest)
+    held = holding(one, one.engine, wanted.usual)
     for clients in CLIENTS:
         if clients > held.requests or clients > one.scheduling.most * one.engine.data:
             break

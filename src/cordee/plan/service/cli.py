@@ -22,6 +22,7 @@ from cordee.plan.service.compare import ServingOutcome, precision_for, serving_o
 from cordee.plan.service.failing import failing
 from cordee.plan.service.wanted import Wanted
 from cordee.plan.service.written import write_serving
+from cordee.plan.serving.recorded import recording
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -46,6 +47,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
 @click.option("--rate", type=click.FloatRange(min=1e-6), help="Requests a second that come.")
+@click.option(
+    "--trace",
+    type=FILE,
+    help="Requests that came, in place of the next two: a gateway's log, or a public trace.",
+)
 @click.option("--prompt", default=1024, show_default=True, help="Tokens of a prompt.")
 @click.option("--answer", default=512, show_default=True, help="Tokens of an answer.")
 @click.option(
@@ -84,6 +90,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     names: tuple[str, ...],
     chips: int | None,
     rate: float | None,
+    trace: Path | None,
     prompt: int,
     answer: int,
     ttft: float,
@@ -100,8 +107,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     as_json: bool,
 ) -> None:
     """Find the best layouts to serve MODEL, a config.json or a name, and compare kinds of chips."""
-    catalogue = accelerators()
-    catalogue = catalogue.extended(chips_file) if chips_file else catalogue
+    catalogue = accelerators().extended(chips_file) if chips_file else accelerators()
     kinds = [catalogue.find(one) for one in names]
     asks = serving_asked(script, model(name) if name else None) if script else None
     if asks:
@@ -119,6 +125,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
         drafting=Drafting(tokens=drafts or 0, acceptance=acceptance),
         cached=cached,
     )
+    wanted = wanted.recorded(recording(trace)) if trace else wanted
     _check(wanted)
     each = [replace(wanted, precision=_precision(asks, dtype, cache, kind)) for kind in kinds]
     outcomes = list(_outcomes(each, kinds, catalogue, calibration))

@@ -123,6 +123,8 @@ def cells(plan: ServingPlan) -> Iterator[str]:
 def remarks(wanted: Wanted, outcomes: Sequence[ServingOutcome]) -> Iterator[str]:
     """What a reader must know before a figure is relied on."""
     yield from (f"{wanted.model.name}: {remark}" for remark in wanted.model.remarks)
+    if wanted.recording:
+        yield f"{wanted.recording.words}; the first of them are simulated, stretched to the rate above"
     longest = wanted.model.longest
     if longest and wanted.longest > longest:
         yield f"{wanted.model.name} was made for {longest:,} tokens, a request has {wanted.longest:,}"

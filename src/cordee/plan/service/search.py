@@ -122,6 +122,7 @@ def _simulated(one: Candidate, wanted: Wanted, calibration: ServingCalibration) 
         rate_per_s=rate / share,
         cached=wanted.cached,
         count=max(800, 5 * one.clients),
+        recorded=wanted.recording.part(share, rate) if wanted.recording else (),
     )
     served = serve(single, traffic, calibration)
     passes = Passes(one.works.decode, calibration, exact=True)

@@ -1,12 +1,13 @@
 """What is to be served, and which deployments a search tries for it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.deployment import Deployment, Drafting, Engine, Precision, Scheduling
 from cordee.plan.model import Model
 from cordee.plan.serving.memory import holding
+from cordee.plan.serving.recorded import Recording
 
 POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -28,11 +29,29 @@ class Wanted:
     drafting: Drafting = field(default_factory=Drafting)
     scheduling: Scheduling = field(default_factory=Scheduling)
     cached: float = 0.0
+    recording: Recording | None = None
+    """Requests that really came; prompt and answer are their means."""
 
     @property
     def longest(self) -> int:
-        """Tokens of a request at its end."""
+        """Tokens of a request at its end, of the longest one."""
+        return self.recording.longest if self.recording else self.usual
+
+    @property
+    def usual(self) -> int:
+        """Tokens of a request at its end, on average."""
         return self.prompt + self.answer
+
+    def recorded(self, recording: Recording) -> "Wanted":
+        """The same for requests that really came; as many a second as then, where neither that nor chips are given."""
+        rate = recording.rate_per_s if self.chips is None else None
+        return replace(
+            self,
+            recording=recording,
+            prompt=recording.prompt,
+            answer=recording.answer,
+            rate_per_s=self.rate_per_s or rate,
+        )
 
 
 def engines_of(wanted: Wanted, chip: Accelerator) -> Iterator[Engine]:

@@ -13,6 +13,7 @@ from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Deployment, Engine
 from cordee.plan.serving.memory import holding, request_bytes
 from cordee.plan.serving.queue import Replica, Request, Rules, Simulation, Stations
+from cordee.plan.serving.recorded import Recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Traffic:
     """Lengths lie between this part of those above and all of it."""
     cached: float = 0.0
     """Part of each prompt that is kept from earlier ones."""
+    recorded: Sequence[Recorded] = ()
+    """Those that really came: their times and lengths in place of the ones above."""
 
     def __post_init__(self) -> None:
         if (self.clients is None) == (self.rate_per_s is None):
@@ -46,10 +49,19 @@ class Traffic:
     @property
     def longest(self) -> int:
         """Tokens of a request at its end."""
-        return self.prompt + self.answer
+        return max(
+            (one.prompt + one.answer for one in self.recorded), default=self.prompt + self.answer
+        )
 
     def requests(self, seed: int = 0) -> list[Request]:
         """All of a run, in the order in which they come."""
+        if self.recorded:
+            return [
+                Request(
+                    number, one.arrival_s, max(round(one.prompt * (1 - self.cached)), 1), one.answer
+                )
+                for number, one in enumerate(self.recorded)
+            ]
         dice = Random(seed)
         now_s = 0.0
         found = []
