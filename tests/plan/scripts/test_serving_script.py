@@ -67,6 +67,7 @@ def test_a_command_of_sglang_says_what_is_served(tmp_path: Path) -> None:
         ("vllm serve Qwen3-32B -tp 2 --data-parallel-size 4", (2, 1, 1), 4),
         ("python -m vllm.entrypoints.openai.api_server --model Qwen3-8B", (1, 1, 1), 1),
         ("docker run --gpus all vllm/vllm-openai vllm serve Qwen3-8B -tp 2", (2, 1, 1), 1),
+        ("docker run --gpus all vllm/vllm-openai:v0.11 --model Qwen3-8B -tp 2", (2, 1, 1), 1),
         ("python -m sglang.launch_server --model Qwen3-8B --dp-size 2", (1, 1, 1), 2),
     ],
 )

@@ -95,6 +95,7 @@ def test_a_script_for_ascend_keeps_its_other_options_there(given: Path) -> None:
     notes = "\n".join(said["written"])
     assert "not carried over from line 3: source /opt/ascend/set_env.sh" in notes
     assert "tee" not in notes
+    assert "though not understood: does it go with this layout? --swap-optimizer" in notes
 
 
 def test_a_script_for_ascend_becomes_one_for_nvidia(given: Path) -> None:

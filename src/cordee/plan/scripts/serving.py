@@ -14,6 +14,8 @@ from cordee.plan.scripts.described import Option
 
 VLLM = ("vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server")
 SGLANG = ("sglang.launch_server",)
+IMAGE = "vllm-openai"
+"""A container that starts the server by itself: what follows its name are options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ def _server(read: Script, path: Path) -> tuple[str, Started, Sequence[str]]:
                 return name, one, one.words[at + 2 :]
             if word in VLLM or word in SGLANG:
                 return "vllm" if word in VLLM else "sglang", one, one.words[at + 1 :]
+            if name.partition(":")[0] == IMAGE and "serve" not in one.words[at + 1 :]:
+                return "vllm", one, one.words[at + 1 :]
     raise UsageError(
         f"{path}: nothing in it starts `vllm serve`, `python -m {VLLM[0]}` or `python -m {SGLANG[0]}`"
     )

@@ -196,11 +196,11 @@ def _left(path: Path, asks: Asked, framework: str, old: str, written: set[str]) 
     for name in asks.started.exported:
         if foreign(name, framework):
             yield f"{path}: not carried over, {TITLES[framework]} does not read it: {name}"
-    if old == framework:
-        return
     for name, _ in _given(asks):
         known = name in meanings() or name in passed()
-        if not known:
+        if not known and old == framework:
+            yield f"{path}: kept as it is, though not understood: does it go with this layout? {name}"
+        elif not known:
             yield f"{path}: kept as it is; does {TITLES[framework]} know it? {name}"
-        elif name in only_ascend() and name not in written and name not in meanings():
+        elif old != framework and name in only_ascend() - meanings().keys() - written:
             yield f"{path}: not carried over, {TITLES[framework]} does not know it: {name}"
