@@ -17,7 +17,7 @@ from cordee.plan.calibration.benchmark import is_benchmark
 from cordee.plan.calibration.own import Own, extended, mean_error, own, table
 from cordee.plan.calibration.serving_own import ServingOwn, serving_rows
 from cordee.plan.calibration.table import calibration as shipped
-from cordee.plan.compare import DAY_S, TODAY, Request, outcome, usual_batch
+from cordee.plan.compare import DAY_S, TODAY, Request, check, outcome, usual_batch
 from cordee.plan.exports import benchmarks_in, measured_in
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
@@ -127,7 +127,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         deadline_s=deadline and deadline * DAY_S,
         program=theirs.program if theirs else TODAY,
     )
-    _check(request)
+    check(request)
     catalogue = _catalogue(chips_file)
     kinds = [catalogue.find(one) for one in names]
     known = extended(shipped(), calibration) if calibration else shipped()
@@ -173,15 +173,6 @@ def _count(text: str | None) -> float | None:
     if found <= 0:
         raise UsageError(f"--tokens {text}: above 0")
     return found
-
-
-def _check(request: Request) -> None:
-    if (request.chips is None) == (request.deadline_s is None):
-        raise UsageError("give --chips, how many there are, or --deadline, by when it is to end")
-    if request.deadline_s and request.tokens is None:
-        raise UsageError("--deadline needs --tokens: how many the run has, such as 15T")
-    if request.sequence < 1:
-        raise UsageError(f"--sequence {request.sequence}: 1 or more")
 
 
 @plan.command()

@@ -38,6 +38,16 @@ class Request:
     """What the program does; it computes in `dtype`."""
 
 
+def check(request: Request) -> None:
+    """Raises `UsageError` where it asks for nothing that can be found."""
+    if (request.chips is None) == (request.deadline_s is None):
+        raise UsageError("give --chips, how many there are, or --deadline, by when it is to end")
+    if request.deadline_s and request.tokens is None:
+        raise UsageError("--deadline needs --tokens: how many the run has, such as 15T")
+    if request.sequence < 1:
+        raise UsageError(f"--sequence {request.sequence}: 1 or more")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The best layouts on one kind of chip."""

@@ -20,7 +20,7 @@ from cordee.plan.service import report
 from cordee.plan.service.as_it_is import as_data, precision_on, told
 from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
 from cordee.plan.service.failing import failing
-from cordee.plan.service.wanted import Wanted
+from cordee.plan.service.wanted import Wanted, check
 from cordee.plan.service.written import write_serving
 from cordee.plan.serving.recorded import recording
 
@@ -126,7 +126,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
         cached=cached,
     )
     wanted = wanted.recorded(recording(trace)) if trace else wanted
-    _check(wanted)
+    check(wanted)
     each = [replace(wanted, precision=_precision(asks, dtype, cache, kind)) for kind in kinds]
     outcomes = list(_outcomes(each, kinds, catalogue, calibration))
     notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
@@ -178,16 +178,3 @@ def _precision(
     if asks and dtype is None:
         return precision_on(asks, cache, chip)
     return precision_for(dtype or "auto", cache, chip)
-
-
-def _check(wanted: Wanted) -> None:
-    if wanted.chips is None and wanted.rate_per_s is None:
-        raise UsageError("give --chips, how many there are, or --rate, how many requests a second")
-    for option, value in (("--prompt", wanted.prompt), ("--answer", wanted.answer)):
-        if value < 1:
-            raise UsageError(f"{option} {value}: 1 token or more")
-    for option, limit in (("--ttft", wanted.first_s), ("--tpot", wanted.between_s)):
-        if limit <= 0:
-            raise UsageError(f"{option} {limit * 1e3:g}: milliseconds, above 0")
-    if not 0 <= wanted.cached < 1:
-        raise UsageError(f"--cached {wanted.cached}: a part of prompts, from 0 to below 1")

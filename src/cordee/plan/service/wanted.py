@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.deployment import Deployment, Drafting, Engine, Precision, Scheduling
 from cordee.plan.model import Model
@@ -52,6 +53,20 @@ class Wanted:
             answer=recording.answer,
             rate_per_s=self.rate_per_s or rate,
         )
+
+
+def check(wanted: Wanted) -> None:
+    """Raises `UsageError` where it asks for nothing that can be served."""
+    if wanted.chips is None and wanted.rate_per_s is None:
+        raise UsageError("give --chips, how many there are, or --rate, how many requests a second")
+    for option, value in (("--prompt", wanted.prompt), ("--answer", wanted.answer)):
+        if value < 1:
+            raise UsageError(f"{option} {value}: 1 token or more")
+    for option, limit in (("--ttft", wanted.first_s), ("--tpot", wanted.between_s)):
+        if limit <= 0:
+            raise UsageError(f"{option} {limit * 1e3:g}: milliseconds, above 0")
+    if not 0 <= wanted.cached < 1:
+        raise UsageError(f"--cached {wanted.cached}: a part of prompts, from 0 to below 1")
 
 
 def engines_of(wanted: Wanted, chip: Accelerator) -> Iterator[Engine]:

@@ -1,0 +1,135 @@
+"""Plans from Python, with the words of the commands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cordee.hw.accelerator import Catalogue, accelerators
+from cordee.plan import training_report
+from cordee.plan.calibration.own import extended
+from cordee.plan.calibration.table import Calibrations
+from cordee.plan.calibration.table import calibration as shipped
+from cordee.plan.compare import DAY_S, Outcome, Request, check, outcome, usual_batch
+from cordee.plan.deployment import Drafting
+from cordee.plan.model import model
+from cordee.plan.page import write_page
+from cordee.plan.service import report as service_report
+from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
+from cordee.plan.service.wanted import Wanted
+from cordee.plan.service.wanted import check as check_wanted
+from cordee.plan.training_page import view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingAnswer:
+    """What `train` found: the best layouts on each kind of chip, in the order asked for."""
+
+    request: Request
+    outcomes: tuple[Outcome, ...]
+    known: Calibrations
+
+    def data(self, top: int = 3) -> dict[str, Any]:
+        """What `cordee plan train --json` prints of it."""
+        return training_report.as_data(self.request, self.outcomes, top)
+
+    def report(self, file: Path | str, top: int = 3) -> None:
+        """Write the page of `cordee plan train --report`."""
+        write_page(view(self.request, self.outcomes, self.known, top), Path(file))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingAnswer:
+    """What `serve` found: the best deployments on each kind of chip, in the order asked for."""
+
+    wanted: Wanted
+    outcomes: tuple[ServingOutcome, ...]
+
+    def data(self, top: int = 3) -> dict[str, Any]:
+        """What `cordee plan serve --json` prints of it."""
+        return service_report.as_data(self.wanted, self.outcomes, top)
+
+
+def train(  # noqa: PLR0913 - an argument is an option
+    name: str,
+    chip: str | Sequence[str],
+    *,
+    chips: int | None = None,
+    deadline: float | None = None,
+    tokens: float | None = None,
+    sequence: int = 4096,
+    batch: int | None = None,
+    dtype: str = "bf16",
+    calibration: Path | None = None,
+    chips_file: Path | None = None,
+) -> TrainingAnswer:
+    """As `cordee plan train`; `deadline` in days. Raises `UsageError` where nothing fits."""
+    found = model(name)
+    request = Request(
+        model=found,
+        sequence=sequence,
+        batch=usual_batch(found, sequence) if batch is None else batch,
+        dtype=dtype,
+        tokens=tokens,
+        chips=chips,
+        deadline_s=None if deadline is None else deadline * DAY_S,
+    )
+    check(request)
+    catalogue = _catalogue(chips_file)
+    known = extended(shipped(), calibration) if calibration else shipped()
+    kinds = [catalogue.find(one) for one in _names(chip)]
+    outcomes = (outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds)
+    return TrainingAnswer(request=request, outcomes=tuple(outcomes), known=known)
+
+
+def serve(  # noqa: PLR0913 - an argument is an option
+    name: str,
+    chip: str | Sequence[str],
+    *,
+    chips: int | None = None,
+    rate: float | None = None,
+    prompt: int = 1024,
+    answer: int = 512,
+    ttft: float = 2000.0,
+    tpot: float = 50.0,
+    dtype: str = "auto",
+    cache: str = "bf16",
+    cached: float = 0.0,
+    drafts: int = 0,
+    acceptance: float | None = None,
+    chips_file: Path | None = None,
+) -> ServingAnswer:
+    """As `cordee plan serve`; `ttft` and `tpot` in milliseconds. Raises `UsageError` where nothing fits."""
+    catalogue = _catalogue(chips_file)
+    kinds = [catalogue.find(one) for one in _names(chip)]
+    wanted = Wanted(
+        model=model(name),
+        precision=precision_for(dtype, cache, kinds[0]),
+        prompt=prompt,
+        answer=answer,
+        first_s=ttft / 1e3,
+        between_s=tpot / 1e3,
+        chips=chips,
+        rate_per_s=rate,
+        drafting=Drafting(tokens=drafts, acceptance=acceptance),
+        cached=cached,
+    )
+    check_wanted(wanted)
+    outcomes = (
+        serving_outcome(
+            replace(wanted, precision=precision_for(dtype, cache, kind)),
+            kind,
+            catalogue.price(kind, "rent"),
+        )
+        for kind in kinds
+    )
+    return ServingAnswer(wanted=wanted, outcomes=tuple(outcomes))
+
+
+def _names(chip: str | Sequence[str]) -> Sequence[str]:
+    return [chip] if isinstance(chip, str) else chip
+
+
+def _catalogue(chips_file: Path | None) -> Catalogue:
+    found = accelerators()
+    return found.extended(chips_file) if chips_file else found
