@@ -98,7 +98,7 @@ async def ask(client: Client, url: str, number: int, tokens: int) -> Answer:
             hear(answer, event)
 
     stream = Stream(
-        lambda status, _: None if status == 200 else setattr(answer, "error", str(status)),
+        lambda status, _: None if status == 200 else setattr(answer, "error", f"status {status}"),
         data,
         lambda error: done.set_result(error),
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cordee.serve.policy.admission import Bucket, Queue, retry_after_s
 from cordee.serve.policy.breaker import FAILURES, FIRST_PAUSE_S, Breaker
 from cordee.serve.policy.canary import Agreement, Limits, Tally, decide, gates, interval
-from cordee.serve.policy.failover import Signs, after_failure, hangs
+from cordee.serve.policy.failover import Signs, after_failure, blame, hangs
 from cordee.serve.policy.hedging import BURST, ENOUGH, LATEST_S, Budget, Late
 from cordee.serve.policy.routing import Candidate, Memory, pick, pieces, split
 from cordee.serve.policy.warming import Peer, source
@@ -79,8 +79,14 @@ def test_where_the_one_that_tries_goes_away_another_may_try() -> None:
         (Signs(0.1, 2.0, 0.01, True), True),
         (Signs(0.1, 2.0, 0.01, False), False),
         (Signs(0.1, 5.0, 1.0, True), False),
+        (Signs(0.9, 0.1, 0.01, True, longest_answer_s=0.5), False),
+        (Signs(2.1, 0.1, 0.01, True, longest_answer_s=0.5), True),
+        (Signs(5.1, 0.1, 0.01, True, longest_answer_s=9.0), True),
     ],
-    ids=["well", "silent", "stuck", "idle", "slow but moving"],
+    ids=[
+        *("well", "silent", "stuck", "idle", "slow but moving"),
+        *("slow to answer", "silent for one that is slow", "silent for anybody"),
+    ],
 )
 def test_a_replica_is_gone_when_it_gives_no_sign_of_life(signs: Signs, gone: bool) -> None:
     assert (hangs(signs) is not None) is gone
@@ -92,6 +98,10 @@ def test_a_request_goes_on_elsewhere_waits_or_is_given_up() -> None:
     assert after_failure(others=0, **plain).kind == "wait"
     assert after_failure(others=0, **{**plain, "waited_s": 11.0}).kind == "give-up"
     assert after_failure(others=2, **{**plain, "failures": 3}).kind == "give-up"
+
+
+def test_a_request_that_was_alone_has_the_blame_and_one_among_others_half_of_it() -> None:
+    assert (blame(1), blame(40)) == (1.0, 0.5)
 
 
 def test_a_bucket_gives_a_minutes_worth_and_fills_again() -> None:

@@ -31,7 +31,7 @@ class Continuation(msgspec.Struct, kw_only=True):
     index: Annotated[int, Meta(ge=0, le=1024)] = 0
     continue_from: list[Id] = []
     said: Count = 0
-    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    priority: Annotated[int, Meta(ge=-20_000, le=20_000)] = 0
     deadline_s: Annotated[float, Meta(ge=0)] | None = None
 
 

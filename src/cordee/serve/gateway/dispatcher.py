@@ -24,8 +24,6 @@ from cordee.serve.policy.admission import Queue, retry_after_s
 from cordee.serve.policy.failover import after_failure
 from cordee.serve.policy.routing import pieces
 
-MOVED_PRIORITY = 10_000
-"""Those whose replica failed go before those who have not begun."""
 RATE_S = 10.0
 
 
@@ -105,8 +103,7 @@ class Dispatcher:
         if replica is None:
             if relay.waiting_since_s is None:
                 relay.waiting_since_s = time.monotonic()
-            moved = MOVED_PRIORITY if relay.line.said else 0
-            self._waiting.put(relay, relay.record.priority + moved)
+            self._waiting.put(relay, relay.record.rank(relay.line))
             return
         self.enter(relay, relay.record, replica)
         relay.start(replica)
@@ -254,8 +251,7 @@ class Dispatcher:
                 break
             self.place(relay)
         for relay in left:
-            moved = MOVED_PRIORITY if relay.line.said else 0
-            self._waiting.put(relay, relay.record.priority + moved)
+            self._waiting.put(relay, relay.record.rank(relay.line))
 
     def tick(self, now_s: float) -> None:
         """Deadlines, patience, and whoever waits."""

@@ -78,6 +78,7 @@ class Replica:
     stepped_s: float = field(default_factory=time.monotonic)
     steps: int = -1
     longest_step_s: float = 0.0
+    longest_answer_s: float = 0.0
 
     def takes(self, now_s: float) -> bool:
         """Whether a request may go to it now."""

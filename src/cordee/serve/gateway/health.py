@@ -29,10 +29,14 @@ class Health:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        looked_s = time.monotonic()
         while True:
             now = time.monotonic()
             replicas = self._fleet.replicas()
+            late_s, looked_s = now - looked_s - TICK_S, now
             for replica in replicas:
+                if late_s > TICK_S:  # for so long the gateway heard nobody: nobody was silent
+                    replica.answered_s = min(now, replica.answered_s + late_s)
                 self._watch(replica, now)
             self._forget(replicas)
             self._dispatcher.tick(now)
@@ -55,7 +59,11 @@ class Health:
             return
         busy = bool(replica.running) and replica.steps >= 0
         signs = Signs(
-            now - replica.answered_s, now - replica.stepped_s, replica.longest_step_s, busy
+            answered_s=now - replica.answered_s,
+            stepped_s=now - replica.stepped_s,
+            longest_step_s=replica.longest_step_s,
+            busy=busy,
+            longest_answer_s=replica.longest_answer_s,
         )
         own = replica.pool.kind == "cordee"
         reason = hangs(signs, SILENT_S if own else OTHERS_SILENT_S)
@@ -87,6 +95,10 @@ class Health:
         self._unreached[replica] = 0
         now = time.monotonic()
         replica.answered_s = now
+        # Answers of late count more: what was slow once is forgotten.
+        replica.longest_answer_s = max(
+            now - self._probed_s.get(replica, now), 0.98 * replica.longest_answer_s
+        )
         if own and reply.status == 200:
             self._read(replica, msgspec.json.decode(reply.body), now)
         if replica.pool.kind == "vllm" and not replica.context:
@@ -109,7 +121,7 @@ class Health:
     def _read(self, replica: Replica, state: dict[str, object], now: float) -> None:
         if replica.generation and replica.generation != state.get("generation"):
             replica.memory.forget()
-            replica.mistrusted = ""
+            replica.mistrusted, replica.longest_answer_s = "", 0.0
         replica.generation = str(state.get("generation", ""))
         replica.numerics = str(state.get("numerics", ""))
         replica.chip = replica.chip or (str(state["chip"]) if state.get("chip") else None)

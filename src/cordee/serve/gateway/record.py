@@ -19,6 +19,9 @@ ID = re.compile(r"(chatcmpl|cmpl)-[0-9a-f]{24}", re.ASCII)
 """The names that `new_id` gives."""
 Body = dict[str, Any]
 
+MOVED_PRIORITY = 10_000
+"""Those whose replica failed go before those who have not begun."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -37,6 +40,8 @@ class Line:
     completion_tokens: int = 0
     """As the replica counts them."""
     finished: bool = False
+    moved: bool = False
+    """Whether a replica failed on it."""
 
     @property
     def said(self) -> int:
@@ -106,6 +111,10 @@ class Record:
 
     def __post_init__(self) -> None:
         self.head = b"id: " + self.id.encode() + b"."
+
+    def rank(self, line: Line) -> int:
+        """Where a choice stands among those that wait, here and on replicas: the larger the sooner."""
+        return self.priority + (MOVED_PRIORITY if line.moved or line.said else 0)
 
     @property
     def route(self) -> str:

@@ -27,12 +27,13 @@ from cordee.serve.gateway.wire import (
 )
 from cordee.serve.http.bundle import HEADER
 from cordee.serve.http.client import Stream, Unreachable
+from cordee.serve.policy.failover import blame
 
 ELSEWHERE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers of a replica after which another one is asked."""
 IDS_SIZE, TAIL_SIZE = len(IDS), len(b"]}]}\n\n")
 FAILURES_MOST = 6
-"""A request during which so many replicas fail without a token between is given up."""
+"""A request that has so much blame, without a token between, is given up."""
 
 
 class Keeper(Protocol):
@@ -87,7 +88,7 @@ class Relay:
     record: Record
     line: Line
     replica: Replica | None = None
-    failures: int = 0
+    failures: float = 0
     avoid: Replica | None = None
     gap: Gap | None = None
     waiting_since_s: float | None = None
@@ -165,8 +166,7 @@ class Relay:
     def unreached(self, error: Unreachable) -> None:
         """Nobody listens there: the request had no part in that."""
         if not self.over and self.replica is not None:
-            self.failures -= 1
-            self._failed(str(error))
+            self._failed(str(error), blamed=False)
 
     def move(self, reason: str) -> None:
         """The replica is gone: go on elsewhere."""
@@ -329,9 +329,11 @@ class Relay:
         elif not self.over and self.part is None:  # else the end is still on its way
             self._failed("ended the stream in the middle of an answer")
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, blamed: bool = True) -> None:
         replica = self.replica
         assert replica is not None
+        self.failures += blame(replica.running) if blamed else 0
+        self.line.moved = True
         if self.leg is not None:
             self.leg.reason = reason
         if self.foreign is not None and self.foreign.finished:
@@ -339,7 +341,6 @@ class Relay:
             return
         self._leave()
         self.avoid = replica
-        self.failures += 1
         if self.gap is None:
             self.gap = Gap(replica.name, reason, self._last_s, self.line.said)
         self.keeper.failed(self, replica, reason)

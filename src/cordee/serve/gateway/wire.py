@@ -89,7 +89,7 @@ def request_body(record: Record, line: Line, pool: Pool, deadline_s: float | Non
         "index": line.index,
         "continue_from": (line.prefix if line.base else line.ids).tolist(),
         "said": line.said,
-        "priority": record.priority,
+        "priority": record.rank(line),
     }
     if deadline_s is not None:
         given["deadline_s"] = deadline_s

@@ -6,7 +6,11 @@ from typing import Literal
 PROBE_S = 0.2
 """How often a replica is asked how it is."""
 SILENT_S = 0.7
-"""A replica that answers neither probes nor sends tokens for so long hangs."""
+"""A replica that answers neither probes nor sends tokens for so long hangs..."""
+SLOW_ANSWERS = 4.0
+"""...unless its answers take long, as on a machine with too much to do: so many of the longest of late..."""
+SLOW_SILENT_S = 5.0
+"""...but no longer than this."""
 OTHERS_SILENT_S = 5.0
 """The same of an engine of others, whose answers wait for one another."""
 STUCK_S = 1.5
@@ -25,11 +29,14 @@ class Signs:
     """Since it is known to have made a step, or had nothing to do."""
     longest_step_s: float
     busy: bool
+    longest_answer_s: float = 0.0
+    """Of the probes of late."""
 
 
 def hangs(signs: Signs, silent_s: float = SILENT_S) -> str | None:
     """Why a replica must be taken to hang; None while it may be well."""
-    if signs.answered_s > silent_s:
+    slow_s = min(SLOW_ANSWERS * signs.longest_answer_s, SLOW_SILENT_S)
+    if signs.answered_s > max(silent_s, slow_s):
         return f"silent for {signs.answered_s:.1f} s"
     if signs.busy and signs.stepped_s > max(STUCK_S, STUCK_STEPS * signs.longest_step_s):
         return f"no step for {signs.stepped_s:.1f} s"
@@ -44,15 +51,21 @@ class Next:
     reason: str = ""
 
 
+def blame(running: int) -> float:
+    """How much the end of a replica speaks against one of the requests that it worked on."""
+    return 1.0 if running <= 1 else 0.5
+
+
 def after_failure(
-    *, others: int, waited_s: float, patience_s: float, failures: int, most_failures: int
+    *, others: int, waited_s: float, patience_s: float, failures: float, most_failures: int
 ) -> Next:
     """Go on elsewhere where there is anywhere; wait for a replica for a while; else give up.
 
-    A request that fails wherever it goes is likely to be the reason itself, so failures are counted.
+    A request that fails wherever it goes is likely to be the reason itself, so failures are counted, in full
+    where it was alone there (`blame`).
     """
     if failures >= most_failures:
-        return Next("give-up", f"{failures} replicas failed while they answered it")
+        return Next("give-up", "replicas failed wherever it went")
     if others:
         return Next("elsewhere")
     if waited_s < patience_s:
