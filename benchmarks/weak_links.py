@@ -27,7 +27,7 @@ from torch import nn
 import cordee.train as ct
 from cordee.train.coordinator import Coordinator
 from cordee.train.events import Event, Events
-from cordee.train.policy.membership import Limits
+from cordee.train.policy.workers import Limits
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "examples" / "nvidia_gpt"))
@@ -133,7 +133,7 @@ async def coordinate(plan: Plan, folder: Path) -> None:
 
     events.watch(see)
     coordinator = Coordinator(Limits(shards=0, workers=2, silent_s=10, hang_s=60), SECRET, events)
-    await coordinator.open(HOSTS[0], 0)
+    await coordinator.open((HOSTS[0], 0))
     print(coordinator.port, flush=True)
     finish = await coordinator.finished
     print(json.dumps({"error": finish.error, "sent_bytes": sent_bytes() - sent[0]}), flush=True)

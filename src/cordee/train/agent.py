@@ -12,12 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from cordee.train.dying import die_with_parent
+from cordee.core.programs import end_with_parent
 from cordee.train.nursery import Birth
-from cordee.train.worker.job import Job
+from cordee.train.worker.job import PREFIX, Job
 
-FUTILE_MOST = 3
-"""So many workers in a row that ended before they were ready are enough."""
 END_S = 5.0
 
 
@@ -33,6 +31,8 @@ class Program:
     threads: int = 1
     chips: Sequence[int] = ()
     """The chips of this computer; none: workers run on its CPU."""
+    most: int | None = None
+    """So many workers at once; None: as many as are wanted."""
 
     @property
     def forked(self) -> bool:
@@ -78,16 +78,21 @@ class Agent:
                 stderr=out,
                 env=os.environ | self._variables(worker),
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=end_with_parent,
             )
         self._pids[worker] = process.pid
         self._follow(self._waited(worker, process))
 
     @property
-    def full(self) -> bool:
-        """Whether only chips are left that reckon wrongly, or that others have."""
-        usable = set(self._program.chips) - self._bad
-        return bool(self._bad) and usable <= set(self._chips.values())
+    def most(self) -> int | None:
+        """So many workers can run here: where chips reckon wrongly, one on each of the others."""
+        usable = len(set(self._program.chips) - self._bad) if self._bad else None
+        most = self._program.most
+        return usable if most is None else min(most, most if usable is None else usable)
+
+    def belongs(self, to: str) -> None:
+        """Where workers ask for the coordinator, HOST:PORT."""
+        self._job = replace(self._job, coordinator=to)
 
     def distrust(self, worker: int) -> None:
         """A worker's chip reckons wrongly: no other worker gets it."""
@@ -101,13 +106,17 @@ class Agent:
             with suppress(ProcessLookupError):
                 os.killpg(pid, number)
 
+    def kill(self) -> None:
+        """End all workers by force."""
+        for worker in list(self._begun):
+            self.signal(worker, signal.SIGKILL)
+
     async def stop(self) -> None:
         """End all of them: those that do not end by themselves by force."""
         end_s = asyncio.get_running_loop().time() + END_S
         while self._begun and asyncio.get_running_loop().time() < end_s:
             await asyncio.sleep(0.01)
-        for worker in list(self._begun):
-            self.signal(worker, signal.SIGKILL)
+        self.kill()
         if self._nursery is not None:
             with suppress(ProcessLookupError):
                 self._nursery.kill()
@@ -132,7 +141,7 @@ class Agent:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=os.environ | self._shared(),
-                preexec_fn=die_with_parent,
+                preexec_fn=end_with_parent,
                 start_new_session=True,
             )
         self._follow(self._read(self._nursery))
@@ -145,7 +154,7 @@ class Agent:
             if "pid" in told:
                 self._pids[told["worker"]] = told["pid"]
             elif "code" in told:
-                self._end(told["worker"], _how(told["code"]))
+                self._end(told["worker"], how(told["code"]))
         await nursery.wait()
         for worker in list(self._begun):
             self._end(worker, "the process that it was forked from has ended")
@@ -154,7 +163,7 @@ class Agent:
         code = await process.wait()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it left behind
-        self._end(worker, _how(code))
+        self._end(worker, how(code))
 
     def _end(self, worker: int, how: str) -> None:
         self._begun.discard(worker)
@@ -179,6 +188,7 @@ class Agent:
         taken = {place for other, place in self._places.items() if other in self._begun - {worker}}
         self._places[worker] = next(n for n in range(len(taken) + 1) if n not in taken)
         made |= replace(self._job, worker=worker, place=self._places[worker]).environment()
+        made[f"{PREFIX}AGENT"] = str(os.getpid())
         chip = self._free_chip()
         if chip is not None:
             self._chips[worker] = chip
@@ -192,7 +202,8 @@ class Agent:
         return next(iter(free or self._program.chips), None)
 
 
-def _how(code: int) -> str:
+def how(code: int) -> str:
+    """How a process has ended, in words."""
     if code < 0:
         return f"its process was ended by {signal.Signals(-code).name}"
     return f"its process ended with exit code {code}"

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Unpack, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
 from cordee.train.events import Event
 from cordee.train.guest.plain import fits
+from cordee.train.hosts import HostOptions, forget_secret, host_options, meeting_of
 from cordee.train.launch import Order, launch
 from cordee.train.live import Live
 from cordee.train.page.cli import show
@@ -95,6 +96,8 @@ train.add_command(show)
     "--restarts", type=click.IntRange(0), default=3, show_default=True, help=RESTARTS_HELP
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="Takes journal and logs.")
+@click.option("--per-host", type=click.IntRange(1), help="At most so many workers on a host.")
+@host_options
 @click.option("--page", "where", default="0", show_default=True, metavar="PORT", help=PAGE_HELP)
 @click.argument("command", nargs=-1, required=True)
 def run(  # noqa: PLR0913 - an argument is an option
@@ -117,13 +120,20 @@ def run(  # noqa: PLR0913 - an argument is an option
     restarts: int,
     folder: Path | None,
     where: str,
+    per_host: int | None,
     command: tuple[str, ...],
+    **hosts: Unpack[HostOptions],
 ) -> None:
     """Run a script on several workers; `run` itself may be left out."""
     if chip is not None and MACHINE not in os.environ:
         _on_virtual_chips(chip, chips or workers + spares)
     on_chips = workers + spares if chip is not None else 0
     folder = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
+    met = meeting_of(hosts)
+    meeting, secret = met if met is not None else (None, "")
+    place = meeting.place() if meeting is not None else ("127.0.0.1", 0)
+    host = place[0] if meeting is not None else ""
+    folder = folder / host
     folder.mkdir(parents=True, exist_ok=True)
     limits = Limits(
         shards=0,
@@ -142,6 +152,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         logs=folder,
         threads=threads,
         chips=range(chips or on_chips),
+        most=per_host or (chips if meeting is not None and chips else None),
     )
     order = Order(
         program=program,
@@ -150,9 +161,16 @@ def run(  # noqa: PLR0913 - an argument is an option
         mode=mode,
         checks=Checks(check_every, recheck_every, nonfinite),
         folder=folder,
-        keep=keep_for(folder, keep_every, checkpoint, checkpoint_every),
+        keep=keep_for(folder, keep_every, checkpoint, checkpoint_every, host),
+        meeting=meeting,
+        place=place,
+        secret=secret,
     )
-    asyncio.run(_seen(order, where, Live(sys.stdout, folder)))
+    try:
+        asyncio.run(_seen(order, where, Live(sys.stdout, folder)))
+    finally:
+        if hosts["slurm"]:
+            forget_secret()
 
 
 async def _seen(order: Order, where: str, live: Live) -> None:

@@ -1,189 +1,260 @@
 """The server that workers and agents of a job talk to: carries out what the policy decides."""
 
 import asyncio
+import math
+import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from cordee.train.accounts import Accounts
-from cordee.train.events import Events
+from cordee.train.crew import Crew
+from cordee.train.door import GREETING_S, Connection, Door
+from cordee.train.events import Event, Events
+from cordee.train.herald import Herald
+from cordee.train.host_wire import Ended, FromAgent, Interrupted, Present
+from cordee.train.muster import Muster
 from cordee.train.policy.effects import (
-    Begin,
-    Commit,
     Effect,
     Evict,
-    Feed,
     Finish,
-    Note,
-    Plan,
-    Probe,
-    Restart,
-    Seat,
 )
-from cordee.train.policy.membership import Membership
-from cordee.train.policy.pace import Pace
-from cordee.train.policy.trust import Checks, Trust
+from cordee.train.policy.succession import EPOCHS, Known, Return, known, recalled
+from cordee.train.policy.trust import Checks
 from cordee.train.policy.workers import Limits, Report
 from cordee.train.wire import (
-    LENGTH,
-    MESSAGE_MOST,
-    PROTOCOL,
     Answer,
     Beat,
     CaughtUp,
-    Challenge,
-    Committed,
     Crashed,
     Done,
-    Epoch,
-    Feeding,
     Finished,
     FromWorker,
     Hello,
     Leave,
-    Member,
-    Message,
     Probed,
-    Probing,
     Progressed,
     Ready,
     Refused,
     Reported,
-    Seated,
     Told,
-    fits,
-    new_secret,
-    pack,
-    planned,
 )
 
 TICK_S = 0.05
-GREETING_S = 10.0
 _reader = msgspec.json.Decoder(FromWorker)
-_answer = msgspec.json.Decoder(Answer)
+_of_agents = msgspec.json.Decoder(FromAgent)
+
+
+class Expired(Exception):
+    """Others may have another coordinator by now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """What a coordinator begins with."""
+
+    spares: int = 0
+    before: Known = field(default_factory=Known)
+    """What one before it knew."""
+    hosts: tuple[int, ...] = ()
+    """Those that live, whose agents are to come."""
 
 
 class Coordinator:
     """One job's."""
 
     def __init__(
-        self, limits: Limits, secret: str, events: Events, checks: Checks | None = None
+        self,
+        limits: Limits,
+        secret: str,
+        events: Events,
+        checks: Checks | None = None,
+        reign: Reign | None = None,
     ) -> None:
-        self.membership = Membership(
-            limits, trust=Trust(checks or Checks()), pace=Pace(limits.moves)
-        )
+        reign = reign or Reign()
+        self._spares, self._term = reign.spares, reign.before.term
+        self.membership = recalled(limits, checks or Checks(), reign.before)
         self.events = events
         self.finished: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
-        self.lost: Callable[[int], None] = lambda worker: None
-        """Called with each worker that is gone, so that another may be started."""
-        self.hellos: dict[int, Hello] = {}
+        self.until_s = math.inf
+        """Until then it may lead."""
         self.port = 0
-        self._secret = secret
-        self._writers: dict[int, asyncio.StreamWriter] = {}
-        self._server: asyncio.Server | None = None
+        self.agents = Muster(events, limits.silent_s, reign.before, reign.hosts)
+        events.watch(self._follows)
+        self._error = reign.before.error
+        self._door = Door(secret, self._enter, lambda why: events.add("refused", reason=why))
         self._ticker: asyncio.Task[None] | None = None
         self._accounts = Accounts(events)
-        self._models: dict[int | None, str] = {}
-        """What the model is at each place."""
+        self._crew = Crew(dict(reign.before.models))
+        self._herald = Herald(events, self._crew, self._accounts)
+        self._return: Return | None = None
+        if self._term and not self.membership.over:
+            until_s = time.monotonic() + limits.silent_s
+            self._return = Return(
+                self.membership.members,
+                self.agents.placed,
+                until_s,
+                self.membership.epoch,
+                frozenset(number for number, _ in reign.before.seats),
+            )
+            self._return.living(reign.hosts)
+        self._early: list[int] = []
+        """Workers that begin,"""
+        self._waiting: list[int] = []
+        """and those that are ready, while members come back."""
 
-    async def open(self, host: str, port: int) -> None:
+    async def open(self, at: tuple[str, int] | socket.socket) -> None:
         """Listen. Raises `OSError` where the port is taken."""
-        self._server = await asyncio.start_server(self._serve, host, port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._door.open(at)
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
 
     async def close(self) -> None:
         """End all connections."""
         if self._ticker is not None:
             self._ticker.cancel()
-        for writer in list(self._writers.values()):
-            writer.close()
-        if self._server is not None:
-            self._server.close()
+        self._door.close()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._do(self.membership.tick(time.monotonic()))
+            now_s = time.monotonic()
+            if self._return is None:
+                self._do(self.membership.tick(now_s))
+            elif self._return.over(now_s):
+                self._resume(self._return)
+            self._place()
+            self.agents.alive()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number: int | None = None
-        reason = "its connection closed"
+    def _resume(self, found: Return) -> None:
+        """All members that live have come back: go on with them."""
+        self._return = None
+        job = self.membership
+        job.members = tuple(sorted(found.members))
+        job.epoch = max(job.epoch, found.epoch, self._term * EPOCHS)
+        self.events.add(
+            "succeeded",
+            term=self._term,
+            step=job.step,
+            back=sorted(found.back),
+            members=job.members,
+        )
+        job.heard_of(found.made, found.total, found.skipped)
+        self._do(job.resumed(sorted(found.back), "there is another coordinator"))
+        now_s = time.monotonic()
+        for number in filter(self._crew.has, self._early):
+            self._do(job.joined(number, now_s))
+        for number in self._waiting:
+            self._do(job.ready(number, now_s))
+
+    async def _enter(self, answer: Answer, connection: Connection) -> None:
+        if answer.role == "agent":
+            await self._serve_agent(connection)
+        else:
+            await self._serve(connection)
+
+    async def _serve(self, connection: Connection) -> None:
+        """Hear a worker, until it goes."""
+        async with asyncio.timeout(GREETING_S):
+            hello = await connection.hear(_reader)
+        number, reason = self._greet(hello, connection), "its connection closed"
         try:
-            async with asyncio.timeout(GREETING_S):
-                number = await self._greet(reader, writer)
             while True:
-                self._heard(number, _reader.decode(await _body(reader)))
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
-            pass
+                self._heard(number, await connection.hear(_reader))
         except (Refused, msgspec.DecodeError) as error:
             reason = str(error)
-            self.events.add("refused", reason=reason)
-            with suppress(ConnectionError):
-                writer.write(pack(Leave(reason, error=True)))
+            raise
         finally:
-            writer.close()
-            if number is not None and self._writers.get(number) is writer:
+            if self._crew.has(number, connection):
                 self._gone(number, reason)
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-        """Let a worker in that knows the secret and fits the others. Raises `Refused`."""
-        nonce = new_secret()
-        writer.write(pack(Challenge(nonce)))
-        answer = _answer.decode(await _body(reader))
-        if answer.protocol != PROTOCOL:
-            raise Refused(
-                f"this job speaks protocol {PROTOCOL}, the worker {answer.protocol}: install the "
-                "same version of cordee on all hosts"
-            )
-        if not fits(self._secret, nonce, answer.proof):
-            raise Refused("the worker does not know the secret of this job")
-        hello = _reader.decode(await _body(reader))
+    async def _serve_agent(self, connection: Connection) -> None:
+        """Hear the agent of a host, until it goes."""
+        said = await connection.hear(_of_agents)
+        if not isinstance(said, Present):
+            raise Refused("an agent says first that it is there")
+        self.agents.present(said, connection.say)
+        self.events.add("agent", host=said.host, name=said.name, workers=list(said.workers))
+        if self._return is not None:
+            self._return.present(said.host, said.workers)
+        if self.membership.over:
+            self.agents.over(self._error)
+        try:
+            while True:
+                self._of_agent(said.host, await connection.hear(_of_agents))
+        finally:
+            self.agents.absent(said.host, connection.say)
+
+    def _of_agent(self, host: int, message: FromAgent) -> None:
+        self.agents.heard(host, message)
+        if isinstance(message, Ended):
+            self.events.add("exit", worker=message.worker, reason=message.reason)
+            begun = message.worker in self._crew.took_part
+            self.agents.ended(host, message.worker, self.membership.step, begun=begun)
+            if self._crew.has(message.worker):
+                self._gone(message.worker, message.reason)
+            elif self._return is not None:
+                self._return.ended(message.worker)
+        elif isinstance(message, Interrupted):
+            self.events.add("interrupted")
+            self._do([Finish("interrupted")])
+        self._place()
+
+    def _place(self) -> None:
+        """Have as many workers started as there are to be: spares only once the others have begun."""
+        job = self.membership
+        if job.over or self._return is not None:
+            return
+        self.agents.place(job.limits.workers + (self._spares if job.epoch > 0 else 0))
+        if self.agents.barren:
+            self._do([Finish("workers end before they are ready")])
+
+    def _follows(self, event: Event) -> None:
+        if event["kind"] in ("epoch", "plan", "seat", "commit", "exit", "finish"):
+            now = known(self.membership, self._term, self._crew.models, self._error)
+            placed = tuple(sorted(self.agents.placed.items()))
+            self.agents.remember(replace(now, placed=placed, following=self.agents.following))
+
+    def _greet(self, hello: FromWorker, connection: Connection) -> int:
+        """Let a worker in that fits the others. Raises `Refused`."""
         if not isinstance(hello, Hello):
             raise Refused("a worker says hello first")
-        self._fits(hello)
-        self.hellos[hello.worker], self._writers[hello.worker] = hello, writer
-        self.events.add("worker", worker=hello.worker, host=hello.host, pid=hello.pid)
-        self._do(self.membership.joined(hello.worker, time.monotonic()))
-        return hello.worker
+        number, back = hello.worker, self._return
+        came = back is not None and back.came(hello)
+        if hello.epoch and not came:
+            connection.say(Leave("the job went on without it", error=False))
+            raise ConnectionError
+        job = self.membership
+        job.limits = self._crew.enter(hello, job.limits, connection)
+        if job.over:
+            self._crew.say(number, Leave(self._error or "the job is done", error=bool(self._error)))
+        elif job.limits.workers % job.limits.replica:
+            counts = f"{job.limits.workers} workers are no whole replicas of {job.limits.replica}"
+            self._do(job.stopped(f"{counts}: give another --workers"))
+        self.events.add("worker", worker=number, host=hello.host, pid=hello.pid)
+        if back is not None and not came and hello.place is None:
+            self._early.append(number)
+        else:
+            self._do(job.joined(number, time.monotonic(), hello.place))
+        return number
 
-    def _fits(self, hello: Hello) -> None:
-        if hello.worker in self._writers:
-            raise Refused(f"there is a worker {hello.worker} already")
+    def _same(self, number: int, said: Ready) -> None:
+        """A worker has the shards and the model of the others with its place. Raises `Refused`."""
+        worker = self.membership.workers.get(number)
+        place = worker.place or 0 if worker is not None else 0
         limits = self.membership.limits
-        if not self._models and not self._writers:  # as the program says that comes first
-            limits = self.membership.limits = replace(limits, replica=hello.replica)
-        if hello.replica != limits.replica:
-            raise Refused(
-                f"worker {hello.worker} has a replica of {hello.replica} workers, the job of {limits.replica}"
-            )
-        if limits.workers % limits.replica:
-            error = f"{limits.workers} workers are no whole replicas of {limits.replica}: give another --workers"
-            self._do(self.membership.stopped(error))
-        elif hello.parameters:
-            self._same(hello.worker, hello.shards, hello.parameters)
-
-    def _same(self, number: int, shards: int, parameters: str) -> None:
-        """A worker has the shards and the model of the others. Raises `Refused`."""
-        limits = self.membership.limits
-        if not limits.shards:
-            limits = self.membership.limits = replace(limits, shards=shards)
-        if shards != limits.shards:
-            raise Refused(f"worker {number} has {shards} shards, the job {limits.shards}")
-        known = self.membership.workers.get(number)
-        place = known.place if known is not None else 0
-        if self._models.setdefault(place, parameters) != parameters:
-            raise Refused(f"worker {number} has another model than the others")
+        self.membership.limits = self._crew.same((number, place), said, limits)
 
     def _heard(self, number: int, message: FromWorker) -> None:
         job, now_s = self.membership, time.monotonic()
+        if self._return is not None and not isinstance(message, Beat | Progressed | Told):
+            self._heard_early(number, message)
+            return
         match message:
             case Ready():
                 if message.parameters:
-                    self._same(number, message.shards, message.parameters)
+                    self._same(number, message)
                 self.events.add("ready", worker=number)
                 self._do(job.ready(number, now_s))
             case Reported():
@@ -197,13 +268,23 @@ class Coordinator:
                 self._do(job.caught_up(number, message.step, now_s))
             case Crashed():
                 self.events.add("crashed", worker=number, error=message.error, trace=message.trace)
-                self._forget(number)
+                self._crew.forget(number)
                 self._do(job.crashed(number, message.error, now_s))
-                self.lost(number)
+                self._end(number)
             case Finished():
                 self._do(job.finished(number, now_s))
             case _:
                 self._sign(number, message, now_s)
+
+    def _heard_early(self, number: int, message: FromWorker) -> None:
+        """While members come back: what one says of an epoch before is asked for again."""
+        if isinstance(message, Ready):
+            if message.parameters:
+                self._same(number, message)
+            self._waiting.append(number)
+        elif isinstance(message, Crashed):
+            self.events.add("crashed", worker=number, error=message.error, trace=message.trace)
+            self._gone(number, f"its program failed: {message.error}")
 
     def _sign(self, number: int, message: FromWorker, now_s: float) -> None:
         """What changes nothing by itself."""
@@ -222,127 +303,54 @@ class Coordinator:
             case _:
                 raise Refused("a worker says hello once")
 
-    def gone(self, number: int, reason: str) -> None:
-        """A worker's process is seen to have ended."""
-        if number in self._writers:
-            self._gone(number, reason)
-
     def _gone(self, number: int, reason: str) -> None:
-        self._forget(number)
+        self._crew.forget(number)
         if not self.membership.over:
             self.events.add("lost", worker=number, reason=reason, step=self.membership.step)
-        self._do(self.membership.closed(number, time.monotonic(), f"worker {number}: {reason}"))
-        self.lost(number)
+        if self._return is not None:
+            self._return.ended(number)
+            self.membership.workers.pop(number, None)
+        else:
+            self._do(self.membership.closed(number, time.monotonic(), f"worker {number}: {reason}"))
+        self._end(number)
 
-    def _forget(self, number: int) -> None:
-        writer = self._writers.pop(number, None)
-        if writer is not None:
-            writer.close()
+    def _end(self, number: int) -> None:
+        """One that hangs or is cut off is ended, so that another can take its place."""
+        if not self.finished.done():
+            self.agents.end(number)
+
+    @property
+    def _leads(self) -> bool:
+        """Whether it may still lead: one that may not tells nobody anything."""
+        if time.monotonic() <= self.until_s:
+            return True
+        if not self.finished.done():
+            self.finished.set_exception(Expired())
+        return False
 
     def _do(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
+        for effect in effects if effects and self._leads else ():
             match effect:
-                case Begin():
-                    self._begin(effect)
-                case Plan():
-                    self._planned(effect)
-                case Commit():
-                    self._commit(effect)
-                case Note() | Restart() | Seat():
-                    self._note(effect)
-                case Probe():
-                    self._probe(effect)
-                case Feed():
-                    self.events.add("feed", worker=effect.joiner, source=effect.source)
-                    to = self.hellos[effect.joiner].feed
-                    self._say(effect.source, Feeding(effect.joiner, to))
                 case Evict():
                     self._evict(effect)
                 case Finish():
                     self._finish(effect)
-
-    def _note(self, effect: Note | Restart | Seat) -> None:
-        if isinstance(effect, Seat):
-            self.events.add("seat", worker=effect.worker, place=effect.place)
-            self._say(effect.worker, Seated(effect.place))
-        elif isinstance(effect, Note):
-            self.events.add(effect.kind, step=self.membership.step, text=effect.text)
-        else:
-            self.events.add("restart", reason=effect.reason, count=effect.count)
-
-    def _commit(self, commit: Commit) -> None:
-        more: dict[str, object] = {"skipped": True} if commit.skip else {}
-        if commit.late is not None:
-            more |= {"last": commit.late.worker, "waited_s": round(commit.late.waited_s, 4)}
-        if commit.owners:
-            more["owners"] = list(commit.owners)
-        more |= self._accounts.committed(time.monotonic())
-        if commit.total is not None:
-            more["loss"] = commit.total.loss
-        self.events.add("commit", step=commit.step, epoch=commit.epoch, **more)
-        self._cast(Committed(commit.epoch, commit.step, commit.skip, commit.owners, commit.total))
+                case _:
+                    self._herald.tell(effect, self.membership)
 
     def _evict(self, evict: Evict) -> None:
         self.events.add("evicted", worker=evict.worker, reason=evict.reason, guilty=evict.guilty)
-        self._say(evict.worker, Leave(evict.reason, error=False))
-        self._forget(evict.worker)
-        self.lost(evict.worker)
-
-    def _probe(self, probe: Probe) -> None:
-        """The first of each pair measures."""
-        self.events.add("probe", step=self.membership.step)
-        for number in {pair[0] for pair in probe.pairs}:
-            peers = [other for one, other in probe.pairs if one == number]
-            self._say(number, Probing(tuple(self._member(other) for other in peers)))
-
-    def _member(self, number: int) -> Member:
-        return Member(number, self.hellos[number].store, self.hellos[number].feed)
-
-    def _begin(self, begin: Begin) -> None:
-        self.events.add(
-            "epoch",
-            epoch=begin.epoch,
-            step=begin.step,
-            members=list(begin.members),
-            lost=list(begin.lost),
-            reason=begin.reason,
-        )
-        members = tuple(self._member(number) for number in begin.members)
-        told = (begin.epoch, begin.step, members, begin.lost, begin.reason)
-        self._cast(Epoch(*told, again=begin.again, anew=begin.anew))
-
-    def _planned(self, plan: Plan) -> None:
-        self.events.add(
-            "plan",
-            epoch=plan.epoch,
-            step=plan.step,
-            restore=list(plan.restore),
-            owners=list(plan.owners),
-            **({"teams": [list(team) for team in plan.teams]} if plan.teams else {}),
-        )
-        self._cast(planned(plan, self.membership.trust.checks))
+        self._crew.say(evict.worker, Leave(evict.reason, error=False))
+        self._crew.forget(evict.worker)
+        self._end(evict.worker)
 
     def _finish(self, finish: Finish) -> None:
         self._accounts.tell(time.monotonic())
+        self.membership.over, self._error = True, finish.error
         self.events.add("finish", error=finish.error, step=self.membership.step)
+        self.agents.over(finish.error)
         reason = finish.error or "the job is done"
-        for number in list(self._writers):
-            self._say(number, Leave(reason, error=finish.error is not None))
+        for number in self._crew.connected:
+            self._crew.say(number, Leave(reason, error=finish.error is not None))
         if not self.finished.done():
             self.finished.set_result(finish)
-
-    def _cast(self, message: Message) -> None:
-        for number in self.membership.members:
-            self._say(number, message)
-
-    def _say(self, number: int, message: Message) -> None:
-        writer = self._writers.get(number)
-        if writer is not None and not writer.is_closing():
-            writer.write(pack(message))
-
-
-async def _body(reader: asyncio.StreamReader) -> bytes:
-    (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    if size > MESSAGE_MOST:
-        raise Refused(f"a message of {size} bytes is none of this protocol")
-    return await reader.readexactly(size)

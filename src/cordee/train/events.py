@@ -26,7 +26,10 @@ class Events:
 
     def add(self, kind: str, **values: object) -> None:
         """Something happened."""
-        event: Event = {"time_s": round(time.time(), 4), "kind": kind, **values}
+        self.put({"time_s": round(time.time(), 4), "kind": kind, **values})
+
+    def put(self, event: Event) -> None:
+        """Something happened elsewhere."""
         if self._out is not None:
             self._out.write(msgspec.json.encode(event).decode() + "\n")
             self._out.flush()

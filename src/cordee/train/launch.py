@@ -1,25 +1,49 @@
-"""A whole job from one command: the coordinator, the workers of this computer, and what is told of them."""
+"""A whole job from one command, as one host sees it: its workers, what it is told, and the coordinator if it leads."""
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import msgspec
+
 from cordee.core.errors import CordeeError
-from cordee.train.agent import FUTILE_MOST, Agent, Program
+from cordee.train.agent import Agent, Program
 from cordee.train.checkpoint.custody import custody
 from cordee.train.checkpoint.keep import Keep
-from cordee.train.coordinator import Coordinator
+from cordee.train.door import Connection, Door, entered
 from cordee.train.events import Event, Events
+from cordee.train.host_wire import (
+    Alive,
+    End,
+    Ended,
+    Happened,
+    Interrupted,
+    Over,
+    Present,
+    Remember,
+    Room,
+    Start,
+    ToAgent,
+)
+from cordee.train.peers import Peers
 from cordee.train.policy.trust import Checks
 from cordee.train.policy.workers import Limits
 from cordee.train.recoveries import Recoveries
-from cordee.train.wire import new_secret
-from cordee.train.worker.job import Job, Mode
+from cordee.train.rendezvous import Meeting, Rendezvous
+from cordee.train.seat import Charge, Seat
+from cordee.train.wire import ALIVE_S, Answer, Leads, Leave, Refused, new_secret
+from cordee.train.worker.job import Job, Mode, host_name
 
 EVENTS = "events.jsonl"
+AGAIN_S = 0.05
+INTERRUPT_S = 2.0
+"""So long a coordinator may take to end a job that is interrupted."""
+INTERRUPTED = "interrupted"
+_reader = msgspec.json.Decoder(ToAgent)
 
 
 class Failed(CordeeError):
@@ -38,6 +62,12 @@ class Order:
     folder: Path
     """Takes the journal, and what workers write."""
     keep: Keep = field(default_factory=Keep)
+    meeting: Meeting | None = None
+    """Where it finds other hosts, if there are any."""
+    place: tuple[str, int] = ("127.0.0.1", 0)
+    """Where this host's agent listens."""
+    secret: str = ""
+    """That hosts have in common; none: one is made."""
 
     def told(self) -> dict[str, object]:
         """What it is, for the journal."""
@@ -57,113 +87,253 @@ async def launch(order: Order, watch: Callable[[Event], None]) -> None:
     events.watch(watch)
     Recoveries(events)
     events.add("job", **order.told())
-    with custody(order.keep, order.folder, events):
+    with custody(order.keep, order.folder, events, shared=order.meeting is not None):
         await _launch(order, events)
     events.close()
 
 
 async def _launch(order: Order, events: Events) -> None:
-    secret = new_secret()
-    coordinator = Coordinator(order.limits, secret, events, order.checks)
-    await coordinator.open("127.0.0.1", 0)
-    job = Job(
-        coordinator=f"127.0.0.1:{coordinator.port}",
-        secret=secret,
-        workers=order.limits.workers,
-        shards=order.limits.shards,
-        mode=order.mode,
-        keep=order.keep,
-    )
-    launcher = _Launcher(order, coordinator, job, events)
+    launcher = _Launcher(order, order.secret or new_secret(), events)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, launcher.interrupt)
-    try:
-        await launcher.run()
-    finally:
-        await launcher.agent.stop()
-        await coordinator.close()
+    await launcher.run()
 
 
 class _Launcher:
-    """Keeps as many workers as there are to be."""
+    """Does on one host what the coordinator says, and keeps the coordinator running where this host leads."""
 
-    def __init__(self, order: Order, coordinator: Coordinator, job: Job, events: Events) -> None:
-        self._order, self._coordinator, self._events = order, coordinator, events
-        self.agent = Agent(order.program, job, self._ended)
-        self._next = 0
-        self._wake = asyncio.Event()
-        self._futile = 0
-        """So many in a row ended before they took part."""
-        self._took_part: set[int] = set()
-        self._stopped = ""
-        coordinator.lost = self._lost
+    def __init__(self, order: Order, secret: str, events: Events) -> None:
+        self._order, self._secret, self._events = order, secret, events
+        self._address = order.place[0]
+        job = Job(
+            secret=secret,
+            workers=order.limits.workers,
+            shards=order.limits.shards,
+            mode=order.mode,
+            keep=order.keep,
+            host=self._address,
+        )
+        self._agent = Agent(order.program, job, self._ended)
+        self._over: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._door = Door(secret, self._enter, self._refused, agent=True)
+        charge = Charge(
+            secret=secret, limits=order.limits, checks=order.checks, spares=order.spares
+        )
+        self._seat = Seat(charge, self._address, order.folder, self._lost, self._end)
+        self._host = 0
+        self._peers: Peers | None = None
+        self._rendezvous: Rendezvous | None = None
+        self._coordinator: Connection | None = None
+        self._session: asyncio.Task[None] | None = None
+        self._unsaid: list[Ended] = []
+        self._seen, self._heard_s = 0, 0.0
         events.watch(self._see)
-        coordinator.finished.add_done_callback(lambda _: self._wake.set())
-
-    def _see(self, event: Event) -> None:
-        if event["kind"] == "epoch":
-            self._took_part |= set(cast(list[int], event["members"]))
-            self._wake.set()
-        elif event["kind"] == "evicted" and event["guilty"]:
-            self.agent.distrust(cast(int, event["worker"]))
 
     async def run(self) -> None:
-        finished = self._coordinator.finished
-        while not finished.done() and not self._stopped:
-            self._wake.clear()
-            while self._more:
-                await self.agent.start(self._next)
-                self._next += 1
-            if not self.agent.workers:
-                raise Failed(f"workers end before they are ready; {self._last_words()}")
-            await self._wake.wait()
-        if self._stopped:
-            raise Failed(self._stopped)
-        error = finished.result().error
+        """Until the job is over. Raises `Failed` with what stopped it."""
+        port = await self._door.open(self._order.place)
+        self._agent.belongs(f"{self._address}:{port}")
+        loop = asyncio.get_running_loop()
+        work = [loop.create_task(self._take_part(f"{self._address}:{port}"))]
+        try:
+            error = await self._over
+        finally:
+            for task in work:
+                task.cancel()
+            await self._agent.stop()
+            await self._part()
         if error is not None:
-            raise Failed(f"{error}; {self._last_words()}")
+            raise Failed(error if error == INTERRUPTED else f"{error}; {self._last_words()}")
 
-    @property
-    def _more(self) -> bool:
-        """Whether another worker is to be started."""
-        fewer = len(self.agent.workers) < self._wanted
-        return fewer and self._futile < FUTILE_MOST and not self.agent.full
+    async def _take_part(self, place: str) -> None:
+        """Find the other hosts, and do as the coordinator says."""
+        meeting = self._order.meeting
+        if meeting is None:
+            self._seat.take(0, (self._host,), None)
+        else:
+            self._rendezvous = Rendezvous(meeting, place, self._secret)
+            try:
+                roster = await self._rendezvous.found()
+            except CordeeError as error:
+                self._end(str(error))
+                return
+            self._host = roster.you
+            self._events.add("hosts", host=roster.you, hosts=list(roster.hosts.values()))
+            silent_s = self._order.limits.silent_s
+            self._peers = Peers(roster, (meeting.job, self._secret), silent_s, self._moved)
+            await self._seat.prepare()
+            self._peers.open()
+        await asyncio.gather(self._follow(), self._live())
 
-    @property
-    def _wanted(self) -> int:
-        """How many are to run: spares only once the others have begun."""
-        begun = self._coordinator.membership.epoch > 0
-        return self._order.limits.workers + (self._order.spares if begun else 0)
+    async def _part(self) -> None:
+        """Leave nothing behind."""
+        if self._session is not None:
+            self._session.cancel()
+        if self._coordinator is not None:
+            self._coordinator.close()
+        await self._seat.end()
+        if self._peers is not None:
+            self._peers.close()
+        self._door.close()
 
     def interrupt(self) -> None:
         """Someone wants the job to end."""
-        self._stopped = "interrupted"
-        self._coordinator.membership.over = True
-        self._events.add("interrupted")
-        for worker in self.agent.workers:
-            self.agent.signal(worker, signal.SIGKILL)
-        self._wake.set()
+        self._agent.kill()
+        if self._coordinator is not None:
+            self._coordinator.say(Interrupted())
+        asyncio.get_running_loop().call_later(INTERRUPT_S, self._end, INTERRUPTED)
 
-    def _lost(self, worker: int) -> None:
-        """One that hangs or is cut off is ended, so that another can take its place."""
-        if not self._coordinator.finished.done():
-            self.agent.signal(worker, signal.SIGKILL)
+    def _end(self, error: str | None) -> None:
+        """The job is over."""
+        if error == INTERRUPTED:
+            self._agent.kill()
+        if not self._over.done():
+            self._over.set_result(error)
+
+    async def _enter(self, answer: Answer, connection: Connection) -> None:
+        """A worker of this host asks where the coordinator is, or another host comes."""
+        if answer.role == "host" and self._peers is not None:
+            await self._peers.serve(connection)
+        elif answer.role == "host" and self._rendezvous is not None:
+            await self._rendezvous.serve(connection)
+        else:
+            connection.say(Leads(await self._where()))
+
+    async def _where(self) -> str:
+        """HOST:PORT of the coordinator, when there is one."""
+        while not (to := self._to):
+            await asyncio.sleep(AGAIN_S)
+        return to
+
+    @property
+    def _to(self) -> str:
+        if self._peers is not None:
+            return self._peers.coordinator
+        return self._seat.to
+
+    def _moved(self) -> None:
+        """Another host leads, or none."""
+        assert self._peers is not None
+        council, now_s = self._peers.council, time.monotonic()
+        if council.leads and not self._seat.taken and now_s < council.until_s():
+            known = self._seat.known
+            hosts = council.living(now_s) if known.following else council.agreed.voters
+            self._seat.take(known.term + 1 if known.following else 0, hosts, council.until_s())
+            self._peers.seat = self._seat.to
+            self._events.add("leads", host=self._host, term=council.term, hosts=list(hosts))
+        elif not council.leads and self._seat.taken:
+            self._peers.seat = ""
+            self._seat.yields()
+            self._events.add("yields", host=self._host, leader=council.leader)
+        if self._session is not None:
+            self._session.cancel()
+
+    def _refused(self, reason: str) -> None:
+        self._events.add("refused", reason=reason)
+
+    # What the coordinator says.
+
+    async def _follow(self) -> None:
+        """Do as the coordinator says, whichever it is."""
+        while True:
+            to = await self._where()
+            self._session = asyncio.get_running_loop().create_task(self._hear(to))
+            await asyncio.wait({self._session})
+            self._coordinator, self._seen = None, 0
+            await asyncio.sleep(AGAIN_S)
+
+    async def _hear(self, to: str) -> None:
+        """Hear one coordinator."""
+        try:
+            connection = await entered(to, self._secret, "agent")
+        except Refused as error:
+            self._end(str(error))
+            return
+        except OSError:
+            return
+        self._say_all(connection)
+        try:
+            while True:
+                await self._told(await connection.hear(_reader))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            if not self._over.done():
+                connection.close()
+
+    def _say_all(self, connection: Connection) -> None:
+        """What a coordinator must know of this host."""
+        workers = self._agent.workers
+        connection.say(Present(self._host, host_name(), workers, self._agent.most, self._seen))
+        for ended in self._unsaid:
+            connection.say(ended)
+        self._unsaid.clear()
+        self._coordinator, self._heard_s = connection, time.monotonic()
+
+    async def _told(self, message: ToAgent) -> None:
+        self._heard_s = time.monotonic()
+        match message:
+            case Start():
+                await self._agent.start(message.worker)
+            case End():
+                self._agent.signal(message.worker, signal.SIGKILL)
+            case Happened():
+                self._seen += 1
+                self._events.put(message.event)
+            case Remember():
+                if message.known.newness > self._seat.known.newness:
+                    self._seat.known = message.known
+            case Over():
+                self._end(message.error)
+            case Leave():
+                self._end(message.reason)
+            case _:
+                pass
+
+    async def _live(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_S)
+            if self._coordinator is not None:
+                self._coordinator.say(Alive())
+                self._watch_coordinator()
+            if self._peers is not None and self._seat.taken:
+                council = self._peers.council
+                self._seat.extend(council.until_s(), council.living(time.monotonic()))
+
+    def _watch_coordinator(self) -> None:
+        """One that was stopped, or is stuck, is ended, so that another one takes its place."""
+        now_s = time.monotonic()
+        if now_s - self._heard_s > self._order.limits.silent_s:
+            self._heard_s = now_s
+            if self._seat.taken:
+                self._seat.kill()
+            elif self._session is not None:
+                self._session.cancel()
+
+    # What happens here.
+
+    def _lost(self, reason: str) -> None:
+        self._events.add("coordinator-lost", reason=reason)
+
+    def _see(self, event: Event) -> None:
+        if event["kind"] == "evicted" and event["guilty"]:
+            self._agent.distrust(cast(int, event["worker"]))
+            if self._coordinator is not None:
+                self._coordinator.say(Room(self._agent.most))
 
     def _ended(self, worker: int, how: str) -> None:
-        self._futile = 0 if worker in self._took_part else self._futile + 1
-        self._events.add("exit", worker=worker, reason=how)
-        if self._futile == FUTILE_MOST:
-            text = (
-                f"{FUTILE_MOST} workers in a row ended before they took part: no more are started"
-            )
-            self._events.add("odd", step=self._coordinator.membership.step, text=text)
-        self._coordinator.gone(worker, how)
-        self._wake.set()
+        if self._over.done():
+            self._events.add("exit", worker=worker, reason=how)
+        elif self._coordinator is not None:
+            self._coordinator.say(Ended(worker, how))
+        else:
+            self._unsaid.append(Ended(worker, how))
 
     def _last_words(self) -> str:
         """Where the end of what a worker wrote is found, and that end."""
         logs = sorted(self._order.program.logs.glob("*.log"), key=lambda p: p.stat().st_mtime)
+        logs = [log for log in logs if log.stat().st_size]
         if not logs:
             return "nothing was written"
         lines = logs[-1].read_text("utf-8", "replace").strip().splitlines()[-12:]

@@ -22,6 +22,7 @@ SAID = {
     "epoch": "step {step}: {reason}; members {members}",
     "crashed": "worker {worker} failed: {error}",
     "evicted": "worker {worker} is evicted: it {reason}",
+    "coordinator-lost": "the coordinator is lost: {reason}",
     "odd": "step {step}: {text}",
     "pace": "step {step}: {text}",
     "link": "step {step}: {text}",

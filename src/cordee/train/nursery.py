@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
-from cordee.train.dying import die_with_parent
+from cordee.core.programs import end_with_parent
 
 LOOK_S = 0.02
 
@@ -32,7 +32,7 @@ class Birth(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Fork workers until the other side closes its end."""
-    die_with_parent()
+    end_with_parent()
     import torch  # what takes long to import, once for all workers
     import torch._dynamo  # which the first optimizer of a process imports, for seconds
     import torch.distributed
@@ -79,7 +79,7 @@ def _fork(birth: Birth) -> int:
 def _run(script: str, arguments: Sequence[str], variables: Mapping[str, str], log: str) -> None:
     """What a worker is: the script, as Python runs it. Does not return."""
     os.setsid()
-    die_with_parent()
+    end_with_parent()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     empty = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((empty, 0), (out, 1), (out, 2)):

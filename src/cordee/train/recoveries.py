@@ -4,7 +4,12 @@ from dataclasses import dataclass, field
 
 from cordee.train.events import Event, Events
 
-NOTICED = {"lost": "its connection", "evicted": "its silence, or its time", "crashed": "itself"}
+NOTICED = {
+    "lost": "its connection",
+    "evicted": "its silence, or its time",
+    "crashed": "itself",
+    "coordinator-lost": "the agent of its host, or of another one",
+}
 PHASES = ("agreed_s", "formed_s", "restored_s")
 
 
@@ -51,7 +56,7 @@ class Recoveries:
             self._now = _Recovery(
                 _number(event["time_s"]), int(_number(event.get("step", -1))), [], noticed_by, ""
             )
-        self._now.workers.append(event["worker"])
+        self._now.workers.append(event.get("worker", "coordinator"))
 
     def _over(self, commit: Event) -> None:
         found, self._now = self._now, None

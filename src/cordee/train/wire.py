@@ -16,10 +16,13 @@ from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
 from cordee.train.policy.workers import Phase
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Another number for every change that makes versions misunderstand each other."""
+Role = Literal["worker", "agent", "host", "watch", "probe"]
 LENGTH = struct.Struct("!I")
 MESSAGE_MOST = 1 << 24
+ALIVE_S = 0.2
+"""So often agents and the coordinator tell each other that they are alive."""
 
 
 class Refused(CordeeError):
@@ -50,6 +53,16 @@ class Hello(Message, tag="hello", frozen=True):
     """A digest of names, shapes and types: members have the same model."""
     replica: int = 1
     """So many workers hold a model together; where they are more, shards and parameters come with `Ready`."""
+    place: int | None = None
+    """Which part of it is this worker's, where a coordinator that is gone has told it."""
+    epoch: int = 0
+    """The newest that it has heard of, where it comes back from a coordinator that is gone."""
+    skipped: int = -1
+    """The last step that was left out, as it knows."""
+    made: int = -1
+    """The last step of whose commit it has heard,"""
+    total: Total | None = None
+    """and what that step has."""
 
 
 class Ready(Message, tag="ready", frozen=True):
@@ -149,14 +162,22 @@ class Challenge(Message, tag="challenge", frozen=True):
 
     nonce: str
     protocol: int = PROTOCOL
+    agent: bool = False
+    """Whether this is the agent of a host, who knows where the coordinator is."""
 
 
 class Answer(Message, tag="answer", frozen=True):
     """The signature."""
 
     proof: str
-    role: Literal["worker", "agent", "watch", "probe"]
+    role: Role
     protocol: int = PROTOCOL
+
+
+class Leads(Message, tag="leads", frozen=True):
+    """Where the coordinator is, HOST:PORT."""
+
+    to: str
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -226,6 +247,8 @@ class Feeding(Message, tag="feeding", frozen=True):
 
     joiner: int
     to: str
+    anew: bool = False
+    """There is another coordinator, who says anew who is fed; nobody else is."""
 
 
 class Probing(Message, tag="probing", frozen=True):
@@ -241,7 +264,7 @@ class Leave(Message, tag="leave", frozen=True):
     error: bool
 
 
-ToWorker = Challenge | Seated | Epoch | Planned | Committed | Feeding | Probing | Leave
+ToWorker = Challenge | Leads | Seated | Epoch | Planned | Committed | Feeding | Probing | Leave
 
 
 def planned(plan: Plan, checks: Checks) -> Planned:
@@ -278,6 +301,17 @@ def sign(secret: str, nonce: str) -> str:
 def fits(secret: str, nonce: str, proof: str) -> bool:
     """Whether a proof is right."""
     return hmac.compare_digest(sign(secret, nonce), proof)
+
+
+def check(answer: Answer, secret: str, nonce: str) -> None:
+    """Raises `Refused` where one speaks another version, or does not know the secret."""
+    if answer.protocol != PROTOCOL:
+        raise Refused(
+            f"this job speaks protocol {PROTOCOL}, the {answer.role} {answer.protocol}: install the "
+            "same version of cordee on all hosts"
+        )
+    if not fits(secret, nonce, answer.proof):
+        raise Refused(f"the {answer.role} does not know the secret of this job")
 
 
 def new_secret() -> str:

@@ -13,9 +13,14 @@ from cordee.train.checkpoint.memory import Memory, name_for
 from cordee.train.events import Events
 
 
-def keep_for(folder: Path, memory_every: int, checkpoint: Path | None, every: int) -> Keep:
-    """What is kept of a job in a folder. Shared memory is that of the checkpoints, where there are any."""
-    name = name_for(checkpoint or folder)
+def keep_for(
+    folder: Path, memory_every: int, checkpoint: Path | None, every: int, host: str = ""
+) -> Keep:
+    """What is kept of a job in a folder. Shared memory is that of the checkpoints, where there are any.
+
+    `host`: the address of this host, where there are several.
+    """
+    name = name_for((checkpoint or folder) / host)
     return Keep(
         memory=name if memory_every else "",
         memory_every=max(1, memory_every),
@@ -25,11 +30,14 @@ def keep_for(folder: Path, memory_every: int, checkpoint: Path | None, every: in
 
 
 @contextmanager
-def custody(keep: Keep, folder: Path, events: Events) -> Iterator[None]:
-    """While a job runs. Raises `UsageError` where another one runs in the same folder."""
+def custody(keep: Keep, folder: Path, events: Events, *, shared: bool = False) -> Iterator[None]:
+    """While a job runs. Raises `UsageError` where another one runs in the same folder.
+
+    `shared`: other hosts of this job have checkpoints in the same folder.
+    """
     place = Path(keep.folder) if keep.folder else folder
-    memory = Memory(name_for(place))
-    with _alone(place):
+    memory = Memory(keep.memory or name_for(place))
+    with _alone(folder if shared else place):
         if keep.folder:
             Checkpoints(place).clear()
         else:  # a job that was killed with its launcher may have left it

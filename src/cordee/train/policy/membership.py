@@ -63,9 +63,9 @@ class Membership:
 
     # What comes in.
 
-    def joined(self, number: int, now_s: float) -> list[Effect]:
-        """A worker has begun; it is not ready yet."""
-        place = 0 if self.limits.replica == 1 else None
+    def joined(self, number: int, now_s: float, place: int | None = None) -> list[Effect]:
+        """A worker has begun; it is not ready yet. `place`: that it was given by another coordinator."""
+        place = 0 if self.limits.replica == 1 else place
         self.workers[number] = Worker(number, now_s, place=place)
         return self._seat()
 
@@ -184,6 +184,19 @@ class Membership:
             failed = "the worker" if count == 1 else f"{count} workers"
             return [Finish(f"at step {self.step} {failed} failed; the last error: {error}")]
         return self.closed(number, now_s, f"the program of worker {number} failed: {error}")
+
+    def heard_of(self, made: int, total: Total | None, skipped: int) -> None:
+        """Members know of the commit of a step, which may be more than this coordinator did."""
+        self._skipped = max(self._skipped, skipped)
+        if made + 1 >= self.step:
+            self.step, self._total = made + 1, total
+
+    def resumed(self, back: Sequence[int], reason: str) -> list[Effect]:
+        """Another coordinator goes on, with those members that have come back to it."""
+        lost = [number for number in self.members if number not in back]
+        if lost or not self.members:
+            return self._without(lost, reason) if lost else self._gather()
+        return self._begin(self.members, (), reason)
 
     def tick(self, now_s: float) -> list[Effect]:
         """Time has passed."""

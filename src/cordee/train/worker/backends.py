@@ -9,12 +9,12 @@ from cordee.train.worker.hosted import Hosted
 from cordee.train.worker.job import Mode
 
 
-def groups_for(device: torch.device, mode: Mode, name: str = "") -> Groups:
-    """Groups for tensors on a device. Raises `UsageError` where there are none."""
+def groups_for(device: torch.device, mode: Mode, host: str, name: str = "") -> Groups:
+    """Groups for tensors on a device; `name` as those of `Gloo`. Raises `UsageError` where there are none."""
     if device.type == "cpu":
-        return Gloo(name)
+        return Gloo(host, name)
     if mode == "local":
-        return Hosted()
+        return Hosted(host)
     if device.type == "npu":
         from cordee.train.worker.hccl import Hccl  # torch_npu is not everywhere
 

@@ -67,7 +67,7 @@ class Company:
         self._replica = replica if self._door is not None else None
         self._job, self._advance, self._kind, self._faults = job, advance, kind, faults
         self._device = device
-        self._groups = groups_for(device, kind[1])
+        self._groups = groups_for(device, kind[1], job.host)
         self.ready: Callable[[], bool] = lambda: True
         """Whether it may be let in, now that it has the state of the others."""
         self._group: Group | None = None

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from cordee.core.errors import CordeeError
 from cordee.train.policy.workers import Phase
@@ -22,9 +23,11 @@ from cordee.train.wire import (
     Feeding,
     FromWorker,
     Hello,
+    Leads,
     Leave,
     Planned,
     Probing,
+    Ready,
     Refused,
     Seated,
     ToWorker,
@@ -37,6 +40,9 @@ from cordee.train.worker.probe import probe
 
 BEAT_S = 0.2
 CONNECT_S = 20.0
+RETURN_S = 60.0
+"""So long a worker looks for another coordinator when its own is gone."""
+AGAIN_S = 0.05
 MEANWHILE_S = 0.05
 _reader = msgspec.json.Decoder(ToWorker)
 M = TypeVar("M", Planned, Committed)
@@ -94,7 +100,8 @@ class Line:
         hello: Hello,
     ) -> None:
         self._connection = _greeted(to, secret)
-        self._secret = secret
+        self._to, self._secret, self._hello = to, secret, hello
+        self._ready: Ready | None = None
         self.on_lost: Callable[[int], None] = lambda epoch: None
         """Called with a new epoch where members of the one before are gone. From another thread, as those that follow."""
         self.on_epoch: Callable[[int], None] = lambda epoch: None
@@ -122,6 +129,8 @@ class Line:
 
     def say(self, message: FromWorker) -> None:
         """Tell the coordinator. One that is gone is noticed where it is listened to."""
+        if isinstance(message, Ready):
+            self._ready = message
         with self._sending, suppress(OSError):
             self._connection.sendall(pack(message))
 
@@ -181,28 +190,57 @@ class Line:
         return message
 
     def _listen(self) -> None:
-        try:
-            while True:
-                self._heard(_reader.decode(read_body(self._connection)))
-        except (EOFError, OSError, Refused, msgspec.DecodeError) as error:
-            if not self._closed:
+        while not self._over():
+            try:
+                while True:
+                    self._heard(_reader.decode(read_body(self._connection)))
+            except (EOFError, OSError, Refused, msgspec.DecodeError) as error:
                 why = str(error) or "it closed the connection"
-                self._heard(Leave(f"the coordinator is gone: {why}", error=True))
+                if not self._over() and not self._return():
+                    self._heard(Leave(f"the coordinator is gone: {why}", error=True))
+
+    def _over(self) -> bool:
+        """Whether nothing more is expected of the coordinator."""
+        return self._closed or self._left is not None
+
+    def _return(self) -> bool:
+        """Go on with another coordinator; gives whether there is one."""
+        end_s = time.monotonic() + RETURN_S
+        while not self._closed and time.monotonic() < end_s:
+            try:
+                connection = _greeted(self._to, self._secret)
+            except Refused:
+                time.sleep(AGAIN_S)
+                continue
+            self.on_feeding(Feeding(-1, "", anew=True))
+            with self._sending, suppress(OSError):
+                self._connection.close()
+                self._connection = connection
+                connection.sendall(pack(self._hello))
+                if self._ready is not None:
+                    connection.sendall(pack(self._ready))
+            return True
+        return False
 
     def _heard(self, message: ToWorker) -> None:
         if isinstance(message, Feeding):
             self.on_feeding(message)
             return
-        if isinstance(message, Challenge):
+        if isinstance(message, Challenge | Leads):
             return
         if isinstance(message, Seated):
+            self._hello = replace(self._hello, place=message.place)
             self._seat.put(message)
             return
         if isinstance(message, Probing):
             threading.Thread(target=self._probe, args=(message,), daemon=True).start()
             return
+        if isinstance(message, Committed):
+            skipped = message.step if message.skip else self._hello.skipped
+            made = {"made": message.step, "total": message.total, "skipped": skipped}
+            self._hello = replace(self._hello, **made)
         if isinstance(message, Epoch):
-            self._epoch = message
+            self._epoch, self._hello = message, replace(self._hello, epoch=message.epoch)
             self.on_epoch(message.epoch)
             if message.lost:
                 self.on_lost(message.epoch)
@@ -225,15 +263,27 @@ class Line:
 
 
 def _greeted(to: str, secret: str) -> socket.socket:
-    """A connection on which the secret was proven. Raises `Refused`."""
+    """A connection to the coordinator on which the secret was proven. Raises `Refused`."""
     try:
-        connection = socket.create_connection(address(to), timeout=CONNECT_S)
-        challenge = _reader.decode(read_body(connection))
-        if not isinstance(challenge, Challenge):
-            raise Refused(f"{to} is no coordinator of a cordee job")
-        connection.sendall(pack(Answer(sign(secret, challenge.nonce), "worker")))
+        connection, agent = _entered(to, secret)
+        if agent:
+            with connection:
+                leads = _reader.decode(read_body(connection))
+            if not isinstance(leads, Leads):
+                raise Refused(f"the agent at {to} knows no coordinator")
+            connection, _ = _entered(leads.to, secret)
     except (OSError, EOFError, msgspec.DecodeError) as error:
         raise Refused(f"the coordinator at {to} cannot be reached: {error}") from error
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
+
+
+def _entered(to: str, secret: str) -> tuple[socket.socket, bool]:
+    """A connection to a coordinator, or to an agent."""
+    connection = socket.create_connection(address(to), timeout=CONNECT_S)
+    challenge = _reader.decode(read_body(connection))
+    if not isinstance(challenge, Challenge):
+        raise Refused(f"{to} is no coordinator of a cordee job")
+    connection.sendall(pack(Answer(sign(secret, challenge.nonce), "worker")))
+    return connection, challenge.agent

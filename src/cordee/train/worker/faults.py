@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -12,13 +13,26 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import UsageError
+from cordee.train.worker.job import PREFIX
 from cordee.train.worker.spread import part_of
 from cordee.train.worker.state import Trained
 
 Point = Literal[
     "forward", "backward", "reduce", "vote", "voted", "apply", "epoch", "form", "feed", "fed"
 ]
-Do = Literal["kill", "stop", "raise", "flip", "flip-parameter", "flip-optimizer", "nan", "sleep"]
+Do = Literal[
+    "kill",
+    "stop",
+    "kill-coordinator",
+    "stop-coordinator",
+    "kill-agent",
+    "raise",
+    "flip",
+    "flip-parameter",
+    "flip-optimizer",
+    "nan",
+    "sleep",
+]
 VARIABLE = "CORDEE_TRAIN_FAULTS"
 
 
@@ -62,6 +76,12 @@ class Faults:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
+            case "kill-coordinator" | "stop-coordinator":
+                number = signal.SIGKILL if fault.do == "kill-coordinator" else signal.SIGSTOP
+                for coordinator in _coordinators(_agent()):
+                    os.kill(coordinator, number)
+            case "kill-agent":
+                os.kill(_agent(), signal.SIGKILL)
             case "raise":
                 raise ValueError(f"a fault on schedule at step {fault.step}")
             case "sleep":
@@ -94,6 +114,22 @@ def faults_of(worker: int, trained: Trained) -> Faults:
     except msgspec.DecodeError as error:
         raise UsageError(f"{VARIABLE}: {error}") from error
     return Faults([fault for fault in faults if fault.worker == worker], trained)
+
+
+def _agent() -> int:
+    """The process of this host's agent."""
+    return int(os.environ[f"{PREFIX}AGENT"])
+
+
+def _coordinators(agent: int) -> list[int]:
+    """The process of the coordinator, if the agent has started one."""
+    children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+    found = [int(c) for c in children if b"cordee.train.chair" in _command(c)]
+    return found[:1]  # those after it only wait
+
+
+def _command(process: str) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def _flip(tensor: Tensor) -> None:

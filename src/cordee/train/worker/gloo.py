@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from cordee.train.wire import address
 from cordee.train.worker.groups import Alone, Group, Joined
 from cordee.train.worker.patience import Patience
 
+LOOPBACK = "127.0.0.1"
 GROUP_S = 600.0
 """Longer than any collective takes: one that waits in vain is freed by whoever knows that."""
 
@@ -74,9 +75,9 @@ class Gloo:
     sockets are those that were opened while the group was formed.
     """
 
-    def __init__(self, name: str = "") -> None:
-        """`name`: tells them from others of the same members."""
-        self._name = name
+    def __init__(self, host: str = LOOPBACK, name: str = "") -> None:
+        """`host`: the address under which others reach this process; `name`: tells them from others of the same members."""
+        self._host, self._name = host, name
         self._patience = Patience() if name else None
         """Only for what programs do themselves: a thread more is in the way of those that fork."""
         self._lock = threading.Lock()
@@ -94,10 +95,7 @@ class Gloo:
         try:
             store = TCPStore(host, port, is_master=False, wait_for_workers=False)
             made = ProcessGroupGloo(
-                PrefixStore(f"epoch{epoch}{self._name}", store),
-                rank,
-                len(stores),
-                timedelta(seconds=GROUP_S),
+                PrefixStore(f"epoch{epoch}{self._name}", store), rank, len(stores), self._options()
             )
             found = cast(ProcessGroup, made)  # it is one, as is every backend
             group = _Pairs(found, lambda: epoch < self._freed, self._patience)
@@ -108,6 +106,16 @@ class Gloo:
                 self._before = None
         self._check(epoch)
         return group
+
+    def _options(self) -> Any:
+        """Its sockets are those of this host's address; of the only host, those that PyTorch takes."""
+        if self._host == LOOPBACK:
+            return timedelta(seconds=GROUP_S)
+        kind: Any = ProcessGroupGloo  # its stub has not all of it
+        options = kind._Options()
+        options._timeout = timedelta(seconds=GROUP_S)
+        options._devices = [kind.create_device(hostname=self._host)]
+        return options
 
     def free(self, epoch: int) -> None:
         with self._lock:

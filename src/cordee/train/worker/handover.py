@@ -28,7 +28,12 @@ class Outgoing:
     def start(self) -> None:
         """Begin with those that are wanted, from the state as it is now."""
         while self._wanted:
-            wanted = self._wanted.pop()
+            wanted = self._wanted.pop(0)
+            for old in list(self._feeds) if wanted.anew else [wanted.joiner]:
+                if old in self._feeds:
+                    self._feeds.pop(old).end()
+            if wanted.anew:
+                continue
             header, tensors = tensors_of(self._advance.trained, self._advance.step)
             self._faults.at("feed", self._advance.step)
             self._feeds[wanted.joiner] = Feed(wanted.to, self._secret, header, tensors)

@@ -11,8 +11,8 @@ from cordee.train.worker.groups import Group
 class Hosted:
     """Groups of gloo that take tensors of any device."""
 
-    def __init__(self) -> None:
-        self._groups = Gloo()
+    def __init__(self, host: str) -> None:
+        self._groups = Gloo(host)
 
     def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
         return _Copying(self._groups.form(epoch, rank, stores))

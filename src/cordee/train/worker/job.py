@@ -19,7 +19,7 @@ class Job:
     """A worker's place in a job."""
 
     coordinator: str = ""
-    """HOST:PORT; none where there is no launcher."""
+    """HOST:PORT of it, or of the agent that knows where it is; none where there is no launcher."""
     secret: str = ""
     worker: int = 0
     workers: int = 0

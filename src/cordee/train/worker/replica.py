@@ -64,7 +64,8 @@ class Replica:
     def add(self, stable: Stable) -> None:
         """One more group of the program's."""
         self._stable.append(stable)
-        self._groups.append(groups_for(self._device, "exact", f"replica{len(self._stable)}"))
+        name = f"replica{len(self._stable)}"
+        self._groups.append(groups_for(self._device, "exact", job_of().host, name))
 
     def form(self, epoch: Epoch, plan: Planned, worker: int) -> bool:
         """Join the others of the team; gives whether there is one. Raises `RuntimeError`."""

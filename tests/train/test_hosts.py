@@ -1,0 +1,178 @@
+"""Does a job on several hosts go on when one of them falls, and does it let in only whom it knows?
+
+A host is a process group with an address of its own, 127.0.0.x; its fall is the death of all its processes at once.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.train.jobs import SMALL
+
+LIGHT = Path(__file__).parent / "programs" / "light.py"
+FIRST_PORT = 21_000
+
+
+@dataclass
+class Hosts:
+    """Those of a job, each with its agent."""
+
+    folder: Path
+    count: int
+    agents: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+
+    @property
+    def port(self) -> int:
+        return FIRST_PORT + os.getpid() % 10_000
+
+    def start(
+        self, *options: str, program: tuple[str, ...] = (), secrets: dict[int, str] | None = None
+    ) -> None:
+        for number in range(1, self.count + 1):
+            self.add(number, *options, program=program, secret=(secrets or {}).get(number, "known"))
+
+    def add(
+        self, number: int, *options: str, program: tuple[str, ...] = (), secret: str = "known"
+    ) -> None:
+        endpoints = ",".join(f"127.0.0.{n}:{self.port}" for n in range(1, self.count + 1))
+        where = ("--rdzv-endpoint", endpoints, "--address", f"127.0.0.{number}:{self.port}")
+        command = [sys.executable, "-m", "cordee", "train", "--page", "off", *where, *options]
+        self.agents[number] = subprocess.Popen(
+            [*command, "--folder", str(self.folder), "--", *(program or (sys.executable, LIGHT))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"CORDEE_TRAIN_SECRET": secret},
+        )
+
+    def falls(self, number: int) -> None:
+        os.killpg(self.agents[number].pid, signal.SIGKILL)
+
+    def events(self, number: int) -> list[dict[str, Any]]:
+        journal = self.folder / f"127.0.0.{number}" / "events.jsonl"
+        if not journal.exists():
+            return []
+        text = journal.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def steps(self, number: int) -> list[int]:
+        return [event["step"] for event in self.events(number) if event["kind"] == "commit"]
+
+    def until(self, number: int, steps: int) -> None:
+        """Wait for a host to have seen so many steps."""
+        end_s = time.monotonic() + 120
+        while len(self.steps(number)) < steps:
+            assert self.agents[number].poll() is None, self.agents[number].communicate()
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+
+    def end(self, number: int) -> tuple[int, str, str]:
+        out, err = self.agents[number].communicate(timeout=120)
+        return self.agents[number].returncode, out, err
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Hosts]:
+    yield from hosts(tmp_path, 3)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Hosts]:
+    yield from hosts(tmp_path, 2)
+
+
+def hosts(folder: Path, count: int) -> Iterator[Hosts]:
+    made = Hosts(folder, count)
+    yield made
+    for agent in made.agents.values():
+        with suppress(ProcessLookupError):
+            os.killpg(agent.pid, signal.SIGKILL)
+        agent.communicate()
+
+
+@pytest.mark.parametrize("falls", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_job_goes_on_when_any_one_of_its_hosts_falls(falls: int, three: Hosts) -> None:
+    three.start("-n", "3", "--per-host", "1", program=(sys.executable, str(LIGHT), "--steps", "60"))
+    stays = [number for number in (1, 2, 3) if number != falls]
+    three.until(stays[0], 15)
+    three.falls(falls)
+    for number in stays:
+        code, out, err = three.end(number)
+        assert code == 0, err
+        assert "done: 60 steps" in out
+        assert three.steps(number) == list(range(60))
+        succeeded = [e for e in three.events(number) if e["kind"] == "succeeded"]
+        assert len(succeeded) == (1 if falls == 1 else 0)
+
+
+@pytest.mark.slow
+def test_one_host_after_another_may_fall_and_another_one_comes(three: Hosts) -> None:
+    program = (sys.executable, str(LIGHT), "--steps", "150")
+    three.start("-n", "3", "--per-host", "1", program=program)
+    three.until(3, 15)
+    three.falls(1)
+    three.until(3, 40)
+    three.add(1, "-n", "3", "--per-host", "1", program=program)
+    three.until(1, 20)
+    three.falls(2)
+    code, out, err = three.end(3)
+    assert (code, "done: 150 steps" in out) == (0, True), err
+    assert three.steps(3) == list(range(150))
+    assert three.end(1)[0] == 0
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_stopped_leads_no_more_and_the_job_goes_on(three: Hosts) -> None:
+    program = (sys.executable, str(LIGHT), "--steps", "80")
+    three.start("-n", "3", "--per-host", "1", "--silent-s", "1.5", program=program)
+    three.until(2, 15)
+    os.kill(three.agents[1].pid, signal.SIGSTOP)
+    assert three.end(2)[0] == 0
+    assert three.end(3)[0] == 0
+    assert three.steps(2) == list(range(80))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("falls", [1, 2])
+def test_the_parameters_are_the_same_bits_when_a_host_has_fallen(
+    falls: int, two: Hosts, undisturbed: str
+) -> None:
+    program = (str(SMALL), "--shard-s", "0.05")
+    two.start("-n", "2", "--per-host", "1", program=program)
+    stays = 3 - falls
+    two.until(stays, 8)
+    two.falls(falls)
+    code, _, err = two.end(stays)
+    assert code == 0, err
+    logs = (two.folder / f"127.0.0.{stays}").glob("worker-*.log")
+    digests = {d for log in logs for d in re.findall(r"^digest (\w+)", log.read_text(), re.M)}
+    assert digests == {undisturbed}
+    assert two.steps(stays) == list(range(20))
+
+
+def test_a_host_with_another_secret_is_refused_and_both_sides_say_so(two: Hosts) -> None:
+    two.start("-n", "2", secrets={2: "guessed"})
+    code, _, err = two.end(2)
+    assert code == 1
+    assert "refuses this host: the host does not know the secret of this job" in err
+    two.agents[1].terminate()
+    assert "refused: the host does not know the secret of this job" in two.end(1)[1]
+
+
+def test_a_host_of_another_job_is_refused(two: Hosts) -> None:
+    two.add(1, "--rdzv-id", "one")
+    two.add(2, "--rdzv-id", "other")
+    code, _, err = two.end(2)
+    assert code == 1
+    assert "is of job 'other', this one is 'one'" in err
