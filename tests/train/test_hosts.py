@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from typing import Any
 
 import pytest
 from tests.train.jobs import SMALL
+
+from cordee.train.wire import PROTOCOL, Answer, Challenge, pack, read_body, sign
 
 LIGHT = Path(__file__).parent / "programs" / "light.py"
 FIRST_PORT = 21_000
@@ -176,3 +179,38 @@ def test_a_host_of_another_job_is_refused(two: Hosts) -> None:
     code, _, err = two.end(2)
     assert code == 1
     assert "is of job 'other', this one is 'one'" in err
+
+
+def test_a_host_with_another_version_is_refused_and_both_sides_say_so(two: Hosts) -> None:
+    two.add(1)
+    with dialled("127.0.0.1", two.port) as host:
+        challenge = json.loads(read_body(host))
+        host.sendall(pack(Answer(sign("known", challenge["nonce"]), "host", PROTOCOL + 1)))
+        said = json.loads(read_body(host))
+    why = f"this job speaks protocol {PROTOCOL}, the host {PROTOCOL + 1}: install the same version"
+    assert said["is"] == "leave"
+    assert why in said["reason"]
+    two.agents[1].terminate()
+    assert why in two.end(1)[1]
+
+
+def test_a_host_does_not_take_part_in_a_job_of_another_version(two: Hosts) -> None:
+    with socket.create_server(("127.0.0.1", two.port)) as first:
+        two.add(2)
+        other, _ = first.accept()
+        with other:
+            other.sendall(pack(Challenge("nonce", PROTOCOL + 1)))
+            code, _, err = two.end(2)
+    assert code == 1
+    assert f"speaks protocol {PROTOCOL + 1}, this host {PROTOCOL}: install the same version" in err
+
+
+def dialled(host: str, port: int) -> socket.socket:
+    """A connection to an agent, as soon as it listens."""
+    end_s = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection((host, port), timeout=20)
+        except ConnectionRefusedError:
+            assert time.monotonic() < end_s
+            time.sleep(0.05)

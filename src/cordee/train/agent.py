@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,10 +111,14 @@ class Agent:
         for worker in list(self._begun):
             self.signal(worker, signal.SIGKILL)
 
-    async def stop(self) -> None:
-        """End all of them: those that do not end by themselves by force."""
+    async def stop(self, staying: Collection[int] = ()) -> None:
+        """End all of them: those that do not end by themselves by force, but for those that may stay until they do."""
         end_s = asyncio.get_running_loop().time() + END_S
         while self._begun and asyncio.get_running_loop().time() < end_s:
+            await asyncio.sleep(0.01)
+        for worker in self._begun.difference(staying):
+            self.signal(worker, signal.SIGKILL)
+        while self._begun.intersection(staying):
             await asyncio.sleep(0.01)
         self.kill()
         if self._nursery is not None:

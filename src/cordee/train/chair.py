@@ -56,7 +56,10 @@ async def _coordinate(opening: Opening) -> None:
     await coordinator.open(socket.socket(fileno=opening.listener))
     coordinator.events.add("coordinator", term=opening.known.term, pid=os.getpid())
     extending = asyncio.create_task(_extend(coordinator))
-    await coordinator.finished
+    if coordinator.membership.over:  # of one that is gone: some hosts may not have heard it
+        await asyncio.sleep(FAREWELL_S)
+    else:
+        await coordinator.finished
     await coordinator.agents.parted(FAREWELL_S)
     extending.cancel()
     await coordinator.close()

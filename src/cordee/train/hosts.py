@@ -19,6 +19,8 @@ PORT = 29400
 SECRET = "CORDEE_TRAIN_SECRET"
 SECRET_S = 30.0
 SLURM_PORTS = 10_000
+NAMES = r"[^,\[\]]+(?:\[[^\[\]]*\][^,\[\]]*)*"
+"""One word of SLURM's list of hosts, as `n[1-3]x`."""
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -143,12 +145,9 @@ def slurm(environment: Mapping[str, str], address: str = "") -> Meeting:
 
 def node_list(text: str) -> list[str]:
     """The names in a list of hosts as SLURM writes it: `a[01-03,7],b`. Raises `UsageError`."""
-    found: list[str] = []
-    for word in re.findall(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)*", text):
-        found += _expanded(word)
-    if not found or re.search(r"[\[\]]", "".join(found)):
+    if not re.fullmatch(f"{NAMES}(?:,{NAMES})*", text):
         raise UsageError(f"{text!r} is no list of hosts as SLURM writes it")
-    return found
+    return [name for word in re.findall(NAMES, text) for name in _expanded(word)]
 
 
 def _expanded(word: str) -> list[str]:

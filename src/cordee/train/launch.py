@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 
 from cordee.core.errors import CordeeError
-from cordee.train.agent import Agent, Program
+from cordee.train.agent import END_S, Agent, Program, how
 from cordee.train.checkpoint.custody import custody
 from cordee.train.checkpoint.keep import Keep
 from cordee.train.door import Connection, Door, entered
@@ -127,6 +127,9 @@ class _Launcher:
         self._coordinator: Connection | None = None
         self._session: asyncio.Task[None] | None = None
         self._unsaid: list[Ended] = []
+        self._ends: dict[int, str] = {}
+        """Workers that have ended, and how."""
+        self._interrupted = False
         self._seen, self._heard_s = 0, 0.0
         events.watch(self._see)
 
@@ -135,16 +138,28 @@ class _Launcher:
         port = await self._door.open(self._order.place)
         self._agent.belongs(f"{self._address}:{port}")
         loop = asyncio.get_running_loop()
-        work = [loop.create_task(self._take_part(f"{self._address}:{port}"))]
+        work = loop.create_task(self._take_part(f"{self._address}:{port}"))
+        members: tuple[int, ...] = ()
         try:
             error = await self._over
+            members = self._seat.known.members if error is None else ()
         finally:
-            for task in work:
-                task.cancel()
-            await self._agent.stop()
+            work.cancel()
+            telling = loop.call_later(END_S + 0.5, self._tell_waiting)
+            await self._agent.stop(members)
+            telling.cancel()
             await self._part()
+        if self._interrupted:
+            raise Failed(INTERRUPTED)
         if error is not None:
-            raise Failed(error if error == INTERRUPTED else f"{error}; {self._last_words()}")
+            raise Failed(f"{error}; {self._last_words()}")
+        for worker in members:
+            if self._ends.get(worker, how(0)) != how(0):
+                text = f"all steps are made, but worker {worker} failed after them"
+                raise Failed(f"{text}: {self._ends[worker]}; {self._last_words(worker)}")
+
+    def _tell_waiting(self) -> None:
+        self._events.add("waits", workers=sorted(self._agent.workers))
 
     async def _take_part(self, place: str) -> None:
         """Find the other hosts, and do as the coordinator says."""
@@ -152,7 +167,7 @@ class _Launcher:
         if meeting is None:
             self._seat.take(0, (self._host,), None)
         else:
-            self._rendezvous = Rendezvous(meeting, place, self._secret)
+            self._rendezvous = Rendezvous(meeting, place, self._secret, self._refused)
             try:
                 roster = await self._rendezvous.found()
             except CordeeError as error:
@@ -179,6 +194,7 @@ class _Launcher:
 
     def interrupt(self) -> None:
         """Someone wants the job to end."""
+        self._interrupted = True
         self._agent.kill()
         if self._coordinator is not None:
             self._coordinator.say(Interrupted())
@@ -282,7 +298,7 @@ class _Launcher:
                 self._seen += 1
                 self._events.put(message.event)
             case Remember():
-                if message.known.newness > self._seat.known.newness:
+                if message.known.newness >= self._seat.known.newness:
                     self._seat.known = message.known
             case Over():
                 self._end(message.error)
@@ -322,17 +338,19 @@ class _Launcher:
             if self._coordinator is not None:
                 self._coordinator.say(Room(self._agent.most))
 
-    def _ended(self, worker: int, how: str) -> None:
+    def _ended(self, worker: int, reason: str) -> None:
+        self._ends[worker] = reason
         if self._over.done():
-            self._events.add("exit", worker=worker, reason=how)
+            self._events.add("exit", worker=worker, reason=reason)
         elif self._coordinator is not None:
-            self._coordinator.say(Ended(worker, how))
+            self._coordinator.say(Ended(worker, reason))
         else:
-            self._unsaid.append(Ended(worker, how))
+            self._unsaid.append(Ended(worker, reason))
 
-    def _last_words(self) -> str:
-        """Where the end of what a worker wrote is found, and that end."""
-        logs = sorted(self._order.program.logs.glob("*.log"), key=lambda p: p.stat().st_mtime)
+    def _last_words(self, worker: int | str = "*") -> str:
+        """Where the end of what a worker wrote is found, and that end; of all workers, the last who wrote."""
+        name = "*.log" if worker == "*" else f"worker-{worker}.log"
+        logs = sorted(self._order.program.logs.glob(name), key=lambda p: p.stat().st_mtime)
         logs = [log for log in logs if log.stat().st_size]
         if not logs:
             return "nothing was written"

@@ -26,6 +26,7 @@ SAID = {
     "odd": "step {step}: {text}",
     "pace": "step {step}: {text}",
     "link": "step {step}: {text}",
+    "waits": "all steps are made; the programs of workers {workers} go on, and are waited for",
     "recovered": "step {step} is made {pause_s:.2f} s after the loss",
     "refused": "refused: {reason}",
 }

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -64,9 +64,12 @@ class Meeting:
 class Rendezvous:
     """That of one host."""
 
-    def __init__(self, meeting: Meeting, place: str, secret: str) -> None:
-        """`place`: HOST:PORT at which this host's agent listens."""
+    def __init__(
+        self, meeting: Meeting, place: str, secret: str, refused: Callable[[str], None]
+    ) -> None:
+        """`place`: HOST:PORT at which this host's agent listens. `refused` is called where another one lets this one not in."""
         self._meeting, self._place, self._secret = meeting, place, secret
+        self._tell, self._refusing = refused, set[str]()
         self._hosts: dict[int, str] = {}
         self._came = asyncio.Event()
         self._met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,6 +84,8 @@ class Rendezvous:
             connection.say(Elsewhere(""))
             return
         number = join.rank if join.rank > 0 else min(set(range(1, 1 << 16)) - self._hosts.keys())
+        if self._hosts.get(number, join.address) != join.address:
+            raise Refused(f"{self._hosts[number]} has --node-rank {number} already")
         self._hosts[number] = join.address
         self._came.set()
         try:
@@ -99,7 +104,11 @@ class Rendezvous:
         while time.monotonic() < end_s:
             for endpoint in asked:
                 with suppress(OSError, EOFError, TimeoutError, msgspec.DecodeError):
-                    roster = await self._ask(endpoint, most_s=ASK_S if begins else None)
+                    try:
+                        roster = await self._ask(endpoint, most_s=ASK_S if begins else None)
+                    except Refused as error:
+                        self._refused(endpoint, error, len(asked), begins=begins)
+                        continue
                     if roster is not None:
                         return roster
             if begins:
@@ -108,6 +117,19 @@ class Rendezvous:
         raise CordeeError(
             f"no job was found at {', '.join(meeting.endpoints)} in {meeting.within_s:.0f} s: does the first host run?"
         )
+
+    def _refused(self, endpoint: str, error: Refused, asked: int, *, begins: bool) -> None:
+        """Another host lets this one not in: raises `error`, unless it may be that one which is wrong."""
+        new = endpoint not in self._refusing
+        self._refusing.add(endpoint)
+        most = 2 * len(self._refusing) > asked
+        alone = (
+            asked == 1 and self._meeting.least > 1
+        )  # one against one: whoever is right comes yet
+        if (most and not alone) if begins else (most or endpoint == self._meeting.endpoints[0]):
+            raise error
+        if new:
+            self._tell(str(error))
 
     async def _gathered(self, end_s: float) -> Roster:
         """Wait for the others, as the first."""

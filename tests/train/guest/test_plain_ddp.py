@@ -11,6 +11,8 @@ from tests.train.jobs import Ended, Fault, job
 
 PLAIN = Path(__file__).parents[1] / "programs" / "plain.py"
 EPOCH = re.compile(r"^epoch \d+: .*", re.M)
+SETTINGS = {"OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYTHONUNBUFFERED": ""}
+# Unbuffered, both ranks' words would be written to one pipe in pieces, among each other.
 DIGEST = re.compile(r"^digest (\w+) (\S+) (\d+)$", re.M)
 
 
@@ -25,7 +27,7 @@ def test_it_trains_as_under_torchrun(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+        env=os.environ | SETTINGS,
     )
     ended = job(tmp_path, str(PLAIN), options=("-n", "2"))
     assert ended.code == 0, ended.err

@@ -7,7 +7,6 @@ from cordee.train.wire import (
     CaughtUp,
     Committed,
     Done,
-    Feeding,
     Finished,
     Planned,
     Ready,
@@ -24,11 +23,8 @@ class Light:
         job = job_of()
         self.step, self.epoch, self.holds, self.step_s = 0, 0, False, step_s
         hello = hello_of(job, (1, 1), "cpu", (4, "exact"), "light")
-        self.line = Line(job.coordinator, job.secret, hello, lambda epoch: None, self.fed)
+        self.line = Line(job.coordinator, job.secret, hello)  # feeds nobody: the plan has the step
         self.line.say(Ready())
-
-    def fed(self, feeding: Feeding) -> None:
-        """Whoever comes later gets the step from the plan."""
 
     def join(self) -> None:
         while self.line.pending is None:

@@ -49,9 +49,9 @@ class Known:
     error: str | None = None
 
     @property
-    def newness(self) -> tuple[int, int, int, int]:
-        """What is known later is larger."""
-        return self.term, self.epoch, self.step, self.following
+    def newness(self) -> tuple[int, int, int, int, bool]:
+        """What is known later is not smaller."""
+        return self.term, self.epoch, self.step, self.following, self.over
 
 
 def known(job: Membership, term: int, models: Mapping[int, str], error: str | None) -> Known:

@@ -1,0 +1,28 @@
+"""Does a job wait for what its programs do after their last step, and tell of one that fails there?"""
+
+from pathlib import Path
+
+from tests.train.jobs import SMALL, job
+
+AFTER = f"""
+import os, runpy, sys, time
+from pathlib import Path
+runpy.run_path({str(SMALL)!r}, run_name="__main__")
+if os.environ["CORDEE_TRAIN_WORKER"] == "1":
+    raise ValueError("a bug in what evaluates")
+time.sleep(7)
+Path(__file__).with_suffix(".done").write_text("evaluated")
+"""
+
+
+def test_a_program_may_take_its_time_after_its_last_step_and_is_told_of_where_it_fails(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "after.py"
+    program.write_text(AFTER)
+    ended = job(tmp_path / "job", str(program), options=("-n", "2"))
+    assert program.with_suffix(".done").read_text() == "evaluated"
+    assert "all steps are made; the programs of workers [0] go on" in ended.out
+    assert ended.code == 1
+    assert "all steps are made, but worker 1 failed after them" in ended.err
+    assert "a bug in what evaluates" in ended.err
