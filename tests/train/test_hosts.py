@@ -47,6 +47,8 @@ class Hosts:
     def add(
         self, number: int, *options: str, program: tuple[str, ...] = (), secret: str = "known"
     ) -> None:
+        if number in self.agents:
+            self.agents[number].communicate()
         endpoints = ",".join(f"127.0.0.{n}:{self.port}" for n in range(1, self.count + 1))
         where = ("--rdzv-endpoint", endpoints, "--address", f"127.0.0.{number}:{self.port}")
         command = [sys.executable, "-m", "cordee", "train", "--page", "off", *where, *options]

@@ -25,6 +25,7 @@ from cordee.train.page.record import Record
 from cordee.train.page.server import page
 from cordee.train.policy.trust import Checks, Nonfinite
 from cordee.train.policy.workers import Limits
+from cordee.train.rendezvous import Meeting
 from cordee.train.worker.job import Mode
 
 MACHINE = "CORDEE_MACHINE"
@@ -125,16 +126,10 @@ def run(  # noqa: PLR0913 - an argument is an option
     **hosts: Unpack[HostOptions],
 ) -> None:
     """Run a script on several workers; `run` itself may be left out."""
-    if chip is not None and MACHINE not in os.environ:
-        _on_virtual_chips(chip, chips or workers + spares)
-    on_chips = workers + spares if chip is not None else 0
-    folder = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
-    met = meeting_of(hosts)
-    meeting, secret = met if met is not None else (None, "")
-    place = meeting.place() if meeting is not None else ("127.0.0.1", 0)
+    _on_virtual_chips(chip, chips or workers + spares)
+    meeting, secret, place = _met(hosts)
     host = place[0] if meeting is not None else ""
-    folder = folder / host
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _made(folder, host)
     limits = Limits(
         shards=0,
         workers=workers,
@@ -144,14 +139,13 @@ def run(  # noqa: PLR0913 - an argument is an option
         moves=not even,
         restarts=restarts,
     )
-    first, *arguments = _known(command)
-    fits(first, spares, mode)
+    first, *arguments = _known(command, spares, mode)
     program = Program(
         script=first,
         arguments=arguments,
         logs=folder,
         threads=threads,
-        chips=range(chips or on_chips),
+        chips=range(chips or (workers + spares if chip is not None else 0)),
         most=per_host or (chips if meeting is not None and chips else None),
     )
     order = Order(
@@ -166,10 +160,14 @@ def run(  # noqa: PLR0913 - an argument is an option
         place=place,
         secret=secret,
     )
+    _run(order, where, slurm=hosts["slurm"])
+
+
+def _run(order: Order, where: str, *, slurm: bool) -> None:
     try:
-        asyncio.run(_seen(order, where, Live(sys.stdout, folder)))
+        asyncio.run(_seen(order, where, Live(sys.stdout, order.folder)))
     finally:
-        if hosts["slurm"]:
+        if slurm:
             forget_secret()
 
 
@@ -189,14 +187,30 @@ async def _seen(order: Order, where: str, live: Live) -> None:
         await launch(order, see)
 
 
-def _on_virtual_chips(chip: str, chips: int) -> None:
-    """Run the same command again, where there are such chips."""
+def _met(hosts: HostOptions) -> tuple[Meeting | None, str, tuple[str, int]]:
+    """Where hosts meet, if there are several, and their secret; and where this one's agent listens."""
+    meeting, secret = meeting_of(hosts) or (None, "")
+    return meeting, secret, meeting.place() if meeting is not None else ("127.0.0.1", 0)
+
+
+def _made(folder: Path | None, host: str) -> Path:
+    """The folder of a job, or of one of its hosts."""
+    made = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
+    (made / host).mkdir(parents=True, exist_ok=True)
+    return made / host
+
+
+def _on_virtual_chips(chip: str | None, chips: int) -> None:
+    """Run the same command again where there are such chips, if they are wanted and this is not there yet."""
+    if chip is None or MACHINE in os.environ:
+        return
     run = [sys.executable, "-m", "cordee", "run", "--chip", chip, "--chips", str(chips)]
     os.execv(sys.executable, [*run, "--", sys.executable, "-m", "cordee", *sys.argv[1:]])
 
 
-def _known(words: Sequence[str]) -> Sequence[str]:
+def _known(words: Sequence[str], spares: int, mode: Mode | None) -> Sequence[str]:
     """What a worker runs: a script for this Python, or a program. Raises `UsageError`."""
     if words[0].endswith(".py") and not Path(words[0]).is_file():
         raise UsageError(f"{words[0]}: there is no such script")
+    fits(words[0], spares, mode)
     return words

@@ -1,6 +1,7 @@
 """A whole job from one command, as one host sees it: its workers, what it is told, and the coordinator if it leads."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import cast
 
 import msgspec
 
-from cordee.core.errors import CordeeError
+from cordee.core.errors import CordeeError, UsageError
 from cordee.train.agent import END_S, Agent, Program, how
 from cordee.train.checkpoint.custody import custody
 from cordee.train.checkpoint.keep import Keep
@@ -135,7 +136,7 @@ class _Launcher:
 
     async def run(self) -> None:
         """Until the job is over. Raises `Failed` with what stopped it."""
-        port = await self._door.open(self._order.place)
+        port = await self._open()
         self._agent.belongs(f"{self._address}:{port}")
         loop = asyncio.get_running_loop()
         work = loop.create_task(self._take_part(f"{self._address}:{port}"))
@@ -157,6 +158,15 @@ class _Launcher:
             if self._ends.get(worker, how(0)) != how(0):
                 text = f"all steps are made, but worker {worker} failed after them"
                 raise Failed(f"{text}: {self._ends[worker]}; {self._last_words(worker)}")
+
+    async def _open(self) -> int:
+        """Listen; gives the port. Raises `UsageError` where it cannot."""
+        try:
+            return await self._door.open(self._order.place)
+        except OSError as error:
+            at = ":".join(map(str, self._order.place))
+            why = f"{at}: {os.strerror(error.errno or 0)}: this host's agent cannot listen there"
+            raise UsageError(f"{why}; --address HOST:PORT gives another place") from error
 
     def _tell_waiting(self) -> None:
         self._events.add("waits", workers=sorted(self._agent.workers))

@@ -48,6 +48,8 @@ class Meeting:
         """Where this host's agent listens; port 0: any."""
         if self.address:
             host, _, port = self.address.partition(":")
+            if not host or not (port or "0").isdecimal():
+                raise UsageError(f"--address {self.address}: is no HOST or HOST:PORT")
             return host, int(port or 0)
         if 0 <= self.rank < len(self.endpoints):
             return address(self.endpoints[self.rank])

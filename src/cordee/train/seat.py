@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from cordee.core.programs import end_with_parent
 from cordee.train.agent import how
 from cordee.train.chair import Extension, Opening
 from cordee.train.policy.succession import Known
@@ -172,4 +173,5 @@ class Seat:
                 stderr=log,
                 pass_fds=(listener.fileno(),),
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )

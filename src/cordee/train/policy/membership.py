@@ -7,6 +7,7 @@ of members begins an epoch. Everything that comes in is a method that gives what
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cordee.train.policy.comers import fed, founders
 from cordee.train.policy.effects import (
     Begin,
     Commit,
@@ -26,7 +27,7 @@ from cordee.train.policy.shards import assign
 from cordee.train.policy.sums import Total, total_of
 from cordee.train.policy.teams import Team, common, held_by, teams, vacant
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
-from cordee.train.policy.workers import Limits, Phase, Report, Worker, hanging
+from cordee.train.policy.workers import Limits, Phase, Report, Worker, hanging, unheard
 
 
 @dataclass(slots=True)
@@ -50,6 +51,8 @@ class Membership:
     _again: int = -1
     """A step in whose reduction someone who was found guilty had a part."""
     _reports: dict[int, Report] = field(default_factory=dict)
+    _reported_s: float = 0.0
+    """When the last of them came."""
     _planned: bool = False
     _done: dict[int, Vote] = field(default_factory=dict)
     _total: Total | None = None
@@ -102,7 +105,7 @@ class Membership:
         self._heard(number, now_s)
         if epoch != self.epoch or number not in self.members or self._planned:
             return []
-        self._reports[number] = report
+        self._reports[number], self._reported_s = report, now_s
         if len(self._reports) < len(self.members) or not self._enough:
             return []
         self._planned, self._anew = True, False
@@ -204,8 +207,12 @@ class Membership:
             return []
         silent = [w for w in self.workers.values() if now_s - w.heard_s > self.limits.silent_s]
         members = [self.workers[number] for number in self.members if number in self.workers]
-        looks = self._planned and not silent
-        hang = hanging(members, self.limits, now_s) if looks else []
+        hang: list[Worker] = []
+        if self._planned and not silent:
+            hang = hanging(members, self.limits, now_s)
+        elif self._reports and not silent:
+            awaited = [worker for worker in members if worker.number not in self._reports]
+            hang = unheard(awaited, self._reported_s, self.limits, now_s)
         effects: list[Effect] = []
         for worker in silent + hang:
             why = "says nothing" if worker in silent else "hangs in its own code"
@@ -313,16 +320,10 @@ class Membership:
         return [Restart(reason, self._restarts), *self._gather()]
 
     def _gather(self) -> list[Effect]:
-        """Begin, or begin again, once there are enough; those with a state come first."""
-        chosen: list[int] = []
-        each = self.limits.workers // self.limits.replica
-        for place in range(self.limits.replica):
-            column = [w for w in self.workers.values() if w.ready and w.place == place]
-            if len(column) < each:
-                return []
-            chosen += [w.number for w in sorted(column, key=lambda w: (-w.step, w.number))[:each]]
+        """Begin, or begin again, once there are enough."""
+        chosen = founders(self.workers.values(), self.limits)
         reason = "the job begins again" if self._restarts else "the job begins"
-        return self._begin(chosen, (), reason)
+        return self._begin(chosen, (), reason) if chosen else []
 
     def _begin(self, members: Sequence[int], lost: tuple[int, ...], reason: str) -> list[Effect]:
         self.epoch += 1
@@ -390,20 +391,9 @@ class Membership:
         return self._begin([*self.members, *joiners], (), f"worker {named} joins")
 
     def _feed(self) -> list[Effect]:
-        """Give those that wait the state, as many as there is room for, each from another member."""
-        effects: list[Effect] = []
-        waiting = [w for w in self.workers.values() if w.ready and w.number not in self.members]
-        fed = [w for w in waiting if w.fed_by is not None]
-        room = self.limits.workers - len(self.members) - len(fed)
-        for joiner in sorted((w for w in waiting if w.fed_by is None), key=lambda w: w.number):
-            column = self._column(joiner.place)
-            if room <= 0 or not column:
-                continue
-            sources = [w.fed_by for w in self.workers.values() if w.fed_by is not None]
-            joiner.fed_by = min(column, key=lambda n: (sources.count(n), -n))
-            effects.append(Feed(joiner.fed_by, joiner.number))
-            room -= 1
-        return effects
+        """Give those that wait the state."""
+        found = fed(self.workers, self.members, self.limits.workers, self._column)
+        return [Feed(comer.fed_by, comer.number) for comer in found if comer.fed_by is not None]
 
 
 def _why(effects: Sequence[Effect]) -> str:

@@ -83,9 +83,17 @@ def hanging(members: Sequence[Worker], limits: Limits, now_s: float) -> list[Wor
     if not waiting or not computing:
         return []
     since_s = max(worker.phase_s for worker in waiting)
-    found = []
-    for worker in computing:
-        allowed_s = max(limits.hang_s, limits.hang_times * worker.shard_s)
-        if now_s - max(since_s, worker.phase_s) > allowed_s:
-            found.append(worker)
-    return found
+    return [worker for worker in computing if _hangs(worker, since_s, limits, now_s)]
+
+
+def unheard(
+    awaited: Sequence[Worker], since_s: float, limits: Limits, now_s: float
+) -> list[Worker]:
+    """Members that compute on although others began to wait, at `since_s`, to hear how far they are."""
+    computing = [worker for worker in awaited if worker.phase == "compute"]
+    return [worker for worker in computing if _hangs(worker, since_s, limits, now_s)]
+
+
+def _hangs(worker: Worker, since_s: float, limits: Limits, now_s: float) -> bool:
+    allowed_s = max(limits.hang_s, limits.hang_times * worker.shard_s)
+    return now_s - max(since_s, worker.phase_s) > allowed_s
