@@ -104,7 +104,7 @@ class Peers:
         while host not in self.council.dead:
             try:
                 async with asyncio.timeout(self.council.silent_s):
-                    connection = await entered(self.addresses[host], self._secret, "host")
+                    connection = await entered(self._address(host), self._secret, "host")
             except (OSError, Refused, TimeoutError):
                 await asyncio.sleep(AGAIN_S)
                 while not queue.empty():  # it is too old to be of use
@@ -113,6 +113,12 @@ class Peers:
             while connection.open:
                 connection.say(await queue.get())
             connection.close()
+
+    def _address(self, host: int) -> str:
+        """HOST:PORT of a host's agent. Raises `ConnectionError` for one that voters are known to include, but not where it is."""
+        if host not in self.addresses:
+            raise ConnectionError(f"host {host} has not said yet where it is")
+        return self.addresses[host]
 
     async def _tick(self) -> None:
         while True:

@@ -43,6 +43,8 @@ CONNECT_S = 20.0
 RETURN_S = 60.0
 """So long a worker looks for another coordinator when its own is gone."""
 AGAIN_S = 0.05
+ANSWER_S = 0.5
+"""So long it waits at first for one to answer: what leads may be stopped, and another one soon be there."""
 MEANWHILE_S = 0.05
 _reader = msgspec.json.Decoder(ToWorker)
 M = TypeVar("M", Planned, Committed)
@@ -205,12 +207,13 @@ class Line:
 
     def _return(self) -> bool:
         """Go on with another coordinator; gives whether there is one."""
-        end_s = time.monotonic() + RETURN_S
+        end_s, most_s = time.monotonic() + RETURN_S, ANSWER_S
         while not self._closed and time.monotonic() < end_s:
             try:
-                connection = _greeted(self._to, self._secret)
+                connection = _greeted(self._to, self._secret, most_s)
             except Refused:
                 time.sleep(AGAIN_S)
+                most_s = min(1.5 * most_s, CONNECT_S)
                 continue
             self.on_feeding(Feeding(-1, "", anew=True))
             with self._sending, suppress(OSError):
@@ -262,8 +265,8 @@ class Line:
             time.sleep(BEAT_S)
 
 
-def _greeted(to: str, secret: str) -> socket.socket:
-    """A connection to the coordinator on which the secret was proven. Raises `Refused`."""
+def _greeted(to: str, secret: str, most_s: float = CONNECT_S) -> socket.socket:
+    """A connection to the coordinator, which answers in `most_s`, on which the secret was proven. Raises `Refused`."""
     try:
         connection, agent = _entered(to, secret)
         if agent:
@@ -271,7 +274,7 @@ def _greeted(to: str, secret: str) -> socket.socket:
                 leads = _reader.decode(read_body(connection))
             if not isinstance(leads, Leads):
                 raise Refused(f"the agent at {to} knows no coordinator")
-            connection, _ = _entered(leads.to, secret)
+            connection, _ = _entered(leads.to, secret, most_s)
     except (OSError, EOFError, msgspec.DecodeError) as error:
         raise Refused(f"the coordinator at {to} cannot be reached: {error}") from error
     connection.settimeout(None)
@@ -279,9 +282,9 @@ def _greeted(to: str, secret: str) -> socket.socket:
     return connection
 
 
-def _entered(to: str, secret: str) -> tuple[socket.socket, bool]:
+def _entered(to: str, secret: str, most_s: float = CONNECT_S) -> tuple[socket.socket, bool]:
     """A connection to a coordinator, or to an agent."""
-    connection = socket.create_connection(address(to), timeout=CONNECT_S)
+    connection = socket.create_connection(address(to), timeout=most_s)
     challenge = _reader.decode(read_body(connection))
     if not isinstance(challenge, Challenge):
         raise Refused(f"{to} is no coordinator of a cordee job")
