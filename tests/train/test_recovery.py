@@ -104,3 +104,16 @@ def test_a_job_that_needs_all_waits_for_one_that_gets_the_state_of_a_member(
     assert any("joins" in event["reason"] for event in ended.of("epoch"))
     assert set(ended.digests) == {undisturbed}
     assert ended.steps == list(range(20))
+
+
+def test_one_that_hangs_while_the_others_gather_again_is_evicted_and_no_bit_is_lost(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    hangs: Fault = {"worker": 1, "step": 5, "at": "forward", "do": "sleep", "for_s": 60.0}
+    dies: Fault = {"worker": 2, "step": 5, "at": "reduce", "do": "kill"}
+    ended = job(tmp_path, options=("-n", "3", "--hang-s", "1"), faults=(hangs, dies))
+    assert ended.code == 0, ended.err
+    evicted = [(event["worker"], event["reason"]) for event in ended.of("evicted")]
+    assert (1, "hangs in its own code") in evicted
+    assert set(ended.digests) == {undisturbed}
+    assert ended.steps == list(range(20))
