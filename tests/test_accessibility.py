@@ -25,7 +25,7 @@ def made(kind: str, folder: Path) -> Path:
             small = ["--steps", "2", "--layers", "1", "--width", "32", "--heads", "2"]
             program = [sys.executable, f"{gpt}/train.py", *small]
             command = ["run", "--from-cuda", "--report", str(page), "--", *program]
-        case "plan train":
+        case "plan train" | "plan serve":
             kinds = ["--chip", "A100", "--chip", "910B3", "--chips", "8"]
             command = [*kind.split(), "Llama-2-7B", *kinds, "--report", str(page)]
         case _:
@@ -37,7 +37,7 @@ def made(kind: str, folder: Path) -> Path:
     return page
 
 
-@pytest.mark.parametrize("kind", ["assess", "run", "plan train", "demo"])
+@pytest.mark.parametrize("kind", ["assess", "run", "plan train", "plan serve", "demo"])
 def test_a_page_can_be_used_by_everybody(kind: str, tmp_path: Path) -> None:
     with opened(made(kind, tmp_path)) as browser:
         assert not hindrances(browser)

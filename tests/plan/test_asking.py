@@ -32,7 +32,8 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     assert re.fullmatch(r"A100-80-SXM TP\d.* [\d.]+ days", first)
     assert re.fullmatch(r"910B3 TP\d.* [\d.]+ days", second)
     assert 0.001 < float(between) < 0.05
-    assert "Side by side" in (tmp_path / "plan.html").read_text("utf-8")
+    assert "Train Llama-2-7B" in (tmp_path / "plan.html").read_text("utf-8")
+    assert "Serve Qwen3-8B: 910B3" in (tmp_path / "service.html").read_text("utf-8")
 
 
 def test_training_is_answered_as_by_the_command() -> None:

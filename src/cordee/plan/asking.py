@@ -8,6 +8,8 @@ from typing import Any
 from cordee.hw.accelerator import Catalogue, accelerators
 from cordee.plan import training_report
 from cordee.plan.calibration.own import extended
+from cordee.plan.calibration.serving_own import serving_extended
+from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.calibration.table import Calibrations
 from cordee.plan.calibration.table import calibration as shipped
 from cordee.plan.compare import DAY_S, Outcome, Request, check, outcome, usual_batch
@@ -16,6 +18,7 @@ from cordee.plan.model import model
 from cordee.plan.page import write_page
 from cordee.plan.service import report as service_report
 from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
+from cordee.plan.service.page import serving_view
 from cordee.plan.service.wanted import Wanted
 from cordee.plan.service.wanted import check as check_wanted
 from cordee.plan.training_page import view
@@ -44,10 +47,15 @@ class ServingAnswer:
 
     wanted: Wanted
     outcomes: tuple[ServingOutcome, ...]
+    known: ServingCalibrations
 
     def data(self, top: int = 3) -> dict[str, Any]:
         """What `cordee plan serve --json` prints of it."""
         return service_report.as_data(self.wanted, self.outcomes, top)
+
+    def report(self, file: Path | str, top: int = 3) -> None:
+        """Write the page of `cordee plan serve --report`."""
+        write_page(serving_view(self.wanted, self.outcomes, self.known, top), Path(file))
 
 
 def train(  # noqa: PLR0913 - an argument is an option
@@ -97,6 +105,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     cached: float = 0.0,
     drafts: int = 0,
     acceptance: float | None = None,
+    calibration: Path | None = None,
     chips_file: Path | None = None,
 ) -> ServingAnswer:
     """As `cordee plan serve`; `ttft` and `tpot` in milliseconds. Raises `UsageError` where nothing fits."""
@@ -115,15 +124,18 @@ def serve(  # noqa: PLR0913 - an argument is an option
         cached=cached,
     )
     check_wanted(wanted)
+    known = serving_calibration()
+    known = serving_extended(known, calibration) if calibration else known
     outcomes = (
         serving_outcome(
             replace(wanted, precision=precision_for(dtype, cache, kind)),
             kind,
             catalogue.price(kind, "rent"),
+            known,
         )
         for kind in kinds
     )
-    return ServingAnswer(wanted=wanted, outcomes=tuple(outcomes))
+    return ServingAnswer(wanted=wanted, outcomes=tuple(outcomes), known=known)
 
 
 def _names(chip: str | Sequence[str]) -> Sequence[str]:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from math import exp
 
 from cordee.core.pages.scatter import Point, Series, scatter
-from cordee.hw.accelerator import Price
 from cordee.plan.calibration.table import Calibrations
 from cordee.plan.compare import DAY_S, Outcome, Request, why
-from cordee.plan.page import Basis, Plot, Ranking, View, bars
+from cordee.plan.page import Basis, Plot, Ranking, View, bars, bettered, price_text, source_text
 from cordee.plan.training_report import GIB, cells, lines, remarks
 from cordee.plan.training_scope import on_more_and_fewer, sensitivities
 
@@ -56,6 +55,7 @@ def view(request: Request, outcomes: Sequence[Outcome], known: Calibrations, top
             "How much longer or shorter the run is, with the best layout searched anew each time on the same "
             "number of chips. A bar that fills its side is half the time, and more."
         ),
+        sensitivity_titles=("shorter, or longer", "time", "and"),
         rankings=tuple(_ranking(outcome, top) for outcome in outcomes),
         basis=tuple(_basis(outcome) for outcome in outcomes),
         remarks=tuple(remarks(request, outcomes)),
@@ -93,11 +93,14 @@ def _plot(request: Request, outcomes: Sequence[Outcome], known: Calibrations) ->
     for outcome in outcomes:
         own = replace(outcome, tokens=run.tokens)
         found.append([_spot(one, priced) for one in on_more_and_fewer(run, own, known)])
-    every = [spot for spots in found for spot in spots]
+    every = [(spot.days, spot.price) for spots in found for spot in spots]
     series = [
         Series(
             outcome.chip.name,
-            tuple(Point(s.days, s.price, _said(s), not _bettered(s, every)) for s in spots),
+            tuple(
+                Point(s.days, s.price, _said(s), not bettered((s.days, s.price), every))
+                for s in spots
+            ),
         )
         for outcome, spots in zip(outcomes, found, strict=True)
     ]
@@ -129,15 +132,6 @@ def _said(spot: Spot) -> str:
     layout, cost = spot.run.best.job.layout, spot.run.cost_usd
     money = f", {sum(cost) / 2:,.0f} USD" if cost else ""
     return f"{layout.chips:,} {spot.run.chip.name}: {spot.days:,.3g} days{money}, {layout.words}"
-
-
-def _bettered(spot: Spot, every: Sequence[Spot]) -> bool:
-    return any(
-        other.days <= spot.days
-        and other.price <= spot.price
-        and (other.days, other.price) != (spot.days, spot.price)
-        for other in every
-    )
 
 
 def _step(outcome: Outcome) -> str:
@@ -173,13 +167,6 @@ def _basis(outcome: Outcome) -> Basis:
         chip=outcome.chip.name,
         interval=f"speed and days: from 1/{factor:.2f} to {factor:.2f} times",
         judged_by=f"predictions for {outcome.judged_by.words.strip() or 'all training results'}",
-        figures=f"{outcome.chip.source} ({'read there' if outcome.chip.checked == 'opened' else 'recalled'})",
+        figures=source_text(outcome.chip),
         price=price_text(outcome.price),
     )
-
-
-def price_text(price: Price | None) -> str:
-    """Of an hour, and where it stands."""
-    if price is None:
-        return "none known"
-    return f"{price.low_usd:g} to {price.high_usd:g} USD an hour, {price.date}: {price.source}"

@@ -10,6 +10,9 @@ from cordee.plan.page.view import (
     Sensitivity,
     View,
     bars,
+    bettered,
+    price_text,
+    source_text,
     write_page,
 )
 
@@ -23,5 +26,8 @@ __all__ = [
     "Sensitivity",
     "View",
     "bars",
+    "bettered",
+    "price_text",
+    "source_text",
     "write_page",
 ]

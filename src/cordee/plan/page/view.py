@@ -1,6 +1,6 @@
 """What the page of a plan shows, whether of training or of serving, as it stands there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import click
 from markupsafe import Markup
 
 from cordee.core.pages import environment, save
+from cordee.hw.accelerator import Accelerator, Price
 
 PAGE = click.option(
     "--report",
@@ -118,6 +119,8 @@ class View:
     memory_words: str
     sensitivities: tuple[tuple[str, tuple[Sensitivity, ...]], ...]
     sensitivity_words: str
+    sensitivity_titles: tuple[str, str, str]
+    """Above the bars, the changes and the remarks."""
     rankings: tuple[Ranking, ...]
     basis: tuple[Basis, ...]
     remarks: tuple[str, ...]
@@ -141,6 +144,23 @@ def bars(
         )
         for title, text, parts in found
     )
+
+
+def bettered(spot: tuple[float, float], every: Iterable[tuple[float, float]]) -> bool:
+    """Whether another is as good in both, and better in one: less is better."""
+    return any(one != spot and one[0] <= spot[0] and one[1] <= spot[1] for one in every)
+
+
+def price_text(price: Price | None) -> str:
+    """Of an hour, and where it stands."""
+    if price is None:
+        return "none known"
+    return f"{price.low_usd:g} to {price.high_usd:g} USD an hour, {price.date}: {price.source}"
+
+
+def source_text(chip: Accelerator) -> str:
+    """Where its figures stand, and whether they were read there."""
+    return f"{chip.source} ({'read there' if chip.checked == 'opened' else 'recalled'})"
 
 
 def write_page(view: View, target: Path, more: Sequence[str] = ()) -> None:

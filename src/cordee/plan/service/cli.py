@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,15 +12,18 @@ from rich.console import Console
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator, Catalogue, accelerators
 from cordee.plan.calibration.serving_own import serving_extended
-from cordee.plan.calibration.serving_table import serving_calibration
+from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.deployment import Drafting, Precision
 from cordee.plan.goodput.service import report as failure_report
+from cordee.plan.goodput.service.report import Answer
 from cordee.plan.model import Model, model
+from cordee.plan.page import PAGE, write_page
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
 from cordee.plan.service import report
 from cordee.plan.service.as_it_is import as_data, precision_on, told
 from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
 from cordee.plan.service.failing import failing
+from cordee.plan.service.page import serving_view
 from cordee.plan.service.wanted import Wanted, check
 from cordee.plan.service.written import write_serving
 from cordee.plan.serving.recorded import recording
@@ -76,6 +80,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )  # fmt: skip
 @click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
 @click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote of benchmarks.")
+@PAGE
 @click.option(
     "--chips-file",
     type=FILE,
@@ -103,6 +108,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     failures: str | None,
     top: int,
     calibration: Path | None,
+    page: Path | None,
     chips_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -128,13 +134,15 @@ def serve(  # noqa: PLR0913 - an argument is an option
     wanted = wanted.recorded(recording(trace)) if trace else wanted
     check(wanted)
     each = [replace(wanted, precision=_precision(asks, dtype, cache, kind)) for kind in kinds]
-    outcomes = list(_outcomes(each, kinds, catalogue, calibration))
+    known = _known(calibration)
+    outcomes = list(_outcomes(each, kinds, catalogue, known))
     notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
     failed = [failing(one, failures) for one in outcomes] if failures else []
+    if page:
+        view = serving_view(wanted, outcomes, known, top)
+        write_page(view, page, list(_of_script(asks, outcomes)))
     if as_json:
-        data = report.as_data(wanted, outcomes, top)
-        data["script"] = asks and as_data(asks, outcomes)
-        data["failures"] = {one.name: failure_report.as_data(one) for one in failed}
+        data = report.as_data(wanted, outcomes, top) | _beside(asks, outcomes, failed)
         print(json.dumps({**data, "written": notes}, indent=2))
         return
     _shown(outcomes, asks, top)
@@ -142,14 +150,17 @@ def serve(  # noqa: PLR0913 - an argument is an option
     print("", *report.remarks(wanted, outcomes), *notes, sep="\n")
 
 
+def _known(calibration: Path | None) -> ServingCalibrations:
+    shipped = serving_calibration()
+    return serving_extended(shipped, calibration) if calibration else shipped
+
+
 def _outcomes(
     wanted: Sequence[Wanted],
     kinds: Sequence[Accelerator],
     catalogue: Catalogue,
-    calibration: Path | None,
+    known: ServingCalibrations,
 ) -> Iterator[ServingOutcome]:
-    known = serving_calibration()
-    known = serving_extended(known, calibration) if calibration else known
     for one, kind in zip(wanted, kinds, strict=True):
         yield serving_outcome(one, kind, catalogue.price(kind, "rent"), known)
 
@@ -160,7 +171,23 @@ def _shown(outcomes: Sequence[ServingOutcome], asks: ServingAsked | None, top: i
     for one in outcomes:
         console.print("", report.ranking(one, top), sep="\n")
     if asks:
-        print("", *told(asks, outcomes), *asks.remarks, sep="\n")
+        print("", *_of_script(asks, outcomes), sep="\n")
+
+
+def _of_script(asks: ServingAsked | None, outcomes: Sequence[ServingOutcome]) -> Iterator[str]:
+    if asks:
+        yield from told(asks, outcomes)
+        yield from asks.remarks
+
+
+def _beside(
+    asks: ServingAsked | None, outcomes: Sequence[ServingOutcome], failed: Sequence[Answer]
+) -> dict[str, Any]:
+    """For a machine, what goes beyond the plans."""
+    return {
+        "script": asks and as_data(asks, outcomes),
+        "failures": {one.name: failure_report.as_data(one) for one in failed},
+    }
 
 
 def _model_of(name: str | None, asks: ServingAsked | None) -> Model:

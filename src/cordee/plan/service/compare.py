@@ -184,7 +184,7 @@ def _warnings(
 
 def why(best: ServingPlan, other: ServingPlan) -> str:
     """Why `other` is worse, by what takes longer."""
-    ours, theirs = (_seconds(plan) for plan in (best, other))
+    ours, theirs = (seconds_of(plan) for plan in (best, other))
     more = {name: theirs[name] - ours[name] for name in ours}
     scale = best.candidate.settled.between_s
     largest = sorted(more, key=lambda name: -more[name])[:2]
@@ -195,7 +195,7 @@ def why(best: ServingPlan, other: ServingPlan) -> str:
             told.append(f"{rooms[1]:,} requests at once in place of {rooms[0]:,}")
     chips = other.deployment.chips - best.deployment.chips
     if chips > 0:
-        head = f"{chips:,} chips more"
+        head = "1 chip more" if chips == 1 else f"{chips:,} chips more"
     else:
         less = 1 - other.candidate.rate_per_s / best.candidate.rate_per_s
         head = f"{less:.1%} fewer requests" if less > 0.0005 else "a tie"
@@ -204,7 +204,7 @@ def why(best: ServingPlan, other: ServingPlan) -> str:
     return f"{head}: {', '.join(told)}" if told else head
 
 
-def _seconds(plan: ServingPlan) -> dict[str, float]:
+def seconds_of(plan: ServingPlan) -> dict[str, float]:
     """Of the time between two tokens, by what takes it."""
     between = plan.candidate.settled.between_s
     return {name: share * between for name, share in shares_of(plan).items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.service.compare import ServingOutcome, shares_of, why
 from cordee.plan.service.search import ServingPlan
 from cordee.plan.service.wanted import Wanted
@@ -34,8 +35,8 @@ def lines(outcomes: Sequence[ServingOutcome]) -> Iterator[tuple[str, list[str]]]
     yield "layout", [plan.deployment.words for plan in best]
     yield "weights of a chip", [_weights(o) for o in outcomes]
     yield "room for tokens", [f"{tokens_kept(plan):,.0f}" for plan in best]
-    yield "requests/s that come", [f"{plan.rate_per_s:,.3g}" for plan in best]
-    yield "requests/s within the limits", [f"{p.candidate.rate_per_s:,.3g}" for p in best]
+    yield "requests/s that come", [figure(plan.rate_per_s) for plan in best]
+    yield "requests/s within the limits", [figure(p.candidate.rate_per_s) for p in best]
     yield "tokens/s given", [f"{plan.tokens_per_s:,.0f}" for plan in best]
     yield "at once on a copy", [f"{plan.under_way:,.0f}" for plan in best]
     yield "ms to the first token", [_ms(p.served.first(0.5), p.served.first(0.9)) for p in best]
@@ -75,12 +76,17 @@ def _weights(outcome: ServingOutcome) -> str:
     return f"{held.weights / GIB:.1f} of {outcome.chip.memory_bytes / GIB:.0f} GiB"
 
 
+def figure(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
+
+
 def _ms(median: float, most: float) -> str:
-    return f"{median * 1e3:,.3g}; 9 of 10 below {most * 1e3:,.3g}"
+    return f"{figure(median * 1e3)}; 9 of 10 below {figure(most * 1e3)}"
 
 
 def _range(interval: tuple[float, float, float]) -> str:
-    return f"{interval[0] * 1e3:,.3g} to {interval[2] * 1e3:,.3g}"
+    return f"{figure(interval[0] * 1e3)} to {figure(interval[2] * 1e3)}"
 
 
 def _cost(outcome: ServingOutcome) -> str:
@@ -114,7 +120,7 @@ def cells(plan: ServingPlan) -> Iterator[str]:
     """Of a layout in a ranking, without the reason."""
     yield plan.deployment.words
     yield f"{plan.deployment.chips:,}"
-    yield f"{plan.candidate.rate_per_s:,.3g}"
+    yield figure(plan.candidate.rate_per_s)
     yield f"{plan.served.first(0.5) * 1e3:,.0f}"
     yield f"{plan.served.between(0.5) * 1e3:,.3g}"
     yield f"{plan.candidate.holding.weights / GIB:.1f}"
@@ -131,10 +137,9 @@ def remarks(wanted: Wanted, outcomes: Sequence[ServingOutcome]) -> Iterator[str]
     if any(plan.deployment.prefill for outcome in outcomes for plan in outcome.plans):
         yield "before a plus stand the copies that read prompts, behind it those that give tokens"
     for outcome in outcomes:
-        basis = outcome.judged_by.words.strip() or "all inference results"
         yield (
             f"{outcome.chip.name}: the intervals are those of predictions for versions of engines that "
-            f"nothing was fitted to: {basis}"
+            f"nothing was fitted to: {basis(outcome.judged_by)}"
         )
         yield from (f"{outcome.chip.name}: {warning}" for warning in outcome.warnings)
     if any(outcome.chip.maker == "Huawei" for outcome in outcomes):
@@ -142,6 +147,12 @@ def remarks(wanted: Wanted, outcomes: Sequence[ServingOutcome]) -> Iterator[str]
             "guidance of the US Bureau of Industry and Security of May 2025 says that use of Ascend 910B, "
             "910C and 910D may breach export rules: ask somebody who knows before you buy"
         )
+
+
+def basis(kind: Kind) -> str:
+    """Which results an interval is taken from."""
+    parts = (kind.generation, kind.stack, kind.model)
+    return " ".join(part for part in parts if part not in ("", ANY)) or "all inference results"
 
 
 def as_data(wanted: Wanted, outcomes: Sequence[ServingOutcome], top: int) -> dict[str, Any]:
