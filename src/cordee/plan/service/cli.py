@@ -139,8 +139,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
     failed = [failing(one, failures) for one in outcomes] if failures else []
     if page:
-        view = serving_view(wanted, outcomes, known, top)
-        write_page(view, page, list(_of_script(asks, outcomes)))
+        write_page(serving_view(wanted, outcomes, known, top), page, _of_script(asks, outcomes))
     if as_json:
         data = report.as_data(wanted, outcomes, top) | _beside(asks, outcomes, failed)
         print(json.dumps({**data, "written": notes}, indent=2))
@@ -174,10 +173,8 @@ def _shown(outcomes: Sequence[ServingOutcome], asks: ServingAsked | None, top: i
         print("", *_of_script(asks, outcomes), sep="\n")
 
 
-def _of_script(asks: ServingAsked | None, outcomes: Sequence[ServingOutcome]) -> Iterator[str]:
-    if asks:
-        yield from told(asks, outcomes)
-        yield from asks.remarks
+def _of_script(asks: ServingAsked | None, outcomes: Sequence[ServingOutcome]) -> list[str]:
+    return [*told(asks, outcomes), *asks.remarks] if asks else []
 
 
 def _beside(
