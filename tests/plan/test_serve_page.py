@@ -43,6 +43,16 @@ def test_the_page_shows_what_a_change_would_do(page: Path) -> None:
         assert words in shown
 
 
+def test_what_is_faster_never_takes_more_chips(tmp_path: Path) -> None:
+    target = tmp_path / "service.html"
+    words = ("DeepSeek-V3", "--chip", "910C", "--chips", "24", "--tpot", "40")
+    done = run(*words, "--report", str(target))
+    assert done.exit_code == 0, done.output
+    found = re.findall(r'<td class="n">([^<]*%|no change|does not fit)</td>', target.read_text())
+    assert len(found) == 7
+    assert all(one.startswith("−") or one == "no change" for one in found)
+
+
 def test_tighter_and_looser_limits_stand_in_both_plots(page: Path) -> None:
     plots = re.findall(r"<figure>.*?</figure>", page.read_text("utf-8"), re.DOTALL)
     assert len(plots) == 2

@@ -67,9 +67,9 @@ def serving_view(
         sensitivities=tuple((o.chip.name, tuple(sensitivities(o, known))) for o in outcomes),
         sensitivity_words=(
             "How many chips fewer or more the same requests take within the limits, with the best layout searched "
-            "anew each time; and time between tokens in the layout as it is, with as many requests under way. "
-            "A bar that fills its side is half the chips, or half as many again, and more. Requests at once are "
-            "tried in steps: what is small may show in the time only."
+            "anew each time, or the layout as it is where no other does better; and time between tokens in that "
+            "layout, with as many requests under way. A bar that fills its side is half the chips, or half as many "
+            "again, and more. Requests at once are tried in steps: what is small may show in the time only."
         ),
         sensitivity_titles=("fewer, or more", "chips", "between tokens"),
         rankings=tuple(_ranking(outcome, top) for outcome in outcomes),
@@ -79,11 +79,14 @@ def serving_view(
 
 
 def _lead(outcomes: Sequence[ServingOutcome]) -> str:
-    told = (
-        f"{o.best.deployment.chips:,} {o.chip.name} serve {figure(o.best.candidate.rate_per_s)} requests a "
-        f"second{' within the limits' if o.best.meets else ', not all within the limits'}"
-        for o in outcomes
-    )
+    told = []
+    for outcome in outcomes:
+        chips, rate = outcome.best.deployment.chips, outcome.best.candidate.rate_per_s
+        serve = "serves" if chips == 1 else "serve"
+        within = "" if outcome.best.meets else ", not all"
+        told.append(
+            f"{chips:,} {outcome.chip.name} {serve} {figure(rate)} requests a second{within} within the limits"
+        )
     return f"{'; '.join(told)}."
 
 
