@@ -17,6 +17,8 @@ pytestmark = pytest.mark.timeout(900)
 def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "cordee", "demo", "--folder", str(folder), *options]
     pipe = subprocess.PIPE
+    # Where these tests run in the background of a shell, interrupts are ignored, and children take that over.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 

@@ -26,3 +26,18 @@ def test_a_program_may_take_its_time_after_its_last_step_and_is_told_of_where_it
     assert ended.code == 1
     assert "all steps are made, but worker 1 failed after them" in ended.err
     assert "a bug in what evaluates" in ended.err
+
+
+def test_a_program_that_is_stopped_after_its_last_step_does_not_keep_the_job(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "stopped.py"
+    stopped = "os.kill(os.getpid(), signal.SIGSTOP)"
+    program.write_text(
+        AFTER.replace("import os,", "import os, signal,")
+        .replace('raise ValueError("a bug in what evaluates")', stopped)
+        .replace("time.sleep(7)", "")
+    )
+    ended = job(tmp_path / "job", str(program), options=("-n", "2"))
+    assert ended.code == 1
+    assert "worker 1 failed after them: its process was ended by SIGKILL" in ended.err

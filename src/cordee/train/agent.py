@@ -118,13 +118,23 @@ class Agent:
             await asyncio.sleep(0.01)
         for worker in self._begun.difference(staying):
             self.signal(worker, signal.SIGKILL)
-        while self._begun.intersection(staying):
-            await asyncio.sleep(0.01)
+        await self._last_words(staying)
         self.kill()
         if self._nursery is not None:
             with suppress(ProcessLookupError):
                 self._nursery.kill()
         await asyncio.gather(*self._tasks)
+
+    async def _last_words(self, staying: Collection[int]) -> None:
+        """Wait until they have ended by themselves. One that somebody has stopped never would."""
+        loop, since_s = asyncio.get_running_loop(), dict[int, float]()
+        while left := self._begun.intersection(staying):
+            for worker in left:
+                if not _stopped(self._pids.get(worker)):
+                    since_s.pop(worker, None)
+                elif loop.time() - since_s.setdefault(worker, loop.time()) > END_S:
+                    self.signal(worker, signal.SIGKILL)
+            await asyncio.sleep(0.01)
 
     async def _fork(self, worker: int, log: Path) -> None:
         if self._nursery is None or self._nursery.returncode is not None:
@@ -204,6 +214,14 @@ class Agent:
         taken = set(self._chips.values()) | self._bad
         free = [chip for chip in self._program.chips if chip not in taken]
         return next(iter(free or self._program.chips), None)
+
+
+def _stopped(pid: int | None) -> bool:
+    """Whether a process was sent SIGSTOP or the like. Source: proc_pid_stat(5), the field `state`."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def how(code: int) -> str:

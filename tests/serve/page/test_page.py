@@ -21,7 +21,7 @@ PICTURES = os.environ.get("CORDEE_PICTURES")
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     # Slow enough for somebody who reads along to strike in the middle of an answer.
-    slow = write_model(tmp_path_factory.mktemp("page") / "slow", layers=96)
+    slow = write_model(tmp_path_factory.mktemp("page") / "slow", layers=256)
     with serving(slow, replicas=3) as running:
         yield running
 

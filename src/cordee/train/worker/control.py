@@ -37,6 +37,7 @@ from cordee.train.wire import (
     sign,
 )
 from cordee.train.worker.probe import probe
+from cordee.train.worker.sockets import belongs_elsewhere
 
 BEAT_S = 0.2
 CONNECT_S = 20.0
@@ -105,7 +106,7 @@ class Line:
         self._to, self._secret, self._hello = to, secret, hello
         self._ready: Ready | None = None
         self.on_lost: Callable[[int], None] = lambda epoch: None
-        """Called with a new epoch where members of the one before are gone. From another thread, as those that follow."""
+        """Called with a new epoch where what is under way may be stuck. From another thread, as those that follow."""
         self.on_epoch: Callable[[int], None] = lambda epoch: None
         """Called with every new epoch."""
         self.on_feeding: Callable[[Feeding], None] = lambda feeding: None
@@ -245,7 +246,8 @@ class Line:
         if isinstance(message, Epoch):
             self._epoch, self._hello = message, replace(self._hello, epoch=message.epoch)
             self.on_epoch(message.epoch)
-            if message.lost:
+            # Who still forms a group may wait for some that were not told of it, by a coordinator that is gone.
+            if message.lost or self._phase == "outside":
                 self.on_lost(message.epoch)
         if isinstance(message, Leave):
             self._left = message
@@ -285,6 +287,7 @@ def _greeted(to: str, secret: str, most_s: float = CONNECT_S) -> socket.socket:
 def _entered(to: str, secret: str, most_s: float = CONNECT_S) -> tuple[socket.socket, bool]:
     """A connection to a coordinator, or to an agent."""
     connection = socket.create_connection(address(to), timeout=most_s)
+    belongs_elsewhere(connection)
     challenge = _reader.decode(read_body(connection))
     if not isinstance(challenge, Challenge):
         raise Refused(f"{to} is no coordinator of a cordee job")

@@ -1,13 +1,8 @@
 """Groups on the CPU: gloo's, freed by shutting their sockets."""
 
-import os
-import re
-import socket
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,18 +11,15 @@ from torch._C._distributed_c10d import (
     PrefixStore,
     ProcessGroup,
     ProcessGroupGloo,
-    TCPStore,
     Work,
 )
 
-from cordee.train.wire import address
 from cordee.train.worker.groups import Alone, Group, Joined
 from cordee.train.worker.patience import Patience
+from cordee.train.worker.sockets import shut, sockets
+from cordee.train.worker.store import GROUP_S, reached
 
 LOOPBACK = "127.0.0.1"
-GROUP_S = 600.0
-"""Longer than any collective takes: one that waits in vain is freed by whoever knows that."""
-
 _left: list[ProcessGroup] = []
 """Groups that are stuck for good: to take them apart would be to wait for them."""
 
@@ -90,10 +82,9 @@ class Gloo:
             return Alone()
         with self._lock:
             self._check(epoch)
-            self._epoch, self._before, self._own = epoch, _sockets(), set()
-        host, port = address(stores[0])
+            self._epoch, self._before, self._own = epoch, sockets(), set()
         try:
-            store = TCPStore(host, port, is_master=False, wait_for_workers=False)
+            store = reached(stores[0], lambda: epoch < self._freed)
             made = ProcessGroupGloo(
                 PrefixStore(f"epoch{epoch}{self._name}", store), rank, len(stores), self._options()
             )
@@ -102,7 +93,7 @@ class Gloo:
             group.all_reduce(torch.zeros(1))  # now all of them are connected
         finally:
             with self._lock:
-                self._own = _sockets() - (self._before or set())
+                self._own = sockets() - (self._before or set())
                 self._before = None
         self._check(epoch)
         return group
@@ -121,7 +112,7 @@ class Gloo:
         with self._lock:
             self._freed = max(self._freed, epoch)
             if self._epoch < epoch:
-                _shut(self._own if self._before is None else _sockets() - self._before)
+                shut(self._own if self._before is None else sockets() - self._before)
 
     def drop(self) -> None:
         """Its sockets close with it."""
@@ -129,32 +120,3 @@ class Gloo:
     def _check(self, epoch: int) -> None:
         if epoch < self._freed:
             raise RuntimeError(f"epoch {epoch} is over")
-
-
-def _sockets() -> set[int]:
-    """The inodes of this process's sockets."""
-    return set(_by_inode())
-
-
-def _by_inode() -> dict[int, int]:
-    """The file descriptors of sockets, by inode: numbers of descriptors are used again."""
-    found = {}
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
-            if match:
-                found[int(match[1])] = int(entry.name)
-    return found
-
-
-def _shut(inodes: set[int]) -> None:
-    """Break off connections, so that whoever waits for them is woken."""
-    descriptors = _by_inode()
-    for inode in inodes & descriptors.keys():
-        with suppress(OSError):
-            taken = socket.socket(fileno=os.dup(descriptors[inode]))
-            try:
-                taken.getpeername()  # what listens is left alone
-                taken.shutdown(socket.SHUT_RDWR)
-            finally:
-                taken.close()

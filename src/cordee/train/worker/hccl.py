@@ -12,10 +12,10 @@ from typing import cast
 
 import torch
 import torch_npu
-from torch._C._distributed_c10d import PrefixStore, ProcessGroup, TCPStore, Work
+from torch._C._distributed_c10d import PrefixStore, ProcessGroup, Work
 
-from cordee.train.wire import address
 from cordee.train.worker.groups import Alone, Group, Joined
+from cordee.train.worker.store import reached
 
 
 class Hccl:
@@ -34,8 +34,7 @@ class Hccl:
         self._wake()
         if len(stores) == 1:
             return Alone()
-        host, port = address(stores[0])
-        store = TCPStore(host, port, is_master=False, wait_for_workers=False)
+        store = reached(stores[0], lambda: epoch < self._freed)
         options = torch_npu._C._distributed_c10d.ProcessGroupHCCL.Options()
         options.group_id = f"{epoch}{self._name}"  # the names of a process's groups differ
         made = torch_npu._C._distributed_c10d.ProcessGroupHCCL(
