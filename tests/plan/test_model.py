@@ -82,6 +82,10 @@ def test_a_wrong_config_says_what_is_wrong_and_what_would_do(
         from_config(LLAMA | change, "mine")
 
 
+def test_a_name_may_stand_after_that_of_its_publisher() -> None:
+    assert model("Qwen/Qwen3-8B") == model("Qwen3-8B")
+
+
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no such model. Did you mean Llama-3.1-8B\?"):
         model("llama3.1-8b")

@@ -56,12 +56,17 @@ def known() -> Mapping[str, Known]:
 
 
 def model(name: str) -> Model:
-    """The model in a config.json or a folder with one, or of that name. Raises `UsageError`."""
+    """The model in a config.json or a folder with one, or of that name, with who publishes it before or not.
+
+    Raises `UsageError`.
+    """
     path = Path(name)
     if path.is_dir():
         path /= "config.json"
     if path.is_file():
         return from_config(_load(path), str(path))
+    if len(path.parts) == 2 and path.name.lower() in known():  # as Hugging Face names models
+        return named(path.name)
     if path.suffix == ".json" or path.parent != Path():
         raise UsageError(f"{path}: no such file: give a config.json, or a name: {_names()}")
     return named(name)
