@@ -1,6 +1,7 @@
 """Groups on the CPU: gloo's, freed by shutting their sockets."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -111,8 +112,18 @@ class Gloo:
     def free(self, epoch: int) -> None:
         with self._lock:
             self._freed = max(self._freed, epoch)
-            if self._epoch < epoch:
-                shut(self._own if self._before is None else sockets() - self._before)
+            if self._epoch < epoch and self._before is None:
+                shut(self._own)
+        threading.Thread(target=self._break_off, daemon=True).start()
+
+    def _break_off(self) -> None:
+        """End the forming of a group that is over, which may open more connections meanwhile."""
+        while True:
+            with self._lock:
+                if self._before is None or self._epoch >= self._freed:
+                    return
+                shut(sockets() - self._before)
+            time.sleep(0.02)
 
     def drop(self) -> None:
         """Its sockets close with it."""
