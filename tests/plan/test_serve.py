@@ -1,26 +1,14 @@
 """`cordee plan serve`, as a user calls it."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from tests.plan.commands import Command
 
-from cordee.cli import cli
 from cordee.core.errors import CordeeError
 
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["plan", "serve", *arguments], env={"COLUMNS": "200"})
-
-
-def planned(*arguments: str) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
-    assert isinstance(found, dict)
-    return found
+ASK = Command("serve")
+run, planned = ASK.run, ASK.planned
 
 
 def test_today_on_nvidia_stands_beside_tomorrow_on_ascend() -> None:

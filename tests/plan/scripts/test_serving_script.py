@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from tests.plan.commands import Command
 
-from cordee.cli import cli
 from cordee.core.errors import CordeeError
 from cordee.plan.deployment import Engine
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
+
+ASK = Command("serve")
+run = ASK.run
+
 
 VLLM = """export NCCL_DEBUG=INFO
 export HF_TOKEN=abc
@@ -29,10 +32,6 @@ def read(folder: Path, text: str) -> ServingAsked:
     path = folder / "serve.sh"
     path.write_text(text)
     return serving_asked(path)
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["plan", "serve", *arguments], env={"COLUMNS": "200"})
 
 
 def planned(folder: Path, text: str, *arguments: str) -> tuple[str, dict[str, Any]]:

@@ -1,16 +1,17 @@
 """`cordee plan train --script`, on launch scripts as people write them."""
 
-import json
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from tests.plan.commands import Command
 
-from cordee.cli import cli
 from cordee.core.errors import CordeeError
 from cordee.plan.model import named
 from cordee.plan.scripts.megatron import Asked, asked
+
+ASK = Command("train")
+run, planned, refused = ASK.run, ASK.planned, ASK.refused
 
 QWEN = """#!/bin/bash
 export CUDA_DEVICE_MAX_CONNECTIONS=1
@@ -65,24 +66,6 @@ def script(tmp_path: Path) -> Path:
 def read(path: Path, text: str) -> Asked:
     path.write_text(text)
     return asked(path)
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["plan", "train", *arguments], env={"COLUMNS": "200"})
-
-
-def planned(*arguments: str) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
-    assert isinstance(found, dict)
-    return found
-
-
-def refused(*arguments: str) -> str:
-    done = run(*arguments)
-    assert isinstance(done.exception, CordeeError), done.output
-    return str(done.exception)
 
 
 def test_a_script_of_megatron_says_all_that_a_plan_needs(script: Path) -> None:
@@ -217,8 +200,7 @@ def test_experts_that_are_cut_are_said(tmp_path: Path) -> None:
 )
 def test_what_is_missing_is_said_with_a_way_out(script: Path, old: str, new: str, why: str) -> None:
     script.write_text(QWEN.replace(old, new))
-    with pytest.raises(CordeeError, match=why):
-        raise CordeeError(refused("--script", str(script), "--chip", "910B2"))
+    assert re.search(why, refused("--script", str(script), "--chip", "910B2"))
 
 
 def test_experts_in_every_other_way_are_refused(tmp_path: Path) -> None:
