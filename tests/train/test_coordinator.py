@@ -34,6 +34,18 @@ def test_another_coordinator_takes_the_place_of_one_that_is_killed(
     assert ended.steps == list(range(20))
 
 
+def test_one_that_hangs_while_the_coordinator_is_lost_is_found_by_the_next(
+    undisturbed: str, tmp_path: Path
+) -> None:
+    hangs: Fault = {"worker": 2, "step": 5, "at": "forward", "do": "sleep", "for_s": 60}
+    faults = (hangs, at("reduce"))
+    ended = job(tmp_path, options=("-n", "3", "--hang-s", "1.5"), faults=faults)
+    assert ended.code == 0, ended.err
+    assert [event["worker"] for event in ended.of("evicted")] == [2]
+    assert set(ended.digests) == {undisturbed}
+    assert ended.steps == list(range(20))
+
+
 @pytest.mark.slow
 def test_one_that_is_stopped_is_ended_and_another_one_takes_its_place(
     undisturbed: str, tmp_path: Path

@@ -1,5 +1,7 @@
 """Does a job wait for what its programs do after their last step, and tell of one that fails there?"""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.train.jobs import SMALL, job
@@ -41,3 +43,13 @@ def test_a_program_that_is_stopped_after_its_last_step_does_not_keep_the_job(
     ended = job(tmp_path / "job", str(program), options=("-n", "2"))
     assert ended.code == 1
     assert "worker 1 failed after them: its process was ended by SIGKILL" in ended.err
+
+
+def test_a_job_goes_on_where_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cordee", "train", "--folder", str(tmp_path), "--", str(SMALL)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.stdout.close()
+    assert running.wait(timeout=120) == 0
+    assert '"kind":"finish","error":null' in (tmp_path / "events.jsonl").read_text()

@@ -140,6 +140,7 @@ class _Launcher:
         self._agent.belongs(f"{self._address}:{port}")
         loop = asyncio.get_running_loop()
         work = loop.create_task(self._take_part(f"{self._address}:{port}"))
+        work.add_done_callback(self._worked)
         members: tuple[int, ...] = ()
         try:
             error = await self._over
@@ -158,6 +159,11 @@ class _Launcher:
             if self._ends.get(worker, how(0)) != how(0):
                 text = f"all steps are made, but worker {worker} failed after them"
                 raise Failed(f"{text}: {self._ends[worker]}; {self._last_words(worker)}")
+
+    def _worked(self, work: asyncio.Task[None]) -> None:
+        """A mistake of ours ends the job: it would wait for ever."""
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self._end(f"the agent of this host failed: {type(error).__name__}: {error}")
 
     async def _open(self) -> int:
         """Listen; gives the port. Raises `UsageError` where it cannot."""

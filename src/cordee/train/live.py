@@ -1,5 +1,6 @@
 """What a job tells on the terminal while it runs."""
 
+import os
 import time
 from pathlib import Path
 from typing import TextIO
@@ -85,6 +86,9 @@ class Live:
             self._told.add(line)
 
     def say(self, line: str) -> None:
-        """Write a line."""
-        self._out.write(line + "\n")
-        self._out.flush()
+        """Write a line. Where nobody reads any more the job goes on: the journal has all of it."""
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())

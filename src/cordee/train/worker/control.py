@@ -121,6 +121,9 @@ class Line:
         self._phase: Phase = "outside"
         self.shard_s = 0.0
         self._closed = False
+        self._returned = False
+        """Whether the coordinator is another one, and has begun no epoch yet: what the one before was about to tell,
+        of a group to form or of a member that hangs, some may wait for in vain."""
         self.say(hello)
         for work in (self._listen, self._beat):
             threading.Thread(target=work, name=f"train{work.__name__}", daemon=True).start()
@@ -216,6 +219,7 @@ class Line:
                 time.sleep(AGAIN_S)
                 most_s = min(1.5 * most_s, CONNECT_S)
                 continue
+            self._returned = True
             self.on_feeding(Feeding(-1, "", anew=True))
             with self._sending, suppress(OSError):
                 self._connection.close()
@@ -246,9 +250,9 @@ class Line:
         if isinstance(message, Epoch):
             self._epoch, self._hello = message, replace(self._hello, epoch=message.epoch)
             self.on_epoch(message.epoch)
-            # Who still forms a group may wait for some that were not told of it, by a coordinator that is gone.
-            if message.lost or self._phase == "outside":
+            if message.lost or self._returned:
                 self.on_lost(message.epoch)
+            self._returned = False
         if isinstance(message, Leave):
             self._left = message
             self.on_epoch(sys.maxsize)
