@@ -13,6 +13,7 @@ from cordee.plan.goodput.service import closed_form
 from cordee.plan.goodput.service.service import Service
 from cordee.plan.goodput.service.window import Window, noticed_s
 from cordee.plan.goodput.service.year import Year
+from cordee.serve.policy.failover import FAILURES_MOST
 
 SERVICE = Service(
     replicas=6,
@@ -68,6 +69,25 @@ def test_where_no_replica_is_left_requests_are_given_up_when_patience_ends() -> 
     assert window.broken_off == 0
     window.run(80)
     assert window.broken_off == window.moved
+
+
+def test_requests_that_get_on_between_failures_are_not_blamed_for_them() -> None:
+    window = Window(replace(SERVICE, rate_per_s=0.05, stay_s=1000.0), 10)
+    for number in range(1, 10):
+        window.run(10.0 * number)
+        window.falls(number, "closed")
+    window.run(100.0)
+    assert window.moved > 100
+    assert window.broken_off == 0
+
+
+def test_a_request_that_is_alone_wherever_a_replica_dies_is_given_up_after_six() -> None:
+    window = Window(replace(SERVICE, rate_per_s=0.001, stay_s=1000.0), 10)
+    window.run(10.0)
+    for number in range(1, 10):
+        window.falls(number, "closed")
+    assert window.moved == FAILURES_MOST
+    assert window.broken_off == 1
 
 
 def test_as_many_requests_move_as_the_formula_says() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cordee.serve.policy.admission import Bucket, Queue, retry_after_s
 from cordee.serve.policy.breaker import FAILURES, FIRST_PAUSE_S, Breaker
 from cordee.serve.policy.canary import Agreement, Limits, Tally, decide, gates, interval
-from cordee.serve.policy.failover import Signs, after_failure, blame, hangs
+from cordee.serve.policy.failover import FAILURES_MOST, Signs, after_failure, blame, hangs
 from cordee.serve.policy.hedging import BURST, ENOUGH, LATEST_S, Budget, Late
 from cordee.serve.policy.routing import Candidate, Memory, pick, pieces, split
 from cordee.serve.policy.warming import Peer, source
@@ -93,11 +93,11 @@ def test_a_replica_is_gone_when_it_gives_no_sign_of_life(signs: Signs, gone: boo
 
 
 def test_a_request_goes_on_elsewhere_waits_or_is_given_up() -> None:
-    plain = {"waited_s": 0.0, "patience_s": 10.0, "failures": 1, "most_failures": 3}
+    plain = {"waited_s": 0.0, "patience_s": 10.0, "failures": FAILURES_MOST - 1}
     assert after_failure(others=2, **plain).kind == "elsewhere"
     assert after_failure(others=0, **plain).kind == "wait"
     assert after_failure(others=0, **{**plain, "waited_s": 11.0}).kind == "give-up"
-    assert after_failure(others=2, **{**plain, "failures": 3}).kind == "give-up"
+    assert after_failure(others=2, **{**plain, "failures": FAILURES_MOST}).kind == "give-up"
 
 
 def test_a_request_that_was_alone_has_the_blame_and_one_among_others_half_of_it() -> None:

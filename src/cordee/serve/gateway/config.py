@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.serve.policy.admission import QUEUE_MOST, REQUEST_TIMEOUT_S
+from cordee.serve.policy.failover import PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,11 +18,11 @@ class GatewayConfig:
     certificate: Path | None = None
     private_key: Path | None = None
     max_body_bytes: int = 16_000_000
-    max_queue: int = 256
+    max_queue: int = QUEUE_MOST
     replica_requests: int = 64
     """How many requests a replica gets at a time; more wait here, where they can go anywhere."""
-    request_timeout_s: float = 600.0
-    patience_s: float = 60.0
+    request_timeout_s: float = REQUEST_TIMEOUT_S
+    patience_s: float = PATIENCE_S
     """How long a request waits for a replica when none is ready."""
     probe_s: float = 0.0
     """How often all replicas are asked the same, to find one that reckons wrongly; 0: never."""

@@ -15,12 +15,12 @@ from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import RECENT, Answered, Fleet, Mirror, Replica
 from cordee.serve.gateway.hedges import Hedges
 from cordee.serve.gateway.record import Outcome, Record
-from cordee.serve.gateway.relay import FAILURES_MOST, Gap, Relay, gone_error
+from cordee.serve.gateway.relay import Gap, Relay, gone_error
 from cordee.serve.gateway.rival import Rival
 from cordee.serve.gateway.rooms import Rooms
 from cordee.serve.gateway.wire import DONE, usage_event
 from cordee.serve.http.client import Client, Stream, Unreachable
-from cordee.serve.policy.admission import Queue, retry_after_s
+from cordee.serve.policy.admission import Queue, refused, retry_after_s
 from cordee.serve.policy.failover import after_failure
 from cordee.serve.policy.routing import pieces
 
@@ -71,7 +71,7 @@ class Dispatcher:
 
     def admit(self, record: Record) -> None:
         """Begin with a request. Raises `ApiError` 503 where too many wait."""
-        if len(self._waiting) >= self.config.max_queue and not self.rooms.free():
+        if refused(len(self._waiting), self.config.max_queue, free=self.rooms.free()):
             self.totals.rejected += 1
             rate = len(self._ends_s) / RATE_S
             raise ApiError(
@@ -210,9 +210,8 @@ class Dispatcher:
         what = after_failure(
             others=len(others),
             waited_s=0.0,
-            patience_s=self.config.patience_s,
             failures=relay.failures,
-            most_failures=FAILURES_MOST,
+            patience_s=self.config.patience_s,
         )
         if what.kind == "give-up":
             self.give_up(relay.record, gone_error(f"{what.reason}; the last: {reason}"))

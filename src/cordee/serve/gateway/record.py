@@ -11,6 +11,7 @@ from cordee.serve.api.errors import ApiError
 from cordee.serve.api.whole import Whole
 from cordee.serve.gateway.context import Trace
 from cordee.serve.http.exchange import Exchange
+from cordee.serve.policy.admission import rank
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -18,9 +19,6 @@ CHOICES_MOST = 128
 ID = re.compile(r"(chatcmpl|cmpl)-[0-9a-f]{24}", re.ASCII)
 """The names that `new_id` gives."""
 Body = dict[str, Any]
-
-MOVED_PRIORITY = 10_000
-"""Those whose replica failed go before those who have not begun."""
 
 
 @dataclass(slots=True)
@@ -114,7 +112,7 @@ class Record:
 
     def rank(self, line: Line) -> int:
         """Where a choice stands among those that wait, here and on replicas: the larger the sooner."""
-        return self.priority + (MOVED_PRIORITY if line.moved or line.said else 0)
+        return rank(self.priority, begun=bool(line.moved or line.said))
 
     @property
     def route(self) -> str:

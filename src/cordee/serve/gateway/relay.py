@@ -32,8 +32,6 @@ from cordee.serve.policy.failover import blame
 ELSEWHERE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers of a replica after which another one is asked."""
 IDS_SIZE, TAIL_SIZE = len(IDS), len(b"]}]}\n\n")
-FAILURES_MOST = 6
-"""A request that has so much blame, without a token between, is given up."""
 
 
 class Keeper(Protocol):

@@ -6,6 +6,22 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+QUEUE_MOST = 256
+"""So many wait, where nothing else is said; more are refused."""
+REQUEST_TIMEOUT_S = 600.0
+"""So long a request may take, where nothing else is said."""
+MOVED_PRIORITY = 10_000
+"""Those whose replica failed go before those who have not begun."""
+
+
+def refused(waiting: int, most: int, *, free: bool) -> bool:
+    """Whether one who comes now must go again: so many wait already, and no replica has room."""
+    return waiting >= most and not free
+
+
+def rank(priority: int, *, begun: bool) -> int:
+    """Where a request stands among those that wait, here and on replicas: the larger the sooner."""
+    return priority + (MOVED_PRIORITY if begun else 0)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,10 @@ STUCK_S = 1.5
 """One that answers probes, has work and makes no step for so long hangs too..."""
 STUCK_STEPS = 6.0
 """...unless its steps take long: so many of the longest of late."""
+PATIENCE_S = 60.0
+"""So long a request waits for a replica when none is ready, where nothing else is said."""
+FAILURES_MOST = 6
+"""A request that has so much blame, without a token between, is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,14 @@ def blame(running: int) -> float:
 
 
 def after_failure(
-    *, others: int, waited_s: float, patience_s: float, failures: float, most_failures: int
+    *, others: int, waited_s: float, failures: float, patience_s: float = PATIENCE_S
 ) -> Next:
     """Go on elsewhere where there is anywhere; wait for a replica for a while; else give up.
 
     A request that fails wherever it goes is likely to be the reason itself, so failures are counted, in full
     where it was alone there (`blame`).
     """
-    if failures >= most_failures:
+    if failures >= FAILURES_MOST:
         return Next("give-up", "replicas failed wherever it went")
     if others:
         return Next("elsewhere")

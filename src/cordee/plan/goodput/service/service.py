@@ -10,8 +10,6 @@ from cordee.plan.goodput.rates import Rates, hang_share
 
 Sign = Literal["closed", "silent", "stuck"]
 """How a replica that falls shows it: connections close, nothing comes any more, or probes are answered and no step made."""
-REQUEST_TIMEOUT_S = 600.0
-"""The gateway's, as it comes: [gateway] request_timeout_s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from functools import partial
 from itertools import count
 from random import Random
 
-from cordee.plan.goodput.service.service import REQUEST_TIMEOUT_S, Service, Sign
-from cordee.serve.policy.admission import Queue
+from cordee.plan.goodput.service.service import Service, Sign
+from cordee.serve.policy.admission import QUEUE_MOST, REQUEST_TIMEOUT_S, Queue, rank, refused
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.failover import (
     OTHERS_SILENT_S,
@@ -20,13 +20,12 @@ from cordee.serve.policy.failover import (
     SILENT_S,
     Signs,
     after_failure,
+    blame,
     hangs,
 )
 from cordee.serve.policy.routing import Candidate, pick
 
 TICK_S = 0.05
-MAX_QUEUE, PATIENCE_S, FAILURES_MOST, MOVED_PRIORITY = 256, 60.0, 6, 10_000
-"""The gateway's, as it comes: [gateway] max_queue and patience_s; of its dispatcher the others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +40,8 @@ class Asking:
     began_s: float = 0.0
     broke_s: float | None = None
     """When nothing came any more."""
-    failures: int = 0
+    failures: float = 0.0
+    """How much the ends of replicas speak against it."""
     waits_since_s: float | None = None
 
 
@@ -113,7 +113,7 @@ class Window:
     def _arrives(self) -> None:
         self._at(self._gap(), self._arrives)
         self.came += 1
-        if len(self._waiting) >= MAX_QUEUE and not self._free():
+        if refused(len(self._waiting), QUEUE_MOST, free=bool(self._free())):
             self.refused += 1
             return
         self._place(Asking(self.now_s))
@@ -133,7 +133,7 @@ class Window:
         if name is None:
             if asking.waits_since_s is None:
                 asking.waits_since_s = self.now_s
-            self._waiting.put(asking, MOVED_PRIORITY if asking.broke_s is not None else 0)
+            self._waiting.put(asking, rank(0, begun=asking.broke_s is not None))
             return
         asking.waits_since_s = None
         self._begins(asking, free[name])
@@ -175,25 +175,19 @@ class Window:
         """It got tokens until now."""
         got = max(0.0, self.now_s - asking.began_s) / self._giving_s
         asking.left = max(0.0, asking.left - got)
+        asking.failures = 0.0 if got else asking.failures
         asking.turn += 1
 
     def _gone(self, seat: Seat) -> None:
         """The gateway knows: what was there goes on elsewhere."""
         seat.ready = False
         others = sum(other.ready for other in self.seats)
-        moving = sorted(seat.asking, key=lambda one: (one.came_s, one.left))
-        seat.asking.clear()
-        for asking in moving:
+        for asking in sorted(seat.asking, key=lambda one: (one.came_s, one.left)):
             seat.breaker.failed(self.now_s)
-            asking.failures += 1
+            asking.failures += blame(len(seat.asking))
+            seat.asking.discard(asking)
             self.moved += 1
-            what = after_failure(
-                others=others,
-                waited_s=0.0,
-                patience_s=PATIENCE_S,
-                failures=asking.failures,
-                most_failures=FAILURES_MOST,
-            )
+            what = after_failure(others=others, waited_s=0.0, failures=asking.failures)
             if what.kind == "give-up":
                 self.broken_off += 1
             else:
@@ -212,13 +206,8 @@ class Window:
             return
         for asking in list(self._waiting):
             since_s = asking.waits_since_s if asking.waits_since_s is not None else self.now_s
-            what = after_failure(
-                others=0,
-                waited_s=self.now_s - since_s,
-                patience_s=PATIENCE_S,
-                failures=asking.failures,
-                most_failures=FAILURES_MOST,
-            )
+            waited_s = self.now_s - since_s
+            what = after_failure(others=0, waited_s=waited_s, failures=asking.failures)
             if what.kind == "give-up":
                 self._waiting.remove(asking)
                 self.broken_off += asking.broke_s is not None

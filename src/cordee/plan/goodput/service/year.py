@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from cordee.plan.goodput.cluster import DAY_S
-from cordee.plan.goodput.service.service import REQUEST_TIMEOUT_S, Service, ServiceOutcome, Sign
+from cordee.plan.goodput.service.service import Service, ServiceOutcome, Sign
 from cordee.plan.goodput.service.window import Window
+from cordee.serve.policy.admission import REQUEST_TIMEOUT_S
 
 STAND_FOR_ALL = 24
 """Of many replicas so many are simulated request by request: what happens depends on how full they are."""
