@@ -3,7 +3,8 @@
 import io
 import os
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
 
 from cordee import hw
 from cordee.emulator import machine
@@ -20,8 +21,10 @@ def text(shown: RenderableType) -> str:
 
 def cells(shown: RenderableType, first: str) -> list[str]:
     """The fields of the row that begins with `first`."""
-    rows = [[cell.strip() for cell in line.split("│")] for line in text(shown).splitlines()]
-    return next(row[1:-1] for row in rows if row[1:2] == [first])
+    (table,) = shown.renderables if isinstance(shown, Group) else (shown,)
+    assert isinstance(table, Table)
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return next([str(cell) for cell in row] for row in rows if row[0] == first)
 
 
 def test_a_machine_is_found_while_it_runs_and_no_longer() -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cordee.core.errors import CordeeError
+from cordee.core.tables import table
 from cordee.emulator import machine, traffic
 from cordee.emulator.faults.words import health
 from cordee.emulator.machine import State
@@ -61,21 +62,16 @@ def tables(
 
 
 def _machine(state: State) -> Table:
-    table = Table(title=f"{state.soc_name}, {state.path}", title_justify="left")
-    table.add_column("chip", justify="right")
-    if state.nodes > 1:
-        table.add_column("node", justify="right")
-    table.add_column("health", no_wrap=True)
-    for heading in ("used / MiB", "of / MiB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("processes: number, MiB, name")
+    places = ("chip", "node") if state.nodes > 1 else ("chip",)
+    memory, title = ("used / MiB", "of / MiB"), f"{state.soc_name}, {state.path}"
+    made = table((*places, "health"), memory, ("processes: number, MiB, name",), title)
     for chip in state.chips:
         users = [
             f"{process.pid} {process.used_bytes[chip.number] / MEBIBYTE:.0f} {process.command}"
             for process in state.processes
             if process.used_bytes[chip.number]
         ]
-        table.add_row(
+        made.add_row(
             str(chip.number),
             *([str(chip.node)] if state.nodes > 1 else []),
             health(chip),
@@ -84,18 +80,16 @@ def _machine(state: State) -> Table:
             # A line each, of which a narrow terminal shows the beginning.
             Text("\n".join(users), no_wrap=True, overflow="ellipsis"),
         )
-    return table
+    return made
 
 
 def catalogue(chips: Iterable[Chip]) -> Table:
     """Every kind of chip there can be; an empty field where no source gives a figure."""
-    table = Table(title="chips that `cordee run --chip NAME` knows", title_justify="left")
-    table.add_column("name")
-    table.add_column("also called")
-    for heading in ("memory / GiB", "cores", "GB/s", "fp16 TFLOP/s"):
-        table.add_column(heading, justify="right")
+    numbers = ("memory / GiB", "cores", "GB/s", "fp16 TFLOP/s")
+    title = "chips that `cordee run --chip NAME` knows"
+    made = table(("name", "also called"), numbers, (), title)
     for chip in chips:
-        table.add_row(
+        made.add_row(
             chip.soc_name,
             ", ".join(chip.aliases),
             f"{chip.memory_bytes / 2**30:.0f}",
@@ -103,22 +97,21 @@ def catalogue(chips: Iterable[Chip]) -> Table:
             _figure(chip.memory_bytes_per_s, 1e9),
             _figure(chip.fp16_flops_per_s, 1e12),
         )
-    return table
+    return made
 
 
 def topologies(known: Iterable[Topology]) -> Table:
     """Every topology there can be; a question mark where no source gives a figure."""
-    table = Table(title="topologies that `cordee run --topology NAME` knows", title_justify="left")
-    for heading in ("name", "what it is", "chips", "links, one way"):
-        table.add_column(heading)
+    title = "topologies that `cordee run --topology NAME` knows"
+    made = table(("name",), (), ("what it is", "chips", "links, one way"), title)
     for topology in known:
-        table.add_row(
+        made.add_row(
             topology.name,
             f"{topology.title}; {topology.chips_per_node} chips a node",
             "\n".join(topology.chips),
             "\n".join(map(_link, topology.links)),
         )
-    return table
+    return made
 
 
 def _link(link: LinkKind) -> str:

@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cordee.core.tables import table
 from cordee.emulator.machine import LinkState, State
 
 MATRIX_CHIPS = 16  # more columns do not fit a terminal
@@ -88,30 +89,27 @@ def _matrix(
     what, per = ("now", "/s") if lately else ("carried", "")
     heading = f"{what} from chip (row) to chip (column), {UNITS[unit]}{per}"
     yield Text(heading, style="table.title")  # a table's own would not be wider than it
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    close = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     cells = [["" for _ in range(count)] for _ in range(count)]
     for link, amount in amounts.items():
         if ends := _chips(link):
             cells[ends[0]][ends[1]] = _short(amount / 1000**unit) + ("!" if faults(link) else "")
-    table.add_column("", justify="right")
+    close.add_column("", justify="right")
     for number in range(count):
-        table.add_column(str(number), justify="right", no_wrap=True, min_width=3)
+        close.add_column(str(number), justify="right", no_wrap=True, min_width=3)
     for number, row in enumerate(cells):
-        table.add_row(str(number), *row)
-    yield table
+        close.add_row(str(number), *row)
+    yield close
 
 
 def _list(title: str, shown: list[LinkState], lately: Rates | None) -> Table:
     ordered = sorted(shown, key=lambda link: -link.bytes)
-    table = Table(title=title, title_justify="left")
-    table.add_column("link", no_wrap=True)
-    for heading in ("carried", "transfers", "lost", "rate", "now"):
-        if heading != "now" or lately is not None:
-            table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("state")
+    now_too = () if lately is None else ("now",)
+    numbers = ("carried", "transfers", "lost", "rate", *now_too)
+    made = table(("link",), numbers, ("state",), title)
     for link in sorted(ordered[:LISTED], key=lambda link: link.number):
         now = [] if lately is None else [f"{size(lately[link.number])}/s"]
-        table.add_row(
+        made.add_row(
             link.name,
             size(link.bytes),
             str(link.transfers),
@@ -121,8 +119,8 @@ def _list(title: str, shown: list[LinkState], lately: Rates | None) -> Table:
             ", ".join(faults(link)) or "OK",
         )
     if len(ordered) > LISTED:
-        table.caption = f"and {len(ordered) - LISTED} more"
-    return table
+        made.caption = f"and {len(ordered) - LISTED} more"
+    return made
 
 
 def _unit(count: float) -> int:

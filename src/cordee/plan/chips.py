@@ -6,29 +6,16 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.tables import side_by_side, table
 from cordee.hw.accelerator import DTYPES, Accelerator, Catalogue, Price
 
 GIB = 2**30
 
 
-def table(catalogue: Catalogue, chips: Sequence[Accelerator]) -> Table:
+def all_of(catalogue: Catalogue, chips: Sequence[Accelerator]) -> Table:
     """One line for each chip."""
-    shown = Table(box=None, header_style="bold")
-    for title in ("chip", "maker"):
-        shown.add_column(title, no_wrap=True)
-    for title in (
-        "TFLOPS bf16",
-        "fp8",
-        "int8",
-        "GiB",
-        "GB/s",
-        "link GB/s",
-        "node",
-        "net GB/s",
-        "W",
-    ):
-        shown.add_column(title, justify="right")
-    shown.add_column("")
+    speeds = ("TFLOPS bf16", "fp8", "int8", "GiB", "GB/s")
+    shown = table(("chip", "maker"), (*speeds, "link GB/s", "node", "net GB/s", "W"), ("",))
     for chip in chips:
         shown.add_row(chip.name, chip.maker, *_figures(chip), _remark(catalogue, chip))
     return shown
@@ -58,10 +45,7 @@ def _remark(catalogue: Catalogue, chip: Accelerator) -> str:
 
 def comparison(catalogue: Catalogue, chips: Sequence[Accelerator]) -> Table:
     """One line for each figure, with what it is of the first chip's."""
-    shown = Table(box=None, header_style="bold")
-    shown.add_column("")
-    for chip in chips:
-        shown.add_column(chip.name, justify="right")
+    shown = side_by_side((chip.name for chip in chips), ())
     for title, values, unit in _lines(chips):
         if any(value is not None for value in values):
             shown.add_row(title, *_cells(values, unit))

@@ -11,7 +11,7 @@ from rich.console import Console
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Catalogue, accelerators
-from cordee.plan import chips as side_by_side
+from cordee.plan import chips as of_chips
 from cordee.plan import training_report
 from cordee.plan.calibration.benchmark import is_benchmark
 from cordee.plan.calibration.own import Own, extended, mean_error, own, table
@@ -59,12 +59,12 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
     found = [catalogue.find(name) for name in names] or list(catalogue.accelerators)
     console = Console()
     if as_json:
-        print(json.dumps(side_by_side.as_data(catalogue, found), indent=2))
+        print(json.dumps(of_chips.as_data(catalogue, found), indent=2))
     elif names:
-        console.print(side_by_side.comparison(catalogue, found))
-        print("\n".join(side_by_side.remarks(catalogue, found)))
+        console.print(of_chips.comparison(catalogue, found))
+        print("\n".join(of_chips.remarks(catalogue, found)))
     else:
-        console.print(side_by_side.table(catalogue, found))
+        console.print(of_chips.all_of(catalogue, found))
 
 
 @plan.command()

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.tables import side_by_side, table
 from cordee.plan.compare import DAY_S, Outcome, Request, why
 from cordee.plan.search import Plan
 
@@ -15,13 +16,7 @@ KWH_J = 3.6e6
 
 def comparison(request: Request, outcomes: Sequence[Outcome]) -> Table:
     """One line for each kind of chip."""
-    shown = Table(box=None, header_style="bold")
-    shown.add_column("")
-    for outcome in outcomes:
-        shown.add_column(outcome.chip.name, justify="right")
-    for title, row in lines(request, outcomes):
-        shown.add_row(title, *row)
-    return shown
+    return side_by_side((one.chip.name for one in outcomes), lines(request, outcomes))
 
 
 def lines(request: Request, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[str]]]:
@@ -80,11 +75,8 @@ def ranking(outcome: Outcome, top: int) -> Table:
     title = (
         f"{outcome.chip.name}: the best of {outcome.tried:,} layouts, {len(outcome.plans):,} fit"
     )
-    shown = Table(box=None, header_style="bold", title=title, title_justify="left")
-    shown.add_column("layout", no_wrap=True)
-    for column in ("chips", "step s", "tokens/s", "GiB"):
-        shown.add_column(column, justify="right")
-    shown.add_column("why not the first")
+    numbers = ("chips", "step s", "tokens/s", "GiB")
+    shown = table(("layout",), numbers, ("why not the first",), title)
     for plan in outcome.plans[:top]:
         reason = "" if plan is outcome.best else why(outcome.best, plan)
         shown.add_row(*cells(plan), reason)

@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
-from rich.table import Table
 
 from cordee.core.errors import UsageError
+from cordee.core.tables import table
 from cordee.port import baseline, explanation, outcome, porting, survey
 from cordee.port.assessment import Assessment
 from cordee.port.configuration import BASELINE, configuration
@@ -136,10 +136,10 @@ def explain(code: str | None) -> None:
     if code:
         console.print(Markdown(explanation.explanation(explanation.rule(code))))
         return
-    table = Table("rule", "found", "on Ascend", "left to do")
+    made = table(("rule",), (), ("found", "on Ascend", "left to do"))
     for rule in explanation.rules():
-        table.add_row(rule.code, rule.title, rule.meaning, TIME[rule.effort])
-    console.print(table)
+        made.add_row(rule.code, rule.title, rule.meaning, TIME[rule.effort])
+    console.print(made)
 
 
 def _proof(ported: porting.Ported, command: str, chips: int, limit_s: float) -> Proof:

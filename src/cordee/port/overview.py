@@ -4,12 +4,12 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cordee.core.tables import table
 from cordee.port.finding import Effort, Finding
 from cordee.port.hours import Hours, work_text
 from cordee.port.summary import TIME, Count, Summary
@@ -83,9 +83,9 @@ def commands(wanted: Iterable[tuple[str, str]], console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def indented(table: Table) -> Padding:
-    """A table a little to the right, and no wider than it is."""
-    return Padding(table, (0, 0, 0, 2), expand=False)
+def indented(grid: Table) -> Padding:
+    """A grid a little to the right, and no wider than it is."""
+    return Padding(grid, (0, 0, 0, 2), expand=False)
 
 
 def command(*words: object) -> str:
@@ -146,15 +146,12 @@ def _outcomes(count: Count, ported: bool) -> Padding:
 
 
 def _kinds(counts: Summary) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("  in", no_wrap=True)
-    for column in ("ties", "rewritten", "run as is", "left", "work left"):
-        table.add_column(column, justify="right", no_wrap=True)
+    made = table((" in",), ("ties", "rewritten", "run as is", "left", "work left"))
     for name, count in counts.kinds.items():
         numbers = (count.findings, count.fixed, count.runs, count.left)
         shown = [f"{number:,}" if number else "" for number in numbers]
-        table.add_row(f"  {name}", *shown, work_text(count.work) if count.left else "")
-    return table
+        made.add_row(f" {name}", *shown, work_text(count.work) if count.left else "")
+    return made
 
 
 def _first(thing: Thing) -> Table:

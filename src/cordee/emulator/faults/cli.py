@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
+from cordee.core.tables import table
 from cordee.emulator import faults, machine
 from cordee.emulator.faults import words
 from cordee.emulator.faults.records import as_json
@@ -173,11 +173,11 @@ def list_(path: str | None, wants_json: bool) -> None:
     if wants_json:
         print(json.dumps([as_json(entry) for entry in found], indent=2))
         return
-    table = Table(*("number", "fault", "where", "when", "state"))
+    made = table(("number", "fault", "where", "when"), (), ("state",))
     for entry in found:
         what = (entry.fault.kind, entry.fault.place, words.trigger(entry.fault), words.state(entry))
-        table.add_row(str(entry.number), *what)
-    Console().print(table if found else "no faults")
+        made.add_row(str(entry.number), *what)
+    Console().print(made if found else "no faults")
 
 
 @fault.command("repair")

@@ -142,7 +142,7 @@ def _show(
         return
     console = Console()
     print("\n".join([*([layout.words] if layout else []), *report.head(asked), ""]))
-    console.print(report.table(answers))
+    console.print(report.recoveries_table(answers))
     print("\n".join(["", *report.worth(asked, answers), ""]))
     if stand_by:
         console.print(report.spares_table(stand_by))

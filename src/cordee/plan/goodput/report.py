@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.tables import side_by_side, table
 from cordee.plan.goodput import closed_form
 from cordee.plan.goodput.answers import Answer, Asked, Spares
 from cordee.plan.goodput.cluster import DAY_S, HOUR_S
@@ -37,15 +38,9 @@ def head(asked: Asked) -> Iterator[str]:
     )
 
 
-def table(answers: Sequence[Answer]) -> Table:
+def recoveries_table(answers: Sequence[Answer]) -> Table:
     """A column for each way to recover."""
-    shown = Table(box=None, header_style="bold")
-    shown.add_column("")
-    for one in answers:
-        shown.add_column(one.recovery.name, justify="right")
-    for title, cells in _lines(answers):
-        shown.add_row(title, *cells)
-    return shown
+    return side_by_side((one.recovery.name for one in answers), _lines(answers))
 
 
 def _lines(answers: Sequence[Answer]) -> Iterator[tuple[str, list[str]]]:
@@ -83,9 +78,7 @@ def worth(asked: Asked, answers: Sequence[Answer]) -> Iterator[str]:
 
 def spares_table(found: Sequence[Spares]) -> Table:
     """How many nodes stand by, going on in place."""
-    shown = Table(box=None, header_style="bold")
-    for column in ("nodes that stand by", "missing", "time that counts", "of all chips"):
-        shown.add_column(column, justify="right")
+    shown = table((), ("nodes that stand by", "missing", "time that counts", "of all chips"))
     for one in found:
         shown.add_row(
             f"{one.nodes:,}",
@@ -100,20 +93,15 @@ def links_table(links: Links, found: Sequence[Way]) -> Table:
     """A column for the links of the plan, and one for each way with weak ones."""
     gbit = links.rate_bytes_per_s * 8 / 1e9
     title = f"links of {gbit:g} Gbit/s for each of {links.replicas:,} replicas"
-    shown = Table(box=None, header_style="bold", title=title, title_justify="left")
-    shown.add_column("")
-    for way in found:
-        shown.add_column(way.name, justify="right")
-    shown.add_row("a step takes", *(span(way.step_s) for way in found))
-    shown.add_row(
-        "of the speed were nothing sent", *(f"{links.compute_s / w.step_s:.2%}" for w in found)
+    sent = "GB that a replica sends for a step"
+    lines = (
+        ("a step takes", [span(way.step_s) for way in found]),
+        ("of the speed were nothing sent", [f"{links.compute_s / w.step_s:.2%}" for w in found]),
+        (sent, [f"{w.sent_bytes / 1e9:,.3g}" for w in found]),
+        ("steps between exchanges of all", [f"{w.steps_between:,}" for w in found]),
+        ("link in use", [f"{w.busy:.0%}" for w in found]),
     )
-    shown.add_row(
-        "GB that a replica sends for a step", *(f"{w.sent_bytes / 1e9:,.3g}" for w in found)
-    )
-    shown.add_row("steps between exchanges of all", *(f"{w.steps_between:,}" for w in found))
-    shown.add_row("link in use", *(f"{w.busy:.0%}" for w in found))
-    return shown
+    return side_by_side((way.name for way in found), lines, title)
 
 
 def remarks(asked: Asked, answers: Sequence[Answer]) -> Iterator[str]:

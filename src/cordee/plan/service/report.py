@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.tables import side_by_side, table
 from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.service.compare import ServingOutcome, shares_of, why
 from cordee.plan.service.search import ServingPlan
@@ -18,13 +19,7 @@ KWH_J = 3.6e6
 
 def comparison(outcomes: Sequence[ServingOutcome]) -> Table:
     """One column for each kind of chip."""
-    shown = Table(box=None, header_style="bold")
-    shown.add_column("")
-    for outcome in outcomes:
-        shown.add_column(outcome.chip.name, justify="right")
-    for title, row in lines(outcomes):
-        shown.add_row(title, *row)
-    return shown
+    return side_by_side((one.chip.name for one in outcomes), lines(outcomes))
 
 
 def lines(outcomes: Sequence[ServingOutcome]) -> Iterator[tuple[str, list[str]]]:
@@ -105,11 +100,8 @@ def _energy(outcome: ServingOutcome) -> str:
 def ranking(outcome: ServingOutcome, top: int) -> Table:
     """The best deployments on one chip, and why the others are worse."""
     title = f"{outcome.chip.name}: the best of {outcome.tried:,} layouts, {outcome.fit:,} fit"
-    shown = Table(box=None, header_style="bold", title=title, title_justify="left")
-    shown.add_column("layout", no_wrap=True)
-    for column in ("chips", "requests/s", "TTFT ms", "TPOT ms", "GiB"):
-        shown.add_column(column, justify="right")
-    shown.add_column("why not the first")
+    numbers = ("chips", "requests/s", "TTFT ms", "TPOT ms", "GiB")
+    shown = table(("layout",), numbers, ("why not the first",), title)
     for plan in outcome.plans[:top]:
         reason = "" if plan is outcome.best else why(outcome.best, plan)
         shown.add_row(*cells(plan), reason)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from cordee.core.facts import Fact, rows
+from cordee.core.tables import table
 from cordee.plan.calibration.widths import nearest
 from cordee.plan.validation.scoring import (
     Family,
@@ -47,16 +48,15 @@ def peers() -> tuple[Peer, ...]:
 
 def tables(scores: Sequence[Score]) -> tuple[Table, Table]:
     """Larger families beside the others' figures, and each chip with each software."""
-    return table("family", targets(scores)), table("chip, software, models", families(scores))
+    return errors_of("family", targets(scores)), errors_of(
+        "chip, software, models", families(scores)
+    )
 
 
-def table(title: str, found: Sequence[Family]) -> Table:
+def errors_of(title: str, found: Sequence[Family]) -> Table:
     """One line for each family, beside what others have on it."""
-    shown = Table(box=None, header_style="bold")
-    shown.add_column(title, no_wrap=True)
-    for column in ("results", "groups", "mean error", "median", "bias", "in interval"):
-        shown.add_column(column, justify="right")
-    shown.add_column("others")
+    numbers = ("results", "groups", "mean error", "median", "bias", "in interval")
+    shown = table((title,), numbers, ("others",))
     for family in found:
         shown.add_row(*_cells(family))
     return shown

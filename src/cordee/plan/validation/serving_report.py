@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from cordee.plan.calibration.widths import nearest
-from cordee.plan.validation.report import COLOURS, lines_of, table
+from cordee.plan.validation.report import COLOURS, errors_of, lines_of
 from cordee.plan.validation.serving_results import METRICS
 from cordee.plan.validation.serving_scoring import (
     ServingScore,
@@ -26,8 +26,8 @@ SPANS = {"TPOT": (0.1, 2.5), "TTFT": (1.3, 5.7), "throughput": (-0.1, 5.1)}
 def serving_tables(scores: Sequence[ServingScore]) -> tuple[Table, Table]:
     """Each metric beside the others' figures, and each chip with each engine."""
     return (
-        table("inference", serving_targets(scores)),
-        table("metric, chip, engine (calibrated)", serving_families(scores)),
+        errors_of("inference", serving_targets(scores)),
+        errors_of("metric, chip, engine (calibrated)", serving_families(scores)),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from cordee.core.tables import table
 from cordee.port.prove.proof import Proof
 
 NAMES = {"chip": "virtual chip", "cpu": "CPU"}
@@ -44,18 +45,18 @@ def show(proof: Proof, console: Console) -> None:
 
 
 def _compared(proof: Proof) -> Table:
-    table = Table("compared", "on the chip", "on the CPU", "difference", title_justify="left")
+    made = table((), (), ("compared", "on the chip", "on the CPU", "difference"))
     for loss in proof.losses:
         last = (f"{side[-1]:.6g}" if side else "none" for side in (loss.chip, loss.cpu))
         steps = f"{loss.name}, {len(loss.chip)} values, the last:"
-        table.add_row(steps, *last, _share(loss.difference, proof.tolerance))
+        made.add_row(steps, *last, _share(loss.difference, proof.tolerance))
     for file in proof.tensors:
         name = f"{file.path}, {file.tensors} tensors"
         found = file.problem or (
             _share(file.difference, proof.tolerance) if file.tensors else "nothing to compare"
         )
-        table.add_row(name, "", "", ", ".join((found, *(f"only one has {n}" for n in file.alone))))
-    return table
+        made.add_row(name, "", "", ", ".join((found, *(f"only one has {n}" for n in file.alone))))
+    return made
 
 
 def _share(difference: float, tolerance: float) -> str:

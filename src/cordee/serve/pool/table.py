@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.tables import table
+
 
 def shown(state: dict[str, Any]) -> Iterator[Table | str]:
     """Tables of pools and replicas, then what happened last."""
@@ -17,9 +19,9 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
     )
     for pool in state["pools"]:
         title = f"{pool['name']}: {pool['model']}, {pool['role']}, share {pool['share']:g}"
-        table = Table("replica", "state", "requests", "tokens/s", "cache", "restarts", title=title)
+        made = table(("replica", "state"), ("requests", "tokens/s", "cache", "restarts"), (), title)
         for replica in pool["replicas"]:
-            table.add_row(
+            made.add_row(
                 replica["name"],
                 replica["state"],
                 str(replica["running"]),
@@ -27,7 +29,7 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
                 f"{replica['kv_used']:.0%}",
                 str(replica["restarts"]),
             )
-        yield table
+        yield made
     for event in state["events"][-8:]:
         moved = f" ({event['moved']} requests moved)" if event.get("moved") else ""
         yield f"{event['kind']:14} {event['replica']}: {event['text']}{moved}"

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cordee.core.tables import side_by_side
 from cordee.plan.goodput.cluster import DAY_S
 from cordee.plan.goodput.report import span
 from cordee.plan.goodput.service import closed_form
@@ -46,13 +47,7 @@ def shown(answers: Sequence[Answer]) -> Iterator[str]:
 def table(answers: Sequence[Answer]) -> Table:
     """A column for each kind of chip."""
     title = "failures, with the decisions of the gateway of cordee serve"
-    made = Table(box=None, header_style="bold", title=title, title_justify="left")
-    made.add_column("")
-    for one in answers:
-        made.add_column(one.name, justify="right")
-    for words, cells in _lines(answers):
-        made.add_row(words, *cells)
-    return made
+    return side_by_side((one.name for one in answers), _lines(answers), title)
 
 
 def _lines(answers: Sequence[Answer]) -> Iterator[tuple[str, list[str]]]:

@@ -1,0 +1,32 @@
+"""Tables in a terminal, which look alike in all parts: no lines, a bold head, numbers under one another."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+
+
+def table(
+    words: Sequence[str], numbers: Sequence[str] = (), more: Sequence[str] = (), title: str = ""
+) -> Table:
+    """One with these columns: `words` are never broken, `numbers` end at one place, `more` takes the room that is left."""
+    made = Table(box=None, header_style="bold", title=title or None, title_justify="left")
+    for heading in words:
+        made.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        made.add_column(heading, justify="right", no_wrap=True)
+    for heading in more:
+        made.add_column(heading, overflow="fold")
+    return made
+
+
+def side_by_side(
+    names: Iterable[str], lines: Iterable[tuple[str, Iterable[str]]], title: str = ""
+) -> Table:
+    """A column for each of several things, and a line for what is told of each."""
+    made = Table(box=None, header_style="bold", title=title or None, title_justify="left")
+    made.add_column("")
+    for name in names:
+        made.add_column(name, justify="right")
+    for heading, cells in lines:
+        made.add_row(heading, *cells)
+    return made
