@@ -168,7 +168,7 @@ def test_a_compose_file_gets_devices_for_its_gpus(tmp_path: Path) -> None:
     service = yaml.safe_load(answer.reports[0]["text"])["services"]["llm"]
     assert service["image"] == "quay.io/ascend/vllm-ascend:v0.23.0"
     assert service["command"][:3] == ["vllm", "serve", "Qwen/Qwen3-8B"]
-    assert service["environment"] == {"HF_TOKEN": "${HF_TOKEN}"}
+    assert service["environment"] == ["HF_TOKEN=${HF_TOKEN}"]
     assert "/dev/davinci1:/dev/davinci1" in service["devices"]
     assert "/dev/davinci2:/dev/davinci2" not in service["devices"]
 
@@ -185,10 +185,11 @@ def test_a_manifest_asks_for_npus_and_keeps_its_secrets(tmp_path: Path) -> None:
     }
     pod = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}}
     answer = judged_file(tmp_path / "pod.yaml", yaml.safe_dump(pod))
-    [written] = yaml.safe_load(answer.reports[0]["text"])
+    [written] = yaml.safe_load(answer.reports[0]["text"])["spec"]["containers"]
     assert written["env"] == [secret]
-    assert written["resources"]["limits"] == {"huawei.com/Ascend910": 2}
-    assert written["command"][:3] == ["vllm", "serve", "Qwen/Qwen3-8B"]
+    assert written["resources"]["limits"] == {"huawei.com/Ascend910": "2"}
+    assert written["args"][:2] == ["/bin/sh", "-c"]
+    assert written["args"][2] == "vllm serve Qwen/Qwen3-8B --enable-prefix-caching"
 
 
 def test_standard_input_is_read() -> None:

@@ -85,6 +85,20 @@ def test_it_is_started_anew_without_being_killed(service: Service) -> None:
         time.sleep(0.05)
 
 
+def test_one_that_ends_as_it_was_asked_to_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with served(POOL.replace('"--dtype"', '"--long-end", "--dtype"'), 1) as service:
+        (replica,) = service.replicas()
+        service.act(replica["name"], "restart")
+        while service.replicas()[0]["restarts"] < 1:
+            time.sleep(0.05)
+        said = {event["kind"]: event["text"] for event in service.status()["events"]}
+        assert said["replica-dead"] == "ended as it was asked to"
+        assert "failover" not in said
+
+
 def test_what_it_said_last_is_shown_where_it_does_not_start(tmp_path: Path) -> None:
     fleet = tmp_path / "fleet.toml"
     fleet.write_text(POOL.replace('"--dtype"', '"--refuse", "--dtype"'))

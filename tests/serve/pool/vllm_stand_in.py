@@ -1,12 +1,15 @@
 """Stands in for vLLM where it is started and ended: its command line, /health, and a child that outlives it.
 
-`--refuse` ends at once as vLLM does: with much said, the reason not in the last line.
+`--refuse` ends at once as vLLM does: with much said, the reason not in the last line. `--long-end` listens no more
+when it is told to end, and takes a while until it has.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
@@ -30,7 +33,16 @@ def main(arguments: list[str]) -> None:
             self.wfile.write(body)
 
     port = int(arguments[arguments.index("--port") + 1])
-    HTTPServer(("127.0.0.1", port), Answers).serve_forever()
+    server = HTTPServer(("127.0.0.1", port), Answers)
+
+    def end(*_: object) -> None:
+        server.server_close()
+        time.sleep(1.5)
+        os._exit(0)
+
+    if "--long-end" in arguments:
+        signal.signal(signal.SIGTERM, end)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

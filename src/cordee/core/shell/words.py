@@ -10,7 +10,8 @@ from cordee.core.errors import UsageError
 
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
 ARRAY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=\(")
-VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|([A-Za-z_]\w*))")
+VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|([A-Za-z_]\w*)|\(([A-Za-z_]\w*)\))")
+"""$NAME, ${NAME}, ${NAME:-else}, and $(NAME) of Kubernetes."""
 WHOLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?:\[[@*]\])?\}?")
 SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")")
 REDIRECT = re.compile(r"(\d*|&)(>>|>&|>|<<<|<)(&?\d+|&-)?")
@@ -43,7 +44,7 @@ class Word:
 
 
 def _looked_up(match: re.Match[str], known: Mapping[str, str]) -> str:
-    name = match[1] or match[3]
+    name = match[1] or match[3] or match[4]
     if name in known:
         return known[name]
     return match[2] if match[2] is not None else match[0]
@@ -54,6 +55,9 @@ class Command:
     """One command, with the assignments before it."""
 
     line: int
+    start: int = 0
+    end: int = 0
+    """Its place in the text, without redirections before and after it; line ends are single letters."""
     assignments: list[tuple[str, Word]] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
 
@@ -182,7 +186,12 @@ def _skipped(reader: _Reader, c: str) -> bool:
 
 def _take(reader: _Reader, now: Command) -> None:
     if not now.words and not now.assignments:
-        now.line = reader.line(reader.at)
+        now.line, now.start = reader.line(reader.at), reader.at
+    _take_word(reader, now)
+    now.end = reader.at
+
+
+def _take_word(reader: _Reader, now: Command) -> None:
     array = ARRAY.match(reader.text, reader.at) if not now.words else None
     if array:
         reader.at = array.end()

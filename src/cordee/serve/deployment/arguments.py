@@ -151,6 +151,8 @@ class _Reader:
         base, dot, keys = name.partition(".")
         flag, off = self._flag(base)
         full = (flag.name if flag else base) + dot + keys.removesuffix("+")
+        raw_name, _, raw = word.text.partition("=")
+        value = raw if raw and "$" not in raw_name else value
         inline = (Word(value, word.expands and "$" in value, word.quoted),) if equals else None
         if dot:
             values = inline or self._next(1)

@@ -47,6 +47,8 @@ class Mount(Fact):
     option: str
     """--device or --volume."""
     path: str
+    nodes: bool = False
+    """Whether only servers over several nodes need it."""
 
 
 @cache
@@ -56,9 +58,10 @@ def families() -> tuple[Family, ...]:
 
 
 @cache
-def mounts() -> tuple[Mount, ...]:
-    """What every container needs."""
-    return tuple(rows(TABLES / "families.toml", Mount, table="mount"))
+def mounts(*, nodes: bool = False) -> tuple[Mount, ...]:
+    """What every container needs; `nodes`: also what those over several nodes do."""
+    every = rows(TABLES / "families.toml", Mount, table="mount")
+    return tuple(mount for mount in every if nodes or not mount.nodes)
 
 
 def family_of(name: str) -> tuple[Chip, Family]:

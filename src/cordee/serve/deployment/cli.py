@@ -14,6 +14,7 @@ from cordee.serve.deployment.flags import release
 from cordee.serve.deployment.launch import Launch, launches_in, only_vllm
 from cordee.serve.deployment.report import Report, report
 from cordee.serve.deployment.shown import as_json, as_text
+from cordee.serve.deployment.whole import is_whole, whole
 from cordee.serve.deployment.written import written
 
 
@@ -24,7 +25,7 @@ from cordee.serve.deployment.written import written
     "-f",
     "file",
     metavar="FILE",
-    help="A script, Dockerfile, compose file or manifest; - for standard input.",
+    help="A script, Dockerfile, compose file, manifest or a chart's values; - for standard input.",
 )
 @click.option("--chip", default="Ascend910B3", show_default=True, help="The chip it is to run on.")
 @click.option(
@@ -36,7 +37,7 @@ from cordee.serve.deployment.written import written
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the new command there.",
+    help="Write the new command or file there.",
 )
 def check_args(
     command: tuple[str, ...],
@@ -57,14 +58,16 @@ def check_args(
     """
     chosen, family = family_of(chip)
     target = Target(chosen, family, release(version))
-    launches, folder = _given(command, file)
-    reports = [report(launch, target, folder) for launch in launches]
+    launches, folder, text = _given(command, file)
+    reports, new = [report(launch, target, folder) for launch in launches], ""
+    if is_whole(reports):
+        new, reports = whole(text, reports)
     if form["json_"]:
-        print(json.dumps([as_json(r) for r in reports], indent=2))
+        print(json.dumps([as_json(r, new) for r in reports], indent=2))
     else:
-        print(_sendable(as_text(reports, everything=form["everything"])), end="")
+        print(_sendable(as_text(reports, new, everything=form["everything"])), end="")
     if output is not None:
-        _write(output, reports)
+        _write(output, reports, new)
     sys.exit(1 if any(r.decisions for r in reports) else 0)
 
 
@@ -73,8 +76,8 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _given(command: tuple[str, ...], file: str | None) -> tuple[list[Launch], Path]:
-    """The servers that are asked about, and the folder that their paths are relative to."""
+def _given(command: tuple[str, ...], file: str | None) -> tuple[list[Launch], Path, str]:
+    """The servers that are asked about, the folder that their paths are relative to, and the file."""
     if bool(command) == (file is not None):
         raise UsageError("give either a command, or --file with a file that starts vLLM")
     if file is None:
@@ -83,25 +86,26 @@ def _given(command: tuple[str, ...], file: str | None) -> tuple[list[Launch], Pa
         else:
             launches = launches_in(" ".join(Word(word).written() for word in command))
         only_vllm(launches, "the command")
-        return launches, Path()
+        return launches, Path(), ""
     if file == "-":
-        text, folder = sys.stdin.buffer.read(), Path()
+        read, folder = sys.stdin.buffer.read(), Path()
     else:
         try:
-            text, folder = Path(file).read_bytes(), Path(file).parent
+            read, folder = Path(file).read_bytes(), Path(file).parent
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else error
             raise UsageError(f"{file}: {said}") from error
     try:
-        return launches_of(text.decode("utf-8-sig"), file, "" if file == "-" else file), folder
+        text = read.decode("utf-8-sig")
+        return launches_of(text, file, "" if file == "-" else file), folder, text
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: this is no text in UTF-8") from error
 
 
-def _write(output: Path, reports: list[Report]) -> None:
+def _write(output: Path, reports: list[Report], file: str) -> None:
     scripts = "\n".join(written(r) for r in reports)
     shell = all(r.launch.kind == "shell" for r in reports)
     try:
-        output.write_text(_sendable(("#!/bin/bash\n" if shell else "") + scripts), "utf-8")
+        output.write_text(_sendable(file or ("#!/bin/bash\n" if shell else "") + scripts), "utf-8")
     except OSError as error:
         raise UsageError(f"{output}: {error.strerror}") from error

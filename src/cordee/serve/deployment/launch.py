@@ -37,6 +37,15 @@ class Docker:
     image: Word
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Shell text in a YAML file that starts a server among other things."""
+
+    text: str
+    span: tuple[int, int] | None
+    """Where in it the command stands; None where that is not known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One server that is started."""
@@ -51,7 +60,7 @@ class Launch:
     docker: Docker | None = None
     image: str = ""
     kind: str = "shell"
-    """shell, dockerfile, compose or kubernetes."""
+    """shell, dockerfile, compose, kubernetes or helm."""
     name: str = ""
     line: int = 1
     known: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +71,15 @@ class Launch:
     """How many the container was given, where that is said."""
     looked_up: tuple[Mapping[str, object], ...] = ()
     """Variables of a manifest whose values lie elsewhere, as they were written."""
+    device_ids: tuple[int, ...] = ()
+    """The numbers of the GPUs that the container was given, where they are said."""
+    place: tuple[str | int, ...] = ()
+    """Of its container in a YAML file: the number of the document, then keys and numbers."""
+    script: Script | None = None
+    span: tuple[int, int] | None = None
+    """Of its command in the text that was read."""
+    own: tuple[str, ...] = ()
+    """The variables that stand before the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +215,8 @@ def _launch(command: Command, where: str, scope: _Scope) -> list[Launch] | None:
         prefix=tuple(before),
         settings=(*settings, *pairs),
         line=command.line,
+        span=(command.start, command.end),
+        own=tuple(setting.name for setting in (*own, *pairs)),
     )
     return [_finished(launch, scope)]
 
@@ -215,6 +235,7 @@ def _around(inner: Launch, settings: Iterable[Setting], outer: list[Word], line:
     return replace(
         inner,
         settings=(*settings, *(docker.settings if docker else ()), *inner.settings),
+        span=None,
         docker=docker.docker if docker else None,
         image=docker.image if docker else "",
         gpus=docker.gpus if docker else None,

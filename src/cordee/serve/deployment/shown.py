@@ -1,7 +1,7 @@
 """A report as text for a terminal of 80 columns, and as JSON."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from cordee.serve.deployment.flags import release
 from cordee.serve.deployment.judgement import Finding, Verdict
@@ -23,15 +23,22 @@ TITLES = {
 ORDER = (Verdict.UNKNOWN, Verdict.ABSENT, Verdict.OTHERWISE, Verdict.UNCHECKED)
 FRAGMENTS = {
     "dockerfile": "The lines for FROM, ENV, ENTRYPOINT and CMD",
-    "compose": "For the compose file: image, environment and command as here, devices and volumes "
-    "beside its own, runtime and deploy left out",
-    "kubernetes": "For the container: image, command, env and resources as here, args left out",
 }
 
 
-def as_text(reports: Iterable[Report], *, everything: bool = False) -> str:
-    """What must change first, then the new command of each server."""
-    return "\n".join("\n".join(_lines(report, everything)) for report in reports)
+def as_text(reports: Sequence[Report], file: str = "", *, everything: bool = False) -> str:
+    """What must change first, then the new command of each server, or the whole new `file`."""
+    parts = ["\n".join(_lines(report, everything)) for report in reports]
+    if not file:
+        return "\n".join(
+            f"{part}\n\n{_new(report)}" for part, report in zip(parts, reports, strict=True)
+        )
+    return "\n\n\n".join(parts) + f"\n\nThe new file:\n\n{file}"
+
+
+def _new(report: Report) -> str:
+    title = "\n".join(_wrapped(_new_title(report) + ":", "", ""))
+    return f"{title}\n\n{written(report)}"
 
 
 def _lines(report: Report, everything: bool) -> Iterator[str]:
@@ -56,10 +63,6 @@ def _lines(report: Report, everything: bool) -> Iterator[str]:
                 yield from _finding(finding, everything)
         else:
             yield from _wrapped(", ".join(dict.fromkeys(_short(f) for f in works)), "  ", "  ")
-    yield ""
-    yield from _wrapped(_new_title(report) + ":", "", "")
-    yield ""
-    yield written(report)
 
 
 def _head(report: Report) -> str:
@@ -105,7 +108,7 @@ def _short(finding: Finding) -> str:
     return subject if len(subject) <= 50 else subject.split()[0]
 
 
-def as_json(report: Report) -> dict[str, object]:
+def as_json(report: Report, file: str = "") -> dict[str, object]:
     """A report for a machine to read."""
     return {
         "chip": report.target.chip.soc_name,
@@ -120,7 +123,7 @@ def as_json(report: Report) -> dict[str, object]:
         "environment": {s.name: s.value.text for s in report.server.settings},
         "image": report.server.image,
         "chips": report.server.chips,
-        "text": written(report),
+        "text": file or written(report),
     }
 
 

@@ -1,9 +1,7 @@
-"""A server on Ascend as the same kind of file as before: a script, a Dockerfile, or parts of YAML."""
+"""A server on Ascend as the same kind of text as before: a script, or lines of a Dockerfile."""
 
 import json
 import shlex
-
-import yaml
 
 from cordee.core.shell.words import VARIABLE, Word
 from cordee.serve.deployment.chips import mounts
@@ -18,10 +16,6 @@ def written(report: Report) -> str:
     """The new command with its environment, image and devices."""
     if report.launch.kind == "dockerfile":
         return _dockerfile(report)
-    if report.launch.kind == "compose":
-        return _compose(report)
-    if report.launch.kind == "kubernetes":
-        return _kubernetes(report)
     return _script(report)
 
 
@@ -123,42 +117,3 @@ def _dockerfile(report: Report) -> str:
 
 def _env_value(text: str) -> str:
     return text if text and shlex.quote(text) == text else json.dumps(text, ensure_ascii=False)
-
-
-def _compose(report: Report) -> str:
-    devices = _devices(report) + [m.path for m in mounts() if m.option == "--device"]
-    service: dict[str, object] = {
-        "image": report.server.image or "IMAGE",
-        "environment": {s.name: s.value.text for s in report.server.settings},
-        "devices": [f"{path}:{path}" for path in devices],
-        "volumes": [f"{m.path}:{m.path}:ro" for m in mounts() if m.option == "--volume"],
-        "command": _flat(report),
-    }
-    if not report.server.settings:
-        del service["environment"]
-    return _dumped({"services": {report.launch.name: service}})
-
-
-def _kubernetes(report: Report) -> str:
-    resource = report.target.family.kubernetes
-    container: dict[str, object] = {
-        "name": report.launch.name,
-        "image": report.server.image or "IMAGE",
-        "command": _flat(report),
-        "env": [
-            *({"name": s.name, "value": s.value.text} for s in report.server.settings),
-            *report.launch.looked_up,
-        ],
-        "resources": {
-            "limits": {resource: report.server.chips},
-            "requests": {resource: report.server.chips},
-        },
-    }
-    if not container["env"]:
-        del container["env"]
-    return _dumped([container])
-
-
-def _dumped(value: object) -> str:
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    return text

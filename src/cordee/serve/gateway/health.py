@@ -55,7 +55,7 @@ class Health:
             task = asyncio.get_running_loop().create_task(self._probe(replica))
             self._probes[replica] = task
             task.add_done_callback(lambda _: self._probes.pop(replica, None))
-        if replica.state not in ("ready", "draining"):
+        if replica.state not in ("ready", "draining") or _ends(replica):
             return
         busy = bool(replica.running) and replica.steps >= 0
         signs = Signs(
@@ -89,7 +89,8 @@ class Health:
             reply = await self._client.request(url, timeout_s=5 * SILENT_S)
         except Unreachable as error:
             self._unreached[replica] = self._unreached.get(replica, 0) + 1
-            if self._unreached[replica] >= UNREACHED and replica.state in ("ready", "draining"):
+            there = replica.state in ("ready", "draining") and not _ends(replica)
+            if self._unreached[replica] >= UNREACHED and there:
                 self.lost(replica, str(error))
             return
         self._unreached[replica] = 0
@@ -149,6 +150,11 @@ class Health:
 def _number(state: dict[str, object], name: str) -> int:
     value = state.get(name)
     return value if isinstance(value, int) else 0
+
+
+def _ends(replica: Replica) -> bool:
+    """Whether it has nothing left to do before it ends, as it was asked to: then it need not answer."""
+    return replica.state == "draining" and not replica.running
 
 
 def _broken(replica: Replica) -> bool:
