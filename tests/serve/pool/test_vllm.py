@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2 as httpx
@@ -97,6 +97,48 @@ def test_one_that_ends_as_it_was_asked_to_is_no_failure(
         said = {event["kind"]: event["text"] for event in service.status()["events"]}
         assert said["replica-dead"] == "ended as it was asked to"
         assert "failover" not in said
+
+
+def restarted(service: Service, after_first: Callable[[], object]) -> list[dict[str, object]]:
+    """What a restart of the pool tells; something else is done once the first replica is ready again."""
+    told: list[dict[str, object]] = []
+    url = f"{service.url}/cordee/pools/other/restart"
+    with httpx.stream("POST", url, timeout=60) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line[6:]))
+                if len(told) == 1:
+                    after_first()
+    return told
+
+
+def test_a_pool_that_gets_smaller_while_it_is_restarted_is_restarted_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    pool = POOL.replace("replicas = 1", "replicas = 3").replace(
+        '"--dtype"', '"--long-end", "--dtype"'
+    )
+    with served(pool, 3) as service:
+        url = f"{service.url}/cordee/pools/other/scale"
+        told = restarted(service, lambda: httpx.post(url, json={"replicas": 1}))
+        assert (told[0], told[-1]) == ({"ready": "other-0"}, {"done": True})
+        while len(service.replicas()) > 1:
+            time.sleep(0.05)
+        assert service.replicas()[0]["state"] == "ready"
+
+
+def test_one_that_is_drained_stays_so_when_its_pool_is_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with served(POOL.replace("replicas = 1", "replicas = 2"), 2) as service:
+        service.act("other-0", "drain")
+        while service.replicas()[0]["state"] != "stopped":
+            time.sleep(0.05)
+        told = restarted(service, lambda: None)
+        assert told == [{"ready": "other-1"}, {"done": True}]
+        assert [r["state"] for r in service.replicas()] == ["stopped", "ready"]
 
 
 def test_what_it_said_last_is_shown_where_it_does_not_start(tmp_path: Path) -> None:
