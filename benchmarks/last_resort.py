@@ -9,7 +9,6 @@ with the launcher killed too. Times are those of the journal. `--write` puts the
 
 import argparse
 import itertools
-import json
 import os
 import signal
 import statistics
@@ -20,6 +19,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cordee.core.events import read
 
 RESULT = Path(__file__).with_suffix(".md")
 KILLED_AT = 12
@@ -67,8 +68,7 @@ class Run:
     @property
     def events(self) -> list[dict[str, Any]]:
         file = self.folder / "events.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
+        return list(read(file)) if file.exists() else []
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["kind"] == kind]

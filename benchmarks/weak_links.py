@@ -25,8 +25,8 @@ import torch
 from torch import nn
 
 import cordee.train as ct
+from cordee.core.events import Event, Events, read
 from cordee.train.coordinator import Coordinator
-from cordee.train.events import Event, Events
 from cordee.train.policy.workers import Limits
 
 HERE = Path(__file__).parent
@@ -274,7 +274,7 @@ def measure(plan: Plan, folder: Path) -> None:
     after = plan.steps - plan.warmup
     local_rate = after * plan.tokens / local["seconds"]
     ddp_rate = (slow.steps - slow.warmup) * slow.tokens / slowed["seconds"]
-    told = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    told = list(read(folder / "events.jsonl"))
     rounds = [event for event in told if event["kind"] == "exchanged" and event["worker"] == 0]
     rows = {
         "parameters": local["parameters"],

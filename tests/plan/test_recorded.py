@@ -11,7 +11,7 @@ from cordee.cli import cli
 from cordee.core.errors import UsageError
 from cordee.plan.serving.recorded import recording
 
-GATEWAY = {"event": "request", "tokens_in": 700, "tokens_out": 90, "duration_s": 4.0}
+GATEWAY = {"kind": "request", "tokens_in": 700, "tokens_out": 90, "duration_s": 4.0}
 
 
 def written(path: Path, *lines: object) -> Path:
@@ -26,10 +26,10 @@ def test_a_gateways_log_says_when_requests_came_though_it_is_written_when_they_e
 ) -> None:
     log = written(
         tmp_path / "log.jsonl",
-        {"time": "2026-05-01T10:00:00.000+00:00", "event": "service-ready"},
-        {"time": "2026-05-01T10:00:05.000+00:00", **GATEWAY},
-        {"time": "2026-05-01T10:00:06.000+00:00", **GATEWAY, "duration_s": 1.0, "tokens_out": 30},
-        {"time": "2026-05-01T10:00:07.000+00:00", **GATEWAY, "tokens_in": None, "tokens_out": 0},
+        {"time_s": 1777629600.0, "kind": "service-ready"},
+        {"time_s": 1777629605.0, **GATEWAY},
+        {"time_s": 1777629606.0, **GATEWAY, "duration_s": 1.0, "tokens_out": 30},
+        {"time_s": 1777629607.0, **GATEWAY, "tokens_in": None, "tokens_out": 0},
     )
     found = recording(log)
     assert [one.arrival_s for one in found.requests] == pytest.approx([0, 4])

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cordee.core.events import read
+
 SMALL = Path(__file__).parent / "programs" / "small.py"
 Fault = dict[str, str | int | float | bool]
 
@@ -24,8 +26,7 @@ class Ended:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        lines = (self.folder / "events.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return list(read(self.folder / "events.jsonl"))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["kind"] == kind]

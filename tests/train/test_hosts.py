@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from tests.train.jobs import SMALL
 
+from cordee.core.events import read
 from cordee.train.wire import PROTOCOL, Answer, Challenge, pack, read_body, sign
 
 LIGHT = Path(__file__).parent / "programs" / "light.py"
@@ -66,10 +67,7 @@ class Hosts:
 
     def events(self, number: int) -> list[dict[str, Any]]:
         journal = self.folder / f"127.0.0.{number}" / "events.jsonl"
-        if not journal.exists():
-            return []
-        text = journal.read_text()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return list(read(journal)) if journal.exists() else []
 
     def steps(self, number: int) -> list[int]:
         return [event["step"] for event in self.events(number) if event["kind"] == "commit"]

@@ -1,6 +1,5 @@
 """The third chapter: the ported model is trained on four virtual chips, of which one is killed."""
 
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cordee.core.events import read
 from cordee.core.programs import Program
 from cordee.journey.commands import LOOK_S, ChapterFailed, Desk, failed
 
@@ -132,11 +132,9 @@ def _trained(job: Path, victim: int, seconds: float) -> Trained:
 def _events(job: Path, kind: str) -> list[dict[str, Any]]:
     """Of one kind, from the journal as far as it is written."""
     try:
-        lines = (job / "events.jsonl").read_text("utf-8").splitlines(keepends=True)
+        return [event for event in read(job / "events.jsonl") if event["kind"] == kind]
     except FileNotFoundError:
         return []
-    events = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [event for event in events if event["kind"] == kind]
 
 
 def _with(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cordee.train.events import Events
+from cordee.core.events import Events
 
 EACH_S = 5.0
 LINKS_MOST = 4096

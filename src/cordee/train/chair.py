@@ -11,9 +11,9 @@ import sys
 
 import msgspec
 
+from cordee.core.events import Events
 from cordee.core.programs import end_with_parent
 from cordee.train.coordinator import Coordinator, Reign
-from cordee.train.events import Events
 from cordee.train.policy.succession import Known
 from cordee.train.policy.trust import Checks
 from cordee.train.policy.workers import Limits

@@ -13,9 +13,9 @@ import click
 
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
+from cordee.core.events import Event
 from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
-from cordee.train.events import Event
 from cordee.train.guest.plain import fits
 from cordee.train.hosts import HostOptions, forget_secret, host_options, meeting_of
 from cordee.train.launch import Order, launch

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from cordee.core.events import Event, Events
 from cordee.train.accounts import Accounts
 from cordee.train.crew import Crew
 from cordee.train.door import GREETING_S, Connection, Door
-from cordee.train.events import Event, Events
 from cordee.train.herald import Herald
 from cordee.train.host_wire import Ended, FromAgent, Interrupted, Present
 from cordee.train.muster import Muster

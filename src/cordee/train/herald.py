@@ -2,9 +2,9 @@
 
 import time
 
+from cordee.core.events import Events
 from cordee.train.accounts import Accounts
 from cordee.train.crew import Crew
-from cordee.train.events import Events
 from cordee.train.policy.effects import (
     Begin,
     Commit,

@@ -12,11 +12,11 @@ from typing import cast
 import msgspec
 
 from cordee.core.errors import CordeeError, UsageError
+from cordee.core.events import Event, Events
 from cordee.train.agent import END_S, Agent, Program, how
 from cordee.train.checkpoint.custody import custody
 from cordee.train.checkpoint.keep import Keep
 from cordee.train.door import Connection, Door, entered
-from cordee.train.events import Event, Events
 from cordee.train.host_wire import (
     Alive,
     End,

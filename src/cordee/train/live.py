@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from cordee.train.events import Event
+from cordee.core.events import Event
 
 STEPS_EACH_S = 1.0
 KEPT = {

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cordee.train.events import Event, Events
+from cordee.core.events import Event, Events
 from cordee.train.host_wire import (
     Alive,
     End,

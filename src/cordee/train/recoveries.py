@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cordee.train.events import Event, Events
+from cordee.core.events import Event, Events
 
 NOTICED = {
     "lost": "its connection",

@@ -35,7 +35,7 @@ def logged(model_folder: Path, file: Path) -> Iterator[Service]:
 
 def lines(file: Path, event: str) -> list[dict[str, Any]]:
     every = [json.loads(line) for line in file.read_text().splitlines()]
-    return [line for line in every if line["event"] == event]
+    return [line for line in every if line["kind"] == event]
 
 
 def request(file: Path, request_id: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_the_log_of_a_whole_service_begins_and_ends_with_it(
     file = tmp_path / "log.jsonl"
     with serving(model_folder, replicas=1, gateway=f'log = "{file}"'):
         pass
-    told = [json.loads(line)["event"] for line in file.read_text().splitlines()]
+    told = [json.loads(line)["kind"] for line in file.read_text().splitlines()]
     assert told == ["replica-ready", "gateway-start", "gateway-drain", "gateway-end"]
 
 
@@ -122,10 +122,10 @@ def test_standard_output_is_for_machines_where_the_log_goes_there(model_folder: 
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     )
     assert process.stdout is not None
-    first = [json.loads(process.stdout.readline())["event"] for _ in range(2)]
+    first = [json.loads(process.stdout.readline())["kind"] for _ in range(2)]
     process.terminate()
     rest, words = process.communicate(timeout=30)
-    told = first + [json.loads(line)["event"] for line in rest.splitlines()]
+    told = first + [json.loads(line)["kind"] for line in rest.splitlines()]
     assert told == ["replica-ready", "gateway-start", "gateway-drain", "gateway-end"]
     assert "listening on http://127.0.0.1" in words
 
@@ -136,4 +136,4 @@ def test_a_log_that_cannot_be_written_is_said_at_the_start(model_folder: Path) -
         [*command, "--port", "0", "--log", "/none/log"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: /none/log: no log can be written")
+    assert done.stderr.startswith("error: /none/log: cannot be written: No such file")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cordee.core.errors import UsageError
-from cordee.train.events import Event
+from cordee.core.events import Event
 from cordee.train.page.curve import MOST
 from cordee.train.page.metrics import metrics
 from cordee.train.page.record import Record, recorded
@@ -104,8 +104,8 @@ def test_a_journal_whose_last_line_is_half_written_is_read(tmp_path: Path) -> No
     [
         (None, "No such file or directory: give the folder of a job"),
         ("", "nothing has happened in this job yet"),
-        ("what?\n", "line 1 is no event of a job"),
-        ("[]\n", "line 1 is no event of a job"),
+        ("what?\n", "line 1 is no event"),
+        ("[]\n", "line 1 is no event"),
     ],
 )
 def test_a_folder_without_a_journal_is_named(text: str | None, said: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Format(Fact):
     answer: str
     unit_s: float = 1.0
     lasted: str = ""
-    event: str = ""
+    kind: str = ""
 
     @property
     def fields(self) -> set[str]:
@@ -97,7 +97,7 @@ def recording(path: Path) -> Recording:
     if not lines:
         raise UsageError(f"{path}: no line has a request")
     kind = _format(path, lines)
-    wanted = [line for line in lines if not kind.event or line.get("event") == kind.event]
+    wanted = [line for line in lines if not kind.kind or line.get("kind") == kind.kind]
     found = [
         one for number, line in enumerate(wanted, 1) if (one := _request(path, number, line, kind))
     ]

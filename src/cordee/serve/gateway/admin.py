@@ -6,9 +6,10 @@ from collections.abc import Awaitable
 import msgspec
 
 from cordee.core.errors import UsageError
+from cordee.core.events import Event
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.dispatcher import Dispatcher
-from cordee.serve.gateway.events import Event, Events
+from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import ACTIONS, Fleet, Pool, Replica, Role
 from cordee.serve.gateway.rolling import roll
 from cordee.serve.gateway.status import Status
@@ -52,7 +53,7 @@ class Admin:
     async def _watch(self, exchange: Exchange) -> None:
         """The state every half second, and each event at once."""
         news: asyncio.Queue[Event] = asyncio.Queue()
-        self._events.listeners.add(news.put_nowait)
+        self._events.told.watch(news.put_nowait)
         try:
             exchange.start(200)
             while not exchange.gone:
@@ -66,7 +67,7 @@ class Admin:
                 except TimeoutError:
                     pass
         finally:
-            self._events.listeners.discard(news.put_nowait)
+            self._events.told.unwatch(news.put_nowait)
 
     async def _act(self, exchange: Exchange, name: str, action: str, who: str) -> None:
         replica = self._replica(name)

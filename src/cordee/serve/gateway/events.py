@@ -2,39 +2,30 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
+from cordee.core import events
 from cordee.serve.gateway.fleet import Replica
 
 KEPT = 200
 SAME_S = 2.0
 """Failures of a replica that follow one another so closely are one event."""
 REQUESTS_MOST = 50
-Event = dict[str, Any]
 
 
 class Events:
     """The last events, and who is told of new ones."""
 
     def __init__(self) -> None:
-        self.kept: deque[Event] = deque(maxlen=KEPT)
-        self.listeners: set[Callable[[Event], None]] = set()
-        self._failures: dict[str, Event] = {}
+        self.kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.told = events.Events()
+        self._failures: dict[str, dict[str, Any]] = {}
 
-    def add(self, kind: str, replica: str, text: str) -> Event:
+    def add(self, kind: str, replica: str, text: str) -> dict[str, Any]:
         """Something happened."""
-        event: Event = {
-            "time_s": time.time(),
-            "kind": kind,
-            "replica": replica,
-            "text": text,
-            "requests": [],
-            "moved": 0,
-        }
+        event = events.event(kind, replica=replica, text=text, requests=[], moved=0)
         self.kept.append(event)
-        for listener in list(self.listeners):
-            listener(event)
+        self.told.put(event)
         return event
 
     def failed(self, replica: Replica, reason: str) -> None:
@@ -43,7 +34,7 @@ class Events:
         if last is None or time.time() - last["time_s"] > SAME_S:
             self._failures[replica.name] = self.add("failover", replica.name, reason)
 
-    def moved(self, replica: str, request: Event) -> None:
+    def moved(self, replica: str, request: dict[str, Any]) -> None:
         """A request of a replica that failed goes on."""
         event = self._failures.get(replica)
         if event is not None:

@@ -63,7 +63,7 @@ class Gateway:
         keep_s = config.request_timeout_s + KEPT_S
         self._journal = Journal(config.journal, keep_s) if config.journal else None
         if self._log is not None:
-            self.events.listeners.add(self._log.event)
+            self.events.told.watch(self._log.event)
         self.dispatcher = Dispatcher(config, fleet, self.events, mirror)
         self.status = Status(fleet, self.dispatcher)
         self.collector = Collector(config.traces) if config.traces else None

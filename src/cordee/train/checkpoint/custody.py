@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.core.events import Events
 from cordee.train.checkpoint.disk import Checkpoints
 from cordee.train.checkpoint.keep import Keep
 from cordee.train.checkpoint.memory import Memory, name_for
-from cordee.train.events import Events
 
 
 def keep_for(

@@ -1,12 +1,10 @@
 """A job as its journal tells it: how far it is, who takes part, what failed and what was done about it."""
 
-import json
 from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
 
 from cordee.core.errors import UsageError
-from cordee.train.events import Event
+from cordee.core.events import Event, read
 from cordee.train.live import KEPT, SAID
 from cordee.train.page.curve import Curve
 from cordee.train.page.roster import Roster, number, whole
@@ -200,25 +198,10 @@ def recorded(folder: Path) -> Record:
     file = folder / "events.jsonl" if folder.is_dir() else folder
     record = Record()
     try:
-        with file.open(encoding="utf-8") as lines:
-            for event in _events(lines, file):
-                record.see(event)
+        for event in read(file):
+            record.see(event)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}: give the folder of a job") from error
     if not record.version:
         raise UsageError(f"{file}: nothing has happened in this job yet")
     return record
-
-
-def _events(lines: Iterable[str], file: Path) -> Iterable[Event]:
-    """Of each line; the last one may be half written."""
-    for place, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-        except ValueError as error:
-            if not line.endswith("\n"):
-                return
-            raise UsageError(f"{file}: line {place} is no event of a job") from error
-        if not isinstance(event, dict) or not {"kind", "time_s"} <= event.keys():
-            raise UsageError(f"{file}: line {place} is no event of a job")
-        yield event

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cordee.train.events import Event
+from cordee.core.events import Event
 
 Being = Literal["starts", "waits", "takes", "member", "gone"]
 """Builds its model; is ready; gets the state of a member; takes part; has ended."""
