@@ -1,11 +1,13 @@
 """What all pages share: how numbers are said, and how a page comes to its file."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from cordee.core import pages
 from cordee.core.errors import UsageError
+from cordee.core.pages.files import served
 from cordee.core.pages.numbers import count_text, plural, share_text
 
 
@@ -28,3 +30,16 @@ def test_a_page_is_written_whole_and_nothing_else(tmp_path: Path) -> None:
 def test_where_a_page_cannot_be_written_its_name_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none/page\.html"):
         pages.save("", tmp_path / "none/page.html")
+
+
+@pytest.mark.parametrize(("part", "title"), [("serve", "service"), ("train", "training")])
+def test_pages_that_follow_something_have_one_head_with_a_title_of_their_own(
+    part: str, title: str
+) -> None:
+    found = served(f"cordee.{part}.page", ("page.css", "page.js"))
+    page = found["/"][1].decode()
+    assert page.startswith("<!doctype html>")
+    assert f"<title>Cordée: {title}</title>" in page
+    linked = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert len(linked) == 4
+    assert all(path in found for path in linked)

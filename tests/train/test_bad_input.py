@@ -10,6 +10,13 @@ def test_a_script_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert (ended.code, ended.err) == (2, "error: nowhere.py: there is no such script\n")
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = job(tmp_path / "file" / "job")
+    assert ended.code == 2
+    assert ended.err == f"error: {tmp_path / 'file' / 'job'}: cannot be made: Not a directory\n"
+
+
 def test_a_script_that_fails_everywhere_is_told_once_and_not_started_for_ever(
     tmp_path: Path,
 ) -> None:

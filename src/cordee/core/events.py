@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.core.folders import made
 
 Event = dict[str, object]
 CLOSED, STANDARD_OUTPUT = -1, 1
@@ -29,7 +30,7 @@ class Events:
         self._watchers: list[Callable[[Event], None]] = []
         self._file: EventFile | None = None
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            made(file.parent)
             self._file = EventFile(file)
 
     def watch(self, watcher: Callable[[Event], None]) -> None:

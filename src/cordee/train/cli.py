@@ -14,6 +14,7 @@ import click
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 from cordee.core.events import Event
+from cordee.core.folders import made
 from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
 from cordee.train.guest.plain import fits
@@ -195,9 +196,8 @@ def _met(hosts: HostOptions) -> tuple[Meeting | None, str, tuple[str, int]]:
 
 def _made(folder: Path | None, host: str) -> Path:
     """The folder of a job, or of one of its hosts."""
-    made = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
-    (made / host).mkdir(parents=True, exist_ok=True)
-    return made / host
+    whole = folder or Path(tempfile.mkdtemp(prefix=time.strftime("cordee-train-%H%M%S-")))
+    return made(whole / host)
 
 
 def _on_virtual_chips(chip: str | None, chips: int) -> None:

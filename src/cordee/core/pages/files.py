@@ -14,13 +14,13 @@ def served(package: str, names: Sequence[str]) -> Mapping[str, tuple[str, bytes]
         f"/page/{name}": (KINDS[name.rsplit(".", 1)[1]], _read(package, name))
         for name in (*SHARED, *names)
     }
-    found["/"] = (KINDS["html"], _read(package, "index.html"))
+    found["/"] = (KINDS["html"], _page(package).encode())
     return found
 
 
 def alone(package: str, scripts: Sequence[str], state: bytes) -> str:
     """One file that shows a state as JSON, with `scripts` in the order in which they need each other."""
-    page = _read(package, "index.html").decode()
+    page = _page(package)
 
     def style(link: re.Match[str]) -> str:
         return f"<style>\n{_read(package, link[1]).decode()}</style>"
@@ -31,6 +31,13 @@ def alone(package: str, scripts: Sequence[str], state: bytes) -> str:
     data = f'<script type="application/json" id="state">{told}</script>'
     script = f'{data}\n<script type="module">\n{joined}</script>'
     return re.sub(r'<script type="module" src="[^"]+"></script>', lambda _: script, page)
+
+
+def _page(package: str) -> str:
+    """`index.html` under the head that all have; its first line is a comment with the title."""
+    first, _, body = _read(package, "index.html").decode().partition("\n")
+    title = first.removeprefix("<!-- ").removesuffix(" -->")
+    return _read("cordee.core.pages", "head.html").decode().replace("{title}", title) + body
 
 
 def _without_modules(script: str) -> str:

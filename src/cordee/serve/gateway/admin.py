@@ -7,6 +7,7 @@ import msgspec
 
 from cordee.core.errors import UsageError
 from cordee.core.events import Event
+from cordee.core.pages.feed import told
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.events import Events
@@ -58,12 +59,12 @@ class Admin:
             exchange.start(200)
             while not exchange.gone:
                 state = msgspec.json.encode(self._status.read())
-                exchange.write(b"event: status\ndata: " + state + b"\n\n")
+                exchange.write(told("status", state))
                 await exchange.writable()
                 try:
                     async with asyncio.timeout(EVERY_S):
                         event = await news.get()
-                    exchange.write(b"event: event\ndata: " + msgspec.json.encode(event) + b"\n\n")
+                    exchange.write(told("event", msgspec.json.encode(event)))
                 except TimeoutError:
                     pass
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cordee.core.errors import UsageError
+from cordee.core.folders import made
 
 FAILED = "failed"
 """A file of this name beside the logs: they are worth keeping."""
@@ -18,21 +18,17 @@ LINES = 12
 def folder(chosen: Path | None, say: Callable[[str], None]) -> Iterator[Path]:
     """The folder of the logs: the user's own, or one that stays only where a replica failed."""
     if chosen is not None:
-        try:
-            chosen.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{chosen}: cannot hold logs: {error.strerror}") from error
-        yield chosen
+        yield made(chosen)
         return
-    made = Path(tempfile.mkdtemp(prefix="cordee-serve-"))
+    own = Path(tempfile.mkdtemp(prefix="cordee-serve-"))
     try:
-        yield made
+        yield own
     finally:
-        if (made / FAILED).exists():
-            (made / FAILED).unlink()
-            say(f"what the replicas wrote is in {made}")
+        if (own / FAILED).exists():
+            (own / FAILED).unlink()
+            say(f"what the replicas wrote is in {own}")
         else:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def keep(log: Path) -> None:

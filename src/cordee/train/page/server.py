@@ -1,126 +1,28 @@
-"""Serves the page of a job and its figures, to readers only: whatever is asked, nothing of the job changes."""
+"""The page of a job, its figures, and its state for machines, while it runs."""
 
-import asyncio
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from cordee.core.errors import UsageError
 from cordee.core.pages.files import served
+from cordee.core.pages.server import Followed, PageServer, serving
 from cordee.train.page.metrics import metrics
 from cordee.train.page.record import Record
 
 NAMES = ("page.css", "page.js", "charts.js", "view.js")
 PACKAGE = "cordee.train.page"
-LOOK_S = 0.5
-"""So often the page gets what is new."""
-QUIET_S = 10.0
-"""So often it hears that the job is still there."""
-HEAD_MOST, HEAD_S = 16384, 10.0
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Server:
-    """One job's."""
+def page(record: Record, where: str) -> AbstractAsyncContextManager[str]:
+    """Serve it at PORT or HOST:PORT; gives its address. Raises `UsageError` where it cannot be."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._files = served(PACKAGE, NAMES)
-        self._over = asyncio.Event()
-        self._open: set[asyncio.Task[None]] = set()
+    def state() -> bytes:
+        return msgspec.json.encode(record.shown())
 
-    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: one question."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            async with asyncio.timeout(HEAD_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-            method, path, *_ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-            await self._answer(method, path.partition("?")[0], writer)
-            await writer.drain()
-        except (ValueError, OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # who asks like this, or has gone, gets nothing
-        except asyncio.LimitOverrunError:
-            pass
-        finally:
-            self._open.discard(task)
-            writer.close()
-
-    async def close(self) -> None:
-        """Tell readers the last state."""
-        self._over.set()
-        if self._open:
-            await asyncio.wait(self._open, timeout=1.0)
-
-    async def _answer(self, method: str, path: str, writer: asyncio.StreamWriter) -> None:
-        if method not in {"GET", "HEAD"}:
-            self._say(writer, "405 Method Not Allowed", "text/plain", b"this page is only read\n")
-        elif path in self._files:
-            self._say(writer, "200 OK", *self._files[path])
-        elif path == "/metrics":
-            self._say(writer, "200 OK", METRICS, metrics(self._record))
-        elif path == "/job/status":
-            self._say(writer, "200 OK", "application/json", self._state())
-        elif path == "/job/events":
-            await self._stream(writer)
-        else:
-            self._say(writer, "404 Not Found", "text/plain", b"there is no such page\n")
-
-    async def _stream(self, writer: asyncio.StreamWriter) -> None:
-        """The state each time that it has changed, until the job is over."""
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + COMMON + b"\r\n")
-        seen, quiet_s = -1, 0.0
-        while True:
-            over = self._over.is_set()
-            if seen != self._record.version:
-                seen, quiet_s = self._record.version, 0.0
-                writer.write(b"event: status\ndata: " + self._state() + b"\n\n")
-            elif quiet_s >= QUIET_S:
-                quiet_s = 0.0
-                writer.write(b": quiet\n\n")
-            await writer.drain()
-            if over:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), LOOK_S)
-            quiet_s += LOOK_S
-
-    def _state(self) -> bytes:
-        return msgspec.json.encode(self._record.shown())
-
-    def _say(self, writer: asyncio.StreamWriter, status: str, kind: str, body: bytes) -> None:
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-        writer.write(head.encode() + COMMON + b"\r\n" + body)
-
-
-COMMON = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
-
-
-@asynccontextmanager
-async def page(record: Record, where: str) -> AsyncIterator[str]:
-    """Serve the page at PORT or HOST:PORT; gives its address. Raises `UsageError` where it cannot be."""
-    host, port = place(where)
-    server = Server(record)
-    try:
-        listening = await asyncio.start_server(server.hear, host, port, limit=HEAD_MOST)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else error
-        raise UsageError(f"--page {where}: {why}: name another port, or leave it out") from error
-    try:
-        port = listening.sockets[0].getsockname()[1]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    finally:
-        listening.close()
-        await server.close()
-
-
-def place(where: str) -> tuple[str, int]:
-    """Host and port of PORT or HOST:PORT. Raises `UsageError`."""
-    host, _, port = where.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"--page {where}: give PORT, HOST:PORT, or off")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    made = {
+        "/metrics": lambda: (METRICS, metrics(record)),
+        "/job/status": lambda: ("application/json", state()),
+    }
+    followed = Followed("/job/events", lambda: record.version, state)
+    return serving(PageServer(served(PACKAGE, NAMES), made, followed), where)
