@@ -24,6 +24,19 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that leads a group and to all in it, as far as they still run."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def ended_how(code: int) -> str:
+    """How a process ended, from its exit code, which is negative for a signal."""
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
 class Program:
     """A program with all that it starts, which ends at the latest with the block that it is used in."""
 
@@ -87,6 +100,5 @@ class Program:
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(GRACE_S)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            signal_group(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from cordee.core.programs import end_with_parent
+from cordee.core.background import begun
+from cordee.core.programs import ended_how, signal_group
 from cordee.train.nursery import Birth
 from cordee.train.worker.job import PREFIX, Job
 
@@ -71,14 +72,8 @@ class Agent:
             await self._fork(worker, log)
             return
         with log.open("ab") as out:
-            process = await asyncio.create_subprocess_exec(
-                *self._program.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=os.environ | self._variables(worker),
-                start_new_session=True,
-                preexec_fn=end_with_parent,
+            process = await begun(
+                self._program.command, out=out, errors=out, environment=self._variables(worker)
             )
         self._pids[worker] = process.pid
         self._follow(self._waited(worker, process))
@@ -103,8 +98,7 @@ class Agent:
         """Send a signal to a worker and to what it started."""
         pid = self._pids.get(worker)
         if pid is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, number)
+            signal_group(pid, number)
 
     def kill(self) -> None:
         """End all workers by force."""
@@ -149,14 +143,12 @@ class Agent:
 
     async def _open_nursery(self) -> None:
         with (self._program.logs / "nursery.log").open("ab") as log:
-            self._nursery = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "cordee.train.nursery"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=os.environ | self._shared(),
-                preexec_fn=end_with_parent,
-                start_new_session=True,
+            self._nursery = await begun(
+                (sys.executable, "-m", "cordee.train.nursery"),
+                out=asyncio.subprocess.PIPE,
+                errors=log,
+                hears=True,
+                environment=self._shared(),
             )
         self._follow(self._read(self._nursery))
 
@@ -175,8 +167,7 @@ class Agent:
 
     async def _waited(self, worker: int, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it left behind
+        signal_group(process.pid, signal.SIGKILL)  # what it left behind
         self._end(worker, how(code))
 
     def _end(self, worker: int, how: str) -> None:
@@ -225,7 +216,5 @@ def _stopped(pid: int | None) -> bool:
 
 
 def how(code: int) -> str:
-    """How a process has ended, in words."""
-    if code < 0:
-        return f"its process was ended by {signal.Signals(-code).name}"
-    return f"its process ended with exit code {code}"
+    """How the process of a worker has ended, in words."""
+    return f"its process {ended_how(code)}"

@@ -11,11 +11,10 @@ import select
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 import msgspec
 
-from cordee.core.programs import end_with_parent
+from cordee.core.programs import end_with_parent, signal_group
 
 LOOK_S = 0.02
 
@@ -64,8 +63,7 @@ def _reap(pids: dict[int, int]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # what it left behind
+        signal_group(pid, signal.SIGKILL)  # what it left behind
         _say({"worker": pids.pop(pid), "code": os.waitstatus_to_exitcode(status)})
 
 

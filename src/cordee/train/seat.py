@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from cordee.core.programs import end_with_parent
+from cordee.core.background import begun
 from cordee.train.agent import how
 from cordee.train.chair import Extension, Opening
 from cordee.train.policy.succession import Known
@@ -166,12 +166,10 @@ class Seat:
     async def _made(self) -> asyncio.subprocess.Process:
         listener = self._bound()
         with self._log.open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "cordee.train.chair"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+            return await begun(
+                (sys.executable, "-m", "cordee.train.chair"),
+                out=log,
+                errors=log,
+                hears=True,
                 pass_fds=(listener.fileno(),),
-                start_new_session=True,
-                preexec_fn=end_with_parent,
             )

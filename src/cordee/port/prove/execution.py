@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from cordee.core.programs import signal_group
 from cordee.port.prove.proof import Run
 from cordee.port.prove.traceback import last_words
 
@@ -38,8 +38,7 @@ def execute(
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            signal_group(process.pid, signal.SIGKILL)
             process.wait()
     output = NOTICE.sub("", log.read_text(errors="replace")[-KEPT_CHARACTERS:])
     words = "" if code == 0 else last_words(output)

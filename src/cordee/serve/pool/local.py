@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import CordeeError, UsageError
+from cordee.core.programs import ended_how
 from cordee.serve.cluster.found import Cluster, Found
 from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.gateway.reading import Reading, reading_of
@@ -393,6 +394,4 @@ def _reading(config: PoolConfig) -> Reading | None:
 
 
 def _how(code: int) -> str:
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return "ended as it was asked to" if code == 0 else f"ended with exit code {code}"
+    return "ended as it was asked to" if code == 0 else ended_how(code)

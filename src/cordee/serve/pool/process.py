@@ -7,8 +7,9 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cordee.core.background import begun
 from cordee.core.errors import CordeeError
-from cordee.core.programs import end_with_parent
+from cordee.core.programs import signal_group
 from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.pool.launch import Launch
 from cordee.serve.pool.logs import last_words, told_error
@@ -38,8 +39,7 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """Tell the process and those that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.inner.pid, number)
+        signal_group(self.inner.pid, number)
 
     def ask_to_end(self) -> None:
         """Tell the process alone, which ends those that it started in its own way."""
@@ -57,13 +57,11 @@ async def start(launch: Launch) -> Process:
     """Start a replica and wait until it is ready. Raises `StartError` with its last words."""
     with launch.log.open("ab") as log:
         begins_at = log.tell()
-        inner = await asyncio.create_subprocess_exec(
-            *launch.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE if launch.port is None else log,
-            stderr=log,
-            env={**os.environ, **launch.environment},
-            preexec_fn=_end_with_parent,
+        inner = await begun(
+            launch.command,
+            out=asyncio.subprocess.PIPE if launch.port is None else log,
+            errors=log,
+            environment=launch.environment,
         )
     process = Process(inner, launch.port or 0)
     try:
@@ -101,12 +99,6 @@ async def _answers(inner: asyncio.subprocess.Process, port: int) -> None:
     finally:
         await client.close()
     raise StartError("ended before it was ready")
-
-
-def _end_with_parent() -> None:
-    """In the child: a group of its own, and an end with the gateway even where that is killed."""
-    os.setsid()
-    end_with_parent()
 
 
 def _why(launch: Launch, error: BaseException, begins_at: int) -> StartError:
