@@ -4,26 +4,22 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.plan.test_serve import run
-from tests.plan.test_train_page import PRICE, text_of
+from tests.plan.commands import Command
+from tests.plan.pages import needs_no_network, priced, text_of, written
 
-from cordee.core.errors import CordeeError
-
+ASK = Command("serve")
 ASCEND = ("Qwen3-8B", "--chip", "910B3", "--chips", "2")
 SMALL = ("Qwen3-8B", "--chip", "H100", *ASCEND[1:])
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("page") / "service.html"
-    done = run(*SMALL, "--report", str(found))
-    assert done.exit_code == 0, done.output
-    return found
+    return written(ASK, *SMALL, where=tmp_path_factory)
 
 
 def test_the_page_says_what_the_terminal_says(page: Path) -> None:
     shown = text_of(page)
-    terminal = run(*SMALL).output
+    terminal = ASK.run(*SMALL).output
     for words in ("USD per million tokens", "chips for as much as 2 H100-SXM", "export rules"):
         assert words in shown
         assert words in terminal
@@ -43,11 +39,9 @@ def test_the_page_shows_what_a_change_would_do(page: Path) -> None:
         assert words in shown
 
 
-def test_what_is_faster_never_takes_more_chips(tmp_path: Path) -> None:
-    target = tmp_path / "service.html"
+def test_what_is_faster_never_takes_more_chips(tmp_path_factory: pytest.TempPathFactory) -> None:
     words = ("DeepSeek-V3", "--chip", "910C", "--chips", "24", "--tpot", "40")
-    done = run(*words, "--report", str(target))
-    assert done.exit_code == 0, done.output
+    target = written(ASK, *words, where=tmp_path_factory)
     found = re.findall(r'<td class="n">([^<]*%|no change|does not fit)</td>', target.read_text())
     assert len(found) == 7
     assert all(one.startswith("−") or one == "no change" for one in found)
@@ -76,20 +70,15 @@ def test_the_parts_of_time_and_of_memory_add_up(page: Path) -> None:
 
 
 def test_the_page_needs_no_network(page: Path) -> None:
-    assert not re.search(r'(src|href)="', page.read_text("utf-8"))
+    assert needs_no_network(page)
 
 
 def test_with_prices_cost_stands_against_latency(tmp_path: Path) -> None:
-    prices, target = tmp_path / "ours.toml", tmp_path / "service.html"
-    prices.write_text(PRICE, "utf-8")
-    done = run(*ASCEND, "--chips-file", str(prices), "--report", str(target))
-    assert done.exit_code == 0, done.output
-    shown = text_of(target)
+    shown = priced(ASK, *ASCEND, where=tmp_path)
     assert "Cost against latency" in shown
     assert "0.9 to 1.3 USD an hour, 2026-05: offer 1234" in shown
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    done = run(*ASCEND, "--report", str(tmp_path / "none" / "service.html"))
-    assert isinstance(done.exception, CordeeError)
-    assert "No such file or directory" in str(done.exception)
+    target = tmp_path / "none" / "service.html"
+    assert "No such file or directory" in ASK.refused(*ASCEND, "--report", str(target))

@@ -1,44 +1,24 @@
 """The page that `cordee plan train --report` writes, as a user reads it."""
 
 import re
-from html import unescape
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from tests.plan.test_train import run
+from tests.plan.commands import Command
+from tests.plan.pages import needs_no_network, priced, text_of, written
 
-from cordee.cli import cli
-
+ASK = Command("train")
 SMALL = ("Llama-2-7B", "--chip", "A100", "--chip", "910B3", "--chips", "8", "--tokens", "20B")
-PRICE = """
-[[price]]
-chip = "910B3"
-kind = "rent"
-low_usd = 0.9
-high_usd = 1.3
-date = "2026-05"
-source = "offer 1234"
-"""
-
-
-def text_of(page: Path) -> str:
-    """What stands on it, without marks."""
-    body = page.read_text("utf-8").partition("</style>")[2]
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("page") / "plan.html"
-    done = run(*SMALL, "--report", str(found))
-    assert done.exit_code == 0, done.output
-    return found
+    return written(ASK, *SMALL, where=tmp_path_factory)
 
 
 def test_the_page_says_what_the_terminal_says(page: Path) -> None:
     shown = text_of(page)
-    terminal = run(*SMALL).output
+    terminal = ASK.run(*SMALL).output
     for words in ("USD to rent", "chips as fast as 8 A100-80-SXM", "export rules"):
         assert words in shown
         assert words in terminal
@@ -63,21 +43,15 @@ def test_the_parts_of_memory_add_up_to_the_chip(page: Path) -> None:
 
 
 def test_the_page_needs_no_network(page: Path) -> None:
-    assert not re.search(r'(src|href)="', page.read_text("utf-8"))
+    assert needs_no_network(page)
 
 
 def test_with_prices_cost_stands_against_time(tmp_path: Path) -> None:
-    prices, target = tmp_path / "ours.toml", tmp_path / "plan.html"
-    prices.write_text(PRICE, "utf-8")
-    done = run(*SMALL, "--chips-file", str(prices), "--report", str(target))
-    assert done.exit_code == 0, done.output
-    shown = text_of(target)
+    shown = priced(ASK, *SMALL, where=tmp_path)
     assert "Cost against time" in shown
     assert "0.9 to 1.3 USD an hour, 2026-05: offer 1234" in shown
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     target = tmp_path / "none" / "plan.html"
-    done = CliRunner().invoke(cli, ["plan", "train", *SMALL, "--report", str(target)])
-    assert done.exit_code != 0
-    assert "No such file or directory" in str(done.exception)
+    assert "No such file or directory" in ASK.refused(*SMALL, "--report", str(target))

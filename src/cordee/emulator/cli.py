@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cordee import hw
 from cordee.core.errors import UsageError
+from cordee.core.options import AS_JSON
 from cordee.emulator import chips as virtual
 from cordee.emulator.doctor import Finding, examine
 from cordee.emulator.host import Host
@@ -23,7 +24,7 @@ MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+@AS_JSON
 def doctor(as_json: bool) -> None:
     """Say whether a virtual chip can run here. Exit 1 if something is in the way."""
     findings = list(examine(Host.here()))
@@ -42,7 +43,7 @@ def _line(finding: Finding) -> str:
 @click.command()
 @click.option("--watch", is_flag=True, help="Show again every second, until interrupted.")
 @click.option("--catalogue", is_flag=True, help="Show what chips and topologies there can be.")
-@click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+@AS_JSON
 def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
     """Show the virtual chips that run now: health, memory, who uses it, and links."""
     console = Console()

@@ -212,3 +212,8 @@ def _unknown(catalogue: Catalogue, name: str) -> str:
     except UsageError as error:
         return str(error)
     return f"write it as the catalogue does: {found.name}"
+
+
+def catalogue_with(own: Path | None) -> Catalogue:
+    """All of them, behind those of a user's own file where there is one."""
+    return accelerators().extended(own) if own else accelerators()

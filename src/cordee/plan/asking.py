@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cordee.hw.accelerator import Catalogue, accelerators
+from cordee.hw.accelerator import catalogue_with
 from cordee.plan import training_report
 from cordee.plan.calibration.own import extended
 from cordee.plan.calibration.serving_own import serving_extended
@@ -83,7 +83,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         deadline_s=None if deadline is None else deadline * DAY_S,
     )
     check(request)
-    catalogue = _catalogue(chips_file)
+    catalogue = catalogue_with(chips_file)
     known = extended(shipped(), calibration) if calibration else shipped()
     kinds = [catalogue.find(one) for one in _names(chip)]
     outcomes = (outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds)
@@ -109,7 +109,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     chips_file: Path | None = None,
 ) -> ServingAnswer:
     """As `cordee plan serve`; `ttft` and `tpot` in milliseconds. Raises `UsageError` where nothing fits."""
-    catalogue = _catalogue(chips_file)
+    catalogue = catalogue_with(chips_file)
     kinds = [catalogue.find(one) for one in _names(chip)]
     wanted = Wanted(
         model=model(name),
@@ -140,8 +140,3 @@ def serve(  # noqa: PLR0913 - an argument is an option
 
 def _names(chip: str | Sequence[str]) -> Sequence[str]:
     return [chip] if isinstance(chip, str) else chip
-
-
-def _catalogue(chips_file: Path | None) -> Catalogue:
-    found = accelerators()
-    return found.extended(chips_file) if chips_file else found

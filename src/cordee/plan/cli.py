@@ -10,7 +10,8 @@ from rich.console import Console
 
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
-from cordee.hw.accelerator import Catalogue, accelerators
+from cordee.core.options import AS_JSON, FILE, TARGET
+from cordee.hw.accelerator import catalogue_with
 from cordee.plan import chips as of_chips
 from cordee.plan import training_report
 from cordee.plan.calibration.benchmark import is_benchmark
@@ -22,7 +23,8 @@ from cordee.plan.exports import benchmarks_in, measured_in
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import Model, model
-from cordee.plan.page import PAGE, write_page
+from cordee.plan.options import CHIP, CHIPS, CHIPS_FILE, PAGE, TOP
+from cordee.plan.page import write_page
 from cordee.plan.scripts.as_it_is import as_data, as_it_is
 from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.scripts.written import write
@@ -30,14 +32,7 @@ from cordee.plan.service.cli import serve
 from cordee.plan.training_page import view
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-CHIPS_FILE = click.option(
-    "--chips-file",
-    type=FILE,
-    help="Chips and prices of your own, as TOML; they come before ours of the same name.",
-)
 KEEP = "--output FILE keeps it, for plan train or plan serve"
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
 
 
 @click.group(cls=Commands)
@@ -55,7 +50,7 @@ plan.add_command(goodput_command)
 @AS_JSON
 def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> None:
     """Show the chips of the catalogue, or compare those named: every figure with its source."""
-    catalogue = _catalogue(chips_file)
+    catalogue = catalogue_with(chips_file)
     found = [catalogue.find(name) for name in names] or list(catalogue.accelerators)
     console = Console()
     if as_json:
@@ -73,20 +68,18 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 @click.option(
     "--write-script",
     "written",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=TARGET,
     metavar="FILE",
     help="Write the best layout on the last --chip as such a script.",
 )
-@click.option(
-    "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
-)
-@click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
+@CHIP
+@CHIPS
 @click.option("--deadline", type=click.FloatRange(min=0.01), metavar="DAYS", help="Or by when.")
 @click.option("--tokens", metavar="N", help="Tokens of the whole run, such as 15T or 2e12.")
 @click.option("--sequence", type=int, help="Tokens of a sequence; 4096, or as the script has it.")
 @click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
 @click.option("--dtype", help="Of products: bf16, fp8 or fp4; bf16, or as the script has it.")
-@click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
+@TOP
 @click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote.")
 @PAGE
 @CHIPS_FILE
@@ -128,7 +121,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         program=theirs.program if theirs else TODAY,
     )
     check(request)
-    catalogue = _catalogue(chips_file)
+    catalogue = catalogue_with(chips_file)
     kinds = [catalogue.find(one) for one in names]
     known = extended(shipped(), calibration) if calibration else shipped()
     outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
@@ -181,7 +174,7 @@ def _count(text: str | None) -> float | None:
 @click.option("--chip", "kind", help="What it ran on.")
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=TARGET,
     help="For plan train --calibration, or plan serve.",
 )
 @CHIPS_FILE
@@ -195,7 +188,7 @@ def calibrate(
     as_json: bool,
 ) -> None:
     """Fit to step times of your own, to a profiler's export or benchmarks of vLLM: how far off is it?"""
-    catalogue, source = _catalogue(chips_file), f"cordee plan calibrate {found[0].name}"
+    catalogue, source = catalogue_with(chips_file), f"cordee plan calibrate {found[0].name}"
     if all(is_benchmark(file) for file in found):
         served, notes = benchmarks_in(found, script, kind, catalogue)
         text, told = serving_rows(served, source), list(_served(served))
@@ -243,7 +236,7 @@ def _told(one: Own) -> Iterator[str]:
 @click.option("--refit", is_flag=True, help="Fit the calibrations of all splits anew; minutes.")
 @click.option(
     "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=TARGET,
     help="Draw predicted against published into FILE, as SVG.",
 )
 @AS_JSON
@@ -279,8 +272,3 @@ def _validate_goodput(*, as_json: bool) -> None:
     found = list(published.beside())
     data = published_report.as_data(found)
     print(json.dumps(data, indent=2) if as_json else published_report.markdown(found))
-
-
-def _catalogue(chips_file: Path | None) -> Catalogue:
-    catalogue = accelerators()
-    return catalogue.extended(chips_file) if chips_file else catalogue

@@ -17,6 +17,7 @@ import click
 
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
+from cordee.core.options import AS_JSON
 
 FOLDER = click.Path(path_type=Path)
 LATER = {
@@ -79,7 +80,7 @@ def run_service(logs: Path | None, **options: object) -> None:
 @serve.command()
 @click.option("--url", default=SERVICE, show_default=True)
 @click.option("--key", default="", help="An API key.")
-@click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+@AS_JSON
 def status(url: str, key: str, as_json: bool) -> None:
     """Show pools, replicas and what happened last."""
     with _opened(url, "/cordee/status", key) as reply:

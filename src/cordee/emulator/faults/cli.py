@@ -11,10 +11,11 @@ from rich.console import Console
 
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
+from cordee.core.options import AS_JSON
 from cordee.core.tables import table
 from cordee.emulator import faults, machine
 from cordee.emulator.faults import words
-from cordee.emulator.faults.records import as_json
+from cordee.emulator.faults.records import as_json as told
 
 F = TypeVar("F", bound=Callable[..., Any])
 UNITS_S = {"": 1.0, "s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
@@ -165,13 +166,13 @@ def host(path: str | None, **given: Any) -> None:
 
 
 @fault.command("list")
-@click.option("--json", "wants_json", is_flag=True, help="For a machine to read.")
+@AS_JSON
 @MACHINE
-def list_(path: str | None, wants_json: bool) -> None:
+def list_(path: str | None, as_json: bool) -> None:
     """Show the faults that a machine was given."""
     found = faults.entries(_machine(path))
-    if wants_json:
-        print(json.dumps([as_json(entry) for entry in found], indent=2))
+    if as_json:
+        print(json.dumps([told(entry) for entry in found], indent=2))
         return
     made = table(("number", "fault", "where", "when"), (), ("state",))
     for entry in found:

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from cordee.core.errors import UsageError
+from cordee.core.options import AS_JSON
 from cordee.hw.accelerator import Accelerator, accelerators
 from cordee.plan.compare import usual_batch
 from cordee.plan.goodput import report, weak_links
@@ -50,7 +51,7 @@ POSITIVE = click.IntRange(min=1)
     help="Of each replica to the others, where links are weak: what mode local gives back.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the failures.")
-@click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+@AS_JSON
 def goodput(  # noqa: PLR0913 - an argument is an option
     name: str | None,
     chips: int,

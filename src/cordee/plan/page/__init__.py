@@ -1,7 +1,6 @@
 """A plan as one page that opens without a network: what it shows, and how it is written."""
 
 from cordee.plan.page.view import (
-    PAGE,
     Bar,
     Basis,
     Part,
@@ -17,7 +16,6 @@ from cordee.plan.page.view import (
 )
 
 __all__ = [
-    "PAGE",
     "Bar",
     "Basis",
     "Part",

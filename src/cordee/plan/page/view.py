@@ -4,18 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
 from markupsafe import Markup
 
 from cordee.core.pages import environment, save
 from cordee.hw.accelerator import Accelerator, Price
-
-PAGE = click.option(
-    "--report",
-    "page",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page of it into FILE, as HTML that needs nothing else.",
-)
 
 FULL = 0.5
 """The change that fills its half of a chart of sensitivities."""

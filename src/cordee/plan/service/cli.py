@@ -10,14 +10,16 @@ import click
 from rich.console import Console
 
 from cordee.core.errors import UsageError
-from cordee.hw.accelerator import Accelerator, Catalogue, accelerators
+from cordee.core.options import AS_JSON, FILE, TARGET
+from cordee.hw.accelerator import Accelerator, Catalogue, catalogue_with
 from cordee.plan.calibration.serving_own import serving_extended
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.deployment import Drafting, Precision
 from cordee.plan.goodput.service import report as failure_report
 from cordee.plan.goodput.service.report import Answer
 from cordee.plan.model import Model, model
-from cordee.plan.page import PAGE, write_page
+from cordee.plan.options import CHIP, CHIPS, CHIPS_FILE, PAGE, TOP
+from cordee.plan.page import write_page
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
 from cordee.plan.service import report
 from cordee.plan.service.as_it_is import as_data, precision_on, told
@@ -28,8 +30,6 @@ from cordee.plan.service.wanted import Wanted, check
 from cordee.plan.service.written import write_serving
 from cordee.plan.serving.recorded import recording
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.command()
 @click.argument("name", metavar="[MODEL]", required=False)
@@ -37,7 +37,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--write-script",
     "written",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=TARGET,
     metavar="FILE",
     help="Write the best deployment on the last --chip as such a script.",
 )
@@ -46,10 +46,8 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Choice(["vllm", "sglang"]),
     help="To write it for; as the script has it, or vllm.",
 )
-@click.option(
-    "--chip", "names", multiple=True, required=True, help="Kind of chip; several compare."
-)
-@click.option("--chips", type=click.IntRange(min=1), help="How many there are.")
+@CHIP
+@CHIPS
 @click.option("--rate", type=click.FloatRange(min=1e-6), help="Requests a second that come.")
 @click.option(
     "--trace",
@@ -78,15 +76,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--failures", metavar="RATE",
     help="What clients see of them in a year: low, typical, high, a source, or 2e-5 of a chip in an hour.",
 )  # fmt: skip
-@click.option("--top", default=3, show_default=True, help="Layouts to show for each chip.")
+@TOP
 @click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote of benchmarks.")
 @PAGE
-@click.option(
-    "--chips-file",
-    type=FILE,
-    help="Chips and prices of your own, as TOML; they come before ours of the same name.",
-)
-@click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+@CHIPS_FILE
+@AS_JSON
 def serve(  # noqa: PLR0913 - an argument is an option
     name: str | None,
     script: Path | None,
@@ -113,7 +107,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     as_json: bool,
 ) -> None:
     """Find the best layouts to serve MODEL, a config.json or a name, and compare kinds of chips."""
-    catalogue = accelerators().extended(chips_file) if chips_file else accelerators()
+    catalogue = catalogue_with(chips_file)
     kinds = [catalogue.find(one) for one in names]
     asks = serving_asked(script, model(name) if name else None) if script else None
     if asks:

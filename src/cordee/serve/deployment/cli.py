@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cordee.core.errors import UsageError
+from cordee.core.options import AS_JSON
 from cordee.core.shell.words import Word
 from cordee.serve.deployment.chips import Target, family_of
 from cordee.serve.deployment.files import launches_of
@@ -32,7 +33,7 @@ from cordee.serve.deployment.written import written
     "--vllm", "version", metavar="VERSION", help="The version of vLLM there; else the newest."
 )
 @click.option("--all", "everything", is_flag=True, help="Also why the rest works, and all sources.")
-@click.option("--json", "json_", is_flag=True, help="For a machine to read.")
+@AS_JSON
 @click.option(
     "--output",
     "-o",
@@ -62,7 +63,7 @@ def check_args(
     reports, new = [report(launch, target, folder) for launch in launches], ""
     if is_whole(reports):
         new, reports = whole(text, reports)
-    if form["json_"]:
+    if form["as_json"]:
         print(json.dumps([as_json(r, new) for r in reports], indent=2))
     else:
         print(_sendable(as_text(reports, new, everything=form["everything"])), end="")
