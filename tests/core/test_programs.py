@@ -4,8 +4,9 @@ import asyncio
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from tests.waiting import until
 
 from cordee.core.background import begun
 from cordee.core.programs import Program, ended_how, signal_group
@@ -20,20 +21,12 @@ def running(group: int) -> list[str]:
     return [state for number, state in rows if int(number) == group and state[0] != "Z"]
 
 
-def wait_for_end(group: int) -> None:
-    until_s = time.monotonic() + 60
-    while running(group):
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
-
-
 def test_a_program_ends_with_its_block_and_so_does_what_it_started(tmp_path: Path) -> None:
     with Program([sys.executable, "-c", LONG], tmp_path / "log") as program:
-        while "\n" not in program.written:
-            time.sleep(0.02)
+        until(lambda: "\n" in program.written)
         group = int(program.written.split()[1])
         assert len(running(group)) == 2
-    wait_for_end(group)
+    until(lambda: not running(group))
     assert program.ended
 
 
@@ -71,7 +64,7 @@ def test_one_that_is_begun_does_not_outlive_a_parent_that_is_killed() -> None:
     assert running(child)
     parent.kill()
     parent.communicate()
-    wait_for_end(child)
+    until(lambda: not running(child))
 
 
 def test_a_signal_to_a_group_that_has_ended_is_no_error() -> None:

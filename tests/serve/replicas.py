@@ -1,15 +1,14 @@
 """Engines as processes, for tests that serve, kill and compare."""
 
-import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import openai
+from tests.serve.processes import port_told, started
 
 
 class Replica:
@@ -32,15 +31,8 @@ def replica(
 ) -> Iterator[Replica]:
     """An engine on a free port, ended with the block."""
     command = [*under, sys.executable, "-m", module, "--model", str(model), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, f"the engine ended with {process.wait(10)}"
-        yield Replica(process, json.loads(line)["ready"]["port"])
-    finally:
-        process.kill()
-        process.wait(20)
-        with suppress(OSError):
-            process.stdout.close()  # type: ignore[union-attr]
+    with started(command, {"OMP_NUM_THREADS": "1"}) as process:
+        try:
+            yield Replica(process, port_told(process))
+        finally:
+            process.kill()

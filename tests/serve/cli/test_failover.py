@@ -1,7 +1,6 @@
 """`cordee serve MODEL --replicas 2`: a replica is killed in mid-answer, and the answer goes on."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,30 +11,17 @@ from typing import Any
 
 import httpx2 as httpx
 import openai
+from tests.serve.processes import address_told, started
+from tests.waiting import until
 
 OPTIONS = ["--replicas", "2", "--device", "cpu", "--port", "0", "--threads", "1"]
 
 
 @contextmanager
 def serving(model: Path) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cordee", "serve", str(model), *OPTIONS],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        assert process.stdout is not None
-        found = None
-        while found is None:
-            line = process.stdout.readline()
-            assert line, f"the service ended with {process.wait(10)}"
-            found = re.search(r"listening on (\S+)/v1", line)
-        yield found[1], process
-    finally:
-        process.kill()
-        process.wait(20)
-        process.stdout.close()  # type: ignore[union-attr]
+    command = [sys.executable, "-m", "cordee", "serve", str(model), *OPTIONS]
+    with started(command, {"OMP_NUM_THREADS": "1"}) as process:
+        yield address_told(process), process
 
 
 def replicas(url: str) -> list[dict[str, Any]]:
@@ -83,8 +69,7 @@ def test_replicas_end_with_a_service_that_is_killed(model_folder: Path) -> None:
         pids = [replica["pid"] for replica in ready(url)]
         process.kill()
         process.wait(20)
-        while any(_runs(pid) for pid in pids):
-            pass
+        until(lambda: not any(_runs(pid) for pid in pids))
 
 
 def _runs(pid: int) -> bool:

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tests.serve.gateway.conftest import Service, serving
+from tests.waiting import until
 
 
 def cordee(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -47,8 +47,7 @@ def test_a_pool_grows_and_shrinks_while_it_serves(service: Service) -> None:
     service.wait_ready(3)
     assert [one["name"] for one in service.replicas()] == ["small-0", "small-1", "small-2"]
     assert cordee("scale", "small", 2, "--url", service.url).returncode == 0
-    while len(service.replicas()) > 2:
-        time.sleep(0.05)
+    until(lambda: len(service.replicas()) == 2)
     wrong = cordee("scale", "small", 5000, "--url", service.url)
     assert wrong.returncode == 2
     assert "replicas: must be from 1 to 1024" in wrong.stderr

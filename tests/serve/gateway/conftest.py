@@ -1,13 +1,10 @@
 """A service of `cordee serve` with two replicas, for tests that use and disturb it."""
 
 import json
-import os
-import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,9 @@ from typing import Any
 import httpx2 as httpx
 import openai
 import pytest
+from tests.serve.processes import address_told, port_told, started
 from tests.serve.replicas import Replica
+from tests.waiting import until
 
 FLEET = """
 [gateway]
@@ -52,10 +51,7 @@ class Service:
         return [replica for pool in self.status()["pools"] for replica in pool["replicas"]]
 
     def wait_ready(self, count: int, within_s: float = 60) -> None:
-        end = time.monotonic() + within_s
-        while sum(replica["state"] == "ready" for replica in self.replicas()) < count:
-            assert time.monotonic() < end, self.replicas()
-            time.sleep(0.05)
+        until(lambda: sum(r["state"] == "ready" for r in self.replicas()) >= count, within_s)
 
     def act(self, replica: str, action: str) -> httpx.Response:
         return self._admin.post(f"/cordee/replicas/{replica}/{action}")
@@ -83,51 +79,37 @@ def served(text: str, replicas: int, key: str = "none", ready_s: float = 60) -> 
     with tempfile.TemporaryDirectory() as folder:
         fleet = Path(folder) / "fleet.toml"
         fleet.write_text(text)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-        try:
-            assert process.stdout is not None
-            found = None
-            while found is None:
-                line = process.stdout.readline()
-                assert line, f"the service ended with {process.wait(10)}"
-                found = re.search(r"listening on (\S+)/v1", line)
-            with Service(found[1], process, key) as service:
-                service.wait_ready(replicas, ready_s)
-                yield service
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-            process.stdout.close()  # type: ignore[union-attr]
+        command = [sys.executable, "-m", "cordee", "serve", "--fleet", str(fleet)]
+        with (
+            started(command, {"PYTHONUNBUFFERED": "1"}) as process,
+            Service(address_told(process), process, key) as service,
+        ):
+            service.wait_ready(replicas, ready_s)
+            yield service
 
 
 @contextmanager
 def gateway(engines: list[Replica], **settings: object) -> Iterator[Service]:
     """A gateway over engines that run already."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("program.py")), *(e.url for e in engines)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"GATEWAY": json.dumps(settings)},
-    )
-    try:
-        assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["ready"]["port"]
-        with Service(f"http://127.0.0.1:{port}", process, "none") as service:
-            service.wait_ready(len(engines))
-            yield service
-    finally:
-        process.kill()
-        process.wait(20)
-        process.stdout.close()  # type: ignore[union-attr]
+    with (
+        over([engine.url for engine in engines], **settings) as (url, process),
+        Service(url, process, "none") as service,
+    ):
+        service.wait_ready(len(engines))
+        yield service
+
+
+@contextmanager
+def over(
+    engines: Sequence[str], **settings: object
+) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    """A gateway over engines by their addresses, which is killed in the end."""
+    command = [sys.executable, str(Path(__file__).with_name("program.py")), *engines]
+    with started(command, {"GATEWAY": json.dumps(settings)}) as process:
+        try:
+            yield f"http://127.0.0.1:{port_told(process)}", process
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2 as httpx
 from tests.serve.gateway.conftest import Service, gateway, serving
 from tests.serve.replicas import Replica, replica
+from tests.waiting import until
 
 from cordee.serve.mock import WAIT
 from cordee.serve.policy.hedging import ENOUGH
@@ -47,8 +48,7 @@ def learn(service: Service) -> None:
     """So many requests that the gateway knows how late a first token usually is."""
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: ask(service, max_tokens=2), range(ENOUGH + 10)))
-    while sum(engine_of(one["url"])["running"] for one in service.replicas()):
-        pass
+    until(lambda: not any(engine_of(one["url"])["running"] for one in service.replicas()))
     time.sleep(0.5)  # and knows that they are idle: it asks them five times a second
 
 

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from tests.serve.gateway.conftest import over
 from tests.serve.gateway.test_streams import chunks, plain
 from tests.serve.replicas import replica
 
@@ -23,25 +24,6 @@ BODY = {
     "stream_options": {"include_usage": True},
     "temperature": 0.9,  # without a seed: the other gateway has to find the same one
 }
-
-
-@contextmanager
-def gateway(engine: str, **settings: object) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
-    """A gateway before one engine."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("program.py")), engine],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"GATEWAY": json.dumps(settings)},
-    )
-    assert process.stdout is not None
-    try:
-        port = json.loads(process.stdout.readline())["ready"]["port"]
-        yield f"http://127.0.0.1:{port}", process
-    finally:
-        process.kill()
-        process.wait(20)
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +111,7 @@ def test_a_killed_gateways_stream_goes_on_at_another_one(
     engine: str, tmp_path: Path, tokens: int
 ) -> None:
     settings = {"journal": str(tmp_path), "request_timeout_s": 60}
-    with gateway(engine, **settings) as (first, process), gateway(engine, **settings) as (other, _):
+    with over([engine], **settings) as (first, process), over([engine], **settings) as (other, _):
         made, last = struck(first, process, tmp_path, tokens)
         assert process.wait(10) == -signal.SIGKILL
         assert len(made) < 501
@@ -141,15 +123,15 @@ def test_a_killed_gateways_stream_goes_on_at_another_one(
 
 
 def test_a_client_that_left_one_gateway_comes_back_at_another(engine: str, tmp_path: Path) -> None:
-    with gateway(engine, journal=str(tmp_path)) as (first, _):
+    with over([engine], journal=str(tmp_path)) as (first, _):
         made, last = until(first, BODY, 100)
-        with gateway(engine, journal=str(tmp_path)) as (other, _):
+        with over([engine], journal=str(tmp_path)) as (other, _):
             made += rest(other, last)
             assert alike(made) == alike(whole(other, last))
 
 
 def test_files_are_gone_when_answers_are_whole(engine: str, tmp_path: Path) -> None:
-    with gateway(engine, journal=str(tmp_path / "new")) as (url, process):
+    with over([engine], journal=str(tmp_path / "new")) as (url, process):
         until(url, BODY | {"max_tokens": 20}, 1000)
         (tmp_path / "new" / "notes.txt").write_text("of somebody else")
         process.terminate()
@@ -162,7 +144,7 @@ def test_what_nobody_came_back_for_is_swept_and_nothing_else(engine: str, tmp_pa
     for file in (old, tmp_path / "notes.stream"):
         file.write_text("{}\n")
         os.utime(file, (0, 0))
-    with gateway(engine, journal=str(tmp_path)):
+    with over([engine], journal=str(tmp_path)):
         while old.exists():
             time.sleep(0.02)
     assert (tmp_path / "notes.stream").exists()
@@ -174,7 +156,7 @@ def test_what_nobody_came_back_for_is_swept_and_nothing_else(engine: str, tmp_pa
 def test_an_id_that_is_a_path_is_refused(engine: str, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.stream").write_text('{"path":"/","body":{},"key":"","priority":0}\n')
     folder = tmp_path / "a" / "b"
-    with gateway(engine, journal=str(folder)) as (url, _):
+    with over([engine], journal=str(folder)) as (url, _):
         reply = httpx.get(f"{url}/v1/streams/{name}", headers={"Last-Event-ID": f"{name}.0"})
         assert reply.status_code in (400, 404)
         posted = httpx.post(
@@ -194,7 +176,7 @@ def test_another_keys_stream_is_none_of_ones_business(engine: str, tmp_path: Pat
         json.dumps(head | {"pool": "engines", "bases": [0]}) + "\n"
     )
     program = {"journal": str(folder), "keys": str(keys)}
-    with gateway(engine, **program) as (url, _):
+    with over([engine], **program) as (url, _):
         codes = [
             httpx.get(
                 f"{url}/v1/streams/{name}?after=1", headers={"Authorization": f"Bearer {key}"}

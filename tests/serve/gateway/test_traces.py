@@ -13,6 +13,7 @@ import httpx2 as httpx
 import pytest
 from tests.serve.gateway.conftest import Service, served, serving
 from tests.serve.gateway.test_log import BODY, SECRET, asked
+from tests.waiting import until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 Span = dict[str, Any]
@@ -210,8 +211,7 @@ def test_requests_do_not_care_that_the_collector_is_away(model_folder: Path) -> 
     with serving(model_folder, gateway='traces = "http://127.0.0.1:9"') as service:
         for _ in range(3):
             asked(service, BODY)
-        while not service.status()["gateway"]["spans"]["dropped"]:
-            time.sleep(0.05)
+        until(lambda: service.status()["gateway"]["spans"]["dropped"])
         metrics = httpx.get(f"{service.url}/metrics").text
         assert service.status()["gateway"]["requests"]["ok"] == 3
     assert 'cordee_gateway_spans_total{result="dropped"}' in metrics

@@ -1,7 +1,6 @@
 """Is live traffic moved to virtual Ascend chips without a failed request, and back where they are wrong?"""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import httpx2 as httpx
 import pytest
 from tests.browser import hindrances, opened, width_at
 from tests.serve.gateway.conftest import Service
+from tests.serve.processes import address_told, started
 
 FLEET = """
 [gateway]
@@ -43,29 +43,16 @@ QUICK = (
 def two_pools(model: Path, folder: Path) -> Iterator[Service]:
     """A pool that stands for NVIDIA, on the CPU, and one of a virtual Ascend chip."""
     (folder / "fleet.toml").write_text(FLEET.format(model=model))
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "cordee", "run", "--chip", "Ascend910B3", "--"),
-            *(sys.executable, "-m", "cordee", "serve", "--fleet", str(folder / "fleet.toml")),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"XDG_STATE_HOME": str(folder)},
-    )
-    try:
-        assert process.stdout is not None
-        found = None
-        while found is None:
-            line = process.stdout.readline()
-            assert line, f"the service ended with {process.wait(10)}"
-            found = re.search(r"listening on (\S+)/v1", line)
-        with Service(found[1], process, "none") as service:
-            service.wait_ready(2)
-            yield service
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()  # type: ignore[union-attr]
+    command = [
+        *(sys.executable, "-m", "cordee", "run", "--chip", "Ascend910B3", "--"),
+        *(sys.executable, "-m", "cordee", "serve", "--fleet", str(folder / "fleet.toml")),
+    ]
+    with (
+        started(command, {"XDG_STATE_HOME": str(folder)}) as process,
+        Service(address_told(process), process, "none") as service,
+    ):
+        service.wait_ready(2)
+        yield service
 
 
 class Traffic:

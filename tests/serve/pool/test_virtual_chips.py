@@ -3,13 +3,13 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 from tests.serve.gateway.conftest import Service, served
+from tests.waiting import until
 
 FLEET = """
 [gateway]
@@ -53,8 +53,8 @@ def lose_chip(number: int, service: Service) -> None:
 def test_a_replica_moves_to_a_spare_chip_and_its_request_loses_nothing(model_folder: Path) -> None:
     with served(FLEET.format(model=model_folder), 3) as service:
         assert [r["chips"] for r in virtual(service)] == [[0], [1]]
-        while {r["chip"] for r in virtual(service)} != {"Ascend910B3"}:
-            time.sleep(0.05)  # each tells it soon after it is ready
+        # Each tells it soon after it is ready.
+        until(lambda: {r["chip"] for r in virtual(service)} == {"Ascend910B3"})
         expected = ask(service)
         found: list[list[int]] = []
         client = threading.Thread(target=lambda: found.append(ask(service)))

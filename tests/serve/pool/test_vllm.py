@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from tests.serve.gateway.conftest import Service, served
+from tests.waiting import until
 
 from cordee.core.errors import UsageError
 from cordee.serve.pool.config import PoolConfig
@@ -64,8 +65,8 @@ def test_a_killed_one_takes_its_children_along_and_is_started_again(service: Ser
     (replica,) = service.replicas()
     os.kill(replica["pid"], signal.SIGKILL)
     assert gone(first["child"])  # type: ignore[arg-type]
-    while service.replicas()[0]["restarts"] < 1 or service.replicas()[0]["state"] != "ready":
-        time.sleep(0.05)
+    until(lambda: service.replicas()[0]["restarts"] >= 1)
+    service.wait_ready(1)
     assert told(service)["child"] != first["child"]
 
 
@@ -81,8 +82,7 @@ def test_it_is_started_anew_without_being_killed(service: Service) -> None:
     (replica,) = service.replicas()
     service.act(replica["name"], "restart")
     assert gone(replica["pid"])
-    while service.replicas()[0]["state"] != "ready":
-        time.sleep(0.05)
+    service.wait_ready(1)
 
 
 def test_one_that_ends_as_it_was_asked_to_is_no_failure(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from tests.browser import hindrances, opened, width_at
 from tests.train.jobs import SMALL, Ended
+from tests.waiting import until
 
 PICTURES = os.environ.get("CORDEE_PICTURES")
 
@@ -56,10 +56,7 @@ def test_prometheus_reads_the_figures_and_nobody_can_change_anything(
     running: tuple[Ended, str],
 ) -> None:
     _, address = running
-    end_s = time.monotonic() + 60
-    while "cordee_train_members 2.0" not in asked(f"{address}metrics"):
-        assert time.monotonic() < end_s
-        time.sleep(0.1)
+    until(lambda: "cordee_train_members 2.0" in asked(f"{address}metrics"))
     with pytest.raises(urllib.error.HTTPError, match="405"):
         asked(f"{address}job/status", "POST")
     with pytest.raises(urllib.error.HTTPError, match="404"):
