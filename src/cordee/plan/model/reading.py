@@ -78,7 +78,9 @@ def named(name: str) -> Model:
     if found is None:
         close = difflib.get_close_matches(name.lower(), known(), n=1, cutoff=0.4)
         hint = f" Did you mean {known()[close[0]].name}?" if close else ""
-        raise UsageError(f"{name}: no such file, and no such model.{hint} There are {_names()}")
+        raise UsageError(
+            f"{name}: no such file, and no such model.{hint} Give the model's config.json, or one of {_names()}"
+        )
     return from_config(found.config, found.name)
 
 
