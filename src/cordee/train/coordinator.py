@@ -207,8 +207,20 @@ class Coordinator:
         if job.over or self._return is not None:
             return
         self.agents.place(job.limits.workers + (self._spares if job.epoch > 0 else 0))
+        self._look_for_room()
         if self.agents.barren:
             self._do([Finish("workers end before they are ready")])
+
+    def _look_for_room(self) -> None:
+        """With how many workers the job can begin, where it has to."""
+        job, room = self.membership, self.agents.room
+        if room == job.limits.room:
+            return
+        job.limits = replace(job.limits, room=room)
+        least = max(job.limits.least, job.limits.replica)
+        if room is not None and room < least:
+            text = f"there is room for {room} workers, and the job needs {least}: it waits"
+            self.events.add("odd", step=job.step, text=text)
 
     def _follows(self, event: Event) -> None:
         if event["kind"] in ("epoch", "plan", "seat", "commit", "exit", "finish"):

@@ -17,7 +17,7 @@ from cordee.train.host_wire import (
     Room,
     Start,
 )
-from cordee.train.policy.placement import FUTILE_MOST, Host, place
+from cordee.train.policy.placement import FUTILE_MOST, Host, place, room
 from cordee.train.policy.succession import Known
 from cordee.train.wire import ALIVE_S, Message
 
@@ -109,6 +109,11 @@ class Muster:
             self._agents[number].host.running.add(worker)
             self._placed[worker] = number
             self._agents[number].say(Start(worker))
+
+    @property
+    def room(self) -> int | None:
+        """So many workers can run at present; None: as many as are wanted, or it is not known yet."""
+        return None if self._gathers or not self._agents else room(self._living)
 
     @property
     def barren(self) -> bool:

@@ -1,6 +1,7 @@
 """What becomes of a job when workers come, go, fall silent and err?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cordee.train.policy.effects import (
     Begin,
@@ -218,3 +219,26 @@ def test_one_that_gets_further_each_time_begins_again_as_often_as_it_must() -> N
         made.joined(number, 0.0)
         made.ready(number, 0.0)
         report(made, made.epoch, {number: Report(number, False, ())})
+
+
+def test_a_job_begins_again_with_as_many_as_there_is_room_for() -> None:
+    made = job(3)
+    for number in range(3):
+        made.closed(number, 1.0, "its host fell")
+    made.joined(3, 1.0)
+    made.ready(3, 1.0)
+    assert made.tick(1.0) == []  # two more may come
+    made.limits = replace(made.limits, room=1)
+    assert made.tick(1.0) == [Begin(4, 0, (3,), (), "the job begins again", anew=True)]
+
+
+def test_a_job_does_not_begin_again_with_fewer_than_it_needs() -> None:
+    made = job(3, least=2)
+    for number in range(3):
+        made.closed(number, 1.0, "its host fell")
+    made.limits = replace(made.limits, room=1)
+    made.joined(3, 1.0)
+    assert made.ready(3, 1.0) == made.tick(1.0) == []
+    made.limits = replace(made.limits, room=2)
+    made.joined(4, 1.0)
+    assert Begin in {type(effect) for effect in made.ready(4, 1.0)}

@@ -9,13 +9,13 @@ def founders(workers: Iterable[Worker], limits: Limits) -> list[int]:
     """The members that a job begins with, or begins again; those with a state come first. None: there are not enough."""
     chosen: list[int] = []
     there = list(workers)
-    each = limits.workers // limits.replica
+    each = limits.founders // limits.replica
     for place in range(limits.replica):
         column = [w for w in there if w.ready and w.place == place]
         if len(column) < each:
             return []
         chosen += [w.number for w in sorted(column, key=lambda w: (-w.step, w.number))[:each]]
-    return chosen
+    return chosen if len(chosen) >= limits.least else []
 
 
 def fed(

@@ -219,8 +219,8 @@ class Membership:
             effects.append(Evict(worker.number, why))
             del self.workers[worker.number]
         gone = [worker.number for worker in silent + hang]
-        if not gone:
-            return []
+        if not gone:  # there may be room for fewer than before
+            return [] if self.members else self._gather()
         return effects + self._without(gone, f"worker {gone[0]} {_why(effects)}")
 
     def fellows(self, number: int) -> tuple[int, ...]:

@@ -24,6 +24,17 @@ class Host:
         room = self.most is None or len(self.running) < self.most
         return room and self.futile < FUTILE_MOST
 
+    @property
+    def room(self) -> int | None:
+        """So many workers can run there; None: as many as are wanted."""
+        return self.most if self.futile < FUTILE_MOST else len(self.running)
+
+
+def room(hosts: Sequence[Host]) -> int | None:
+    """So many workers can run on all of them; None: as many as are wanted."""
+    rooms = [host.room for host in hosts]
+    return None if None in rooms else sum(each or 0 for each in rooms)
+
 
 def place(hosts: Sequence[Host], wanted: int) -> list[int]:
     """The hosts that start a worker each, so that as many run as are wanted, or as there is room for."""

@@ -31,6 +31,13 @@ class Limits:
     """A step at which so many workers died in their own code is not tried again."""
     restarts: int = 3
     """So often in a row, with no further step made, a job begins again of which no worker is left."""
+    room: int | None = None
+    """So many workers can run at present, as hosts have fallen or workers end there; None: as many as are wanted."""
+
+    @property
+    def founders(self) -> int:
+        """So many a job begins with: all that are wanted, or that there is room for."""
+        return self.workers if self.room is None else min(self.workers, self.room)
 
 
 @dataclass(slots=True)
