@@ -164,6 +164,25 @@ def test_the_parameters_are_the_same_bits_when_a_host_has_fallen(
     assert two.steps(stays) == list(range(20))
 
 
+def test_with_a_host_and_all_workers_gone_the_job_begins_again_with_those_that_can_run(
+    two: Hosts, undisturbed: str
+) -> None:
+    two.start("-n", "2", "--per-host", "1", program=(str(SMALL), "--shard-s", "0.05"))
+    two.until(1, 8)
+    pids = {event["worker"]: event["pid"] for event in two.events(1) if event["kind"] == "worker"}
+    two.falls(2)
+    for pid in pids.values():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    code, out, err = two.end(1)
+    assert code == 0, err
+    assert "the job begins again" in out
+    logs = (two.folder / "127.0.0.1").glob("worker-*.log")
+    digests = {d for log in logs for d in re.findall(r"^digest (\w+)", log.read_text(), re.M)}
+    assert digests == {undisturbed}
+    assert set(two.steps(1)) == set(range(20))
+
+
 def test_a_host_with_another_secret_is_refused_and_both_sides_say_so(two: Hosts) -> None:
     two.start("-n", "2", secrets={2: "guessed"})
     code, _, err = two.end(2)
