@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cordee.plan.costs.links import HOP_S, Group, Links, turns_of
-from cordee.plan.deployment import Deployment, Engine
+from cordee.plan.deployment import Deployment, Engine, Precision
+from cordee.plan.model import Model
 from cordee.plan.work.operators import Collective, Vector
 from cordee.plan.work.passes import (
     PassOperator,
@@ -63,7 +65,8 @@ class PassWork:
         self._links = Links(chip=chip, link=1.0, network=1.0)
         self.readings = [(reading(k, engine, deployment.precision), n) for k, n in model.kinds]
         self.scorings = [(scoring(kind, engine), n) for kind, n in model.kinds]
-        self._known: dict[tuple[float, float, float], PassCount] = {}
+        wires = (chip.link_bytes_per_s, chip.link_peers, chip.network_bytes_per_s, node)
+        self._known = _counts(model, deployment.precision, engine, wires)
 
     def count(self, tokens: float, given: float, part: float) -> PassCount:
         """Of a pass over so many tokens, of which so many are given; other groups have `part` of them."""
@@ -118,6 +121,14 @@ class PassWork:
             within, between = self._links.moving_s(one, group)
             hops = HOP_S * (group.nodes - 1)
             yield Counted(times * turns_of(one), within, between, hops)
+
+
+@lru_cache(maxsize=512)
+def _counts(
+    model: Model, precision: Precision, engine: Engine, wires: tuple[float | None, ...]
+) -> dict[tuple[float, float, float], PassCount]:
+    """What is counted already of such passes: searches for other limits, or on a chip that is faster, count the same."""
+    return {}
 
 
 def _product(product: Product, times: int) -> Counted:

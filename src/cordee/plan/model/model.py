@@ -299,7 +299,7 @@ class Model:
         norm = self.hidden * (2 if self.norm_biases else 1)
         return tables + self.positions * self.hidden + norm
 
-    @property
+    @cached_property
     def is_mixture(self) -> bool:
         """Whether a router chooses experts in some layer."""
         return any(isinstance(layer.mlp, Experts) for layer, _ in self.kinds)
