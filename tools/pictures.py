@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the pictures of the README, docs/serve.md and docs/train.md: pages in light and dark, and the report of a move.
+"""Makes the pictures of the README and of docs/: pages in light and dark, and the report of a move.
 
 `python tools/pictures.py MODEL_DIR`: serves the model in two pools of the CPU, asks, kills a replica, moves from one
 pool to the other, and takes pictures with chromium (chromedriver must be there, as for the tests of pages).
 `python tools/pictures.py`: trains the GPT of benchmarks/recovery, kills workers, and takes pictures of that.
+`python tools/pictures.py plan`: pages of plans, for docs/plan.md.
 `python tools/pictures.py out/demo/report.html`: pictures of that page, for the README.
 """
 
@@ -174,6 +175,23 @@ def serving(model: Path) -> None:
             save(made, "serve-move")
 
 
+def planned() -> None:
+    """Pages of plans, in light and dark, down to where time goes."""
+    asked = {
+        "train": ("Llama-3.1-8B", "--chip", "A100", "--chip", "910B3", "--chips", "64", "--tokens", "1T"),
+        "serve": ("Qwen3-32B", "--chip", "H20", "--chip", "910B3", "--chips", "8"),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for what, words in asked.items():
+            page = Path(folder) / f"{what}.html"
+            command = [sys.executable, "-m", "cordee", "plan", what, *words, "--report", str(page)]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            for scheme in ("light", "dark"):
+                with browser(scheme, 1650) as made:
+                    made.get(page.as_uri())
+                    save(made, f"plan-{what}-{scheme}")
+
+
 def demo(page: Path) -> None:
     for scheme in ("light", "dark"):
         with browser(scheme, 900) as made:
@@ -187,6 +205,8 @@ def demo(page: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         training()
+    elif sys.argv[1] == "plan":
+        planned()
     elif sys.argv[1].endswith(".html"):
         demo(Path(sys.argv[1]))
     else:
