@@ -21,6 +21,8 @@ State = Literal["starting", "ready", "draining", "suspect", "dead", "stopped"]
 Action = Literal["drain", "restart", "kill", "hang", "resume", "corrupt", "reset"]
 ACTIONS: tuple[Action, ...] = ("drain", "restart", "kill", "hang", "resume", "corrupt", "reset")
 RECENT = 512
+TOGETHER_S = 1.0
+"""Within so long after one another requests fail for one reason."""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,16 @@ class Replica:
     steps: int = -1
     longest_step_s: float = 0.0
     longest_answer_s: float = 0.0
+
+    fell_s: float = 0.0
+    fell_among: int = 0
+
+    def fell(self, now_s: float) -> int:
+        """It failed one of its requests: how many it had then. Those that follow at once fell with the first."""
+        if now_s - self.fell_s > TOGETHER_S:
+            self.fell_among = self.running
+        self.fell_s = now_s
+        return self.fell_among
 
     def takes(self, now_s: float) -> bool:
         """Whether a request may go to it now."""

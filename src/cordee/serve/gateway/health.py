@@ -106,7 +106,7 @@ class Health:
             await self._ask_context(replica)
         well = reply.status in (200, 404) and not replica.mistrusted and not _broken(replica)
         if replica.state == "suspect" and well:
-            replica.state = "ready"
+            replica.state, replica.since_s = "ready", time.time()
             self._renew(replica, now)
             self._dispatcher.events.add("replica-ready", replica.name, "answers again")
             self._dispatcher.pump()

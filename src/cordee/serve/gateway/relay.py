@@ -330,7 +330,8 @@ class Relay:
     def _failed(self, reason: str, *, blamed: bool = True) -> None:
         replica = self.replica
         assert replica is not None
-        self.failures += blame(replica.running) if blamed else 0
+        among = replica.fell(time.monotonic())
+        self.failures += blame(among) if blamed else 0
         self.line.moved = True
         if self.leg is not None:
             self.leg.reason = reason

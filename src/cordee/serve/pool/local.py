@@ -276,9 +276,11 @@ class LocalFleet:
 
     async def _end_hung(self, place: Place) -> None:
         """One that takes minutes to start is given time to come back."""
-        process = place.process
+        process, replica = place.process, place.replica
+        since_s = replica.since_s
         await asyncio.sleep(HUNG_S)
-        if place.replica.state == "suspect" and process is not None and place.process is process:
+        still = replica.state == "suspect" and replica.since_s == since_s  # not once more
+        if still and process is not None and place.process is process:
             process.signal(signal.SIGKILL)
 
     async def _watch(self, config: PoolConfig, pool: Pool, cluster: Cluster) -> None:
