@@ -30,8 +30,8 @@ STEADY_S = 30.0
 GENTLE_S = 600.0
 ENDING_S = 20.0
 """So long vLLM may take to end once it has nothing to do."""
-HUNG_S = 30.0
-"""After so long a vLLM that hangs is started again."""
+HUNG_S, HUNG_TIMES = 30.0, 4
+"""After so long a vLLM that hangs is started again; after so many times as long where it was the last."""
 CHIP_FAILED = 70
 """The exit code of an engine whose chip failed."""
 Tell = Callable[[str, Replica, str], None]
@@ -275,13 +275,21 @@ class LocalFleet:
         process.signal(signal.SIGKILL)
 
     async def _end_hung(self, place: Place) -> None:
-        """One that takes minutes to start is given time to come back."""
+        """One that takes minutes to start is given time to come back; more where no other one is ready.
+
+        Where all are silent the machine may have too much to do, and new ones would take even longer.
+        """
         process, replica = place.process, place.replica
         since_s = replica.since_s
-        await asyncio.sleep(HUNG_S)
-        still = replica.state == "suspect" and replica.since_s == since_s  # not once more
-        if still and process is not None and place.process is process:
-            process.signal(signal.SIGKILL)
+        for _ in range(HUNG_TIMES):
+            await asyncio.sleep(HUNG_S)
+            still = replica.state == "suspect" and replica.since_s == since_s  # not once more
+            if not still or process is None or place.process is not process:
+                return
+            if any(p.replica.state == "ready" for p in self._places if p.config is place.config):
+                break
+        assert process is not None
+        process.signal(signal.SIGKILL)
 
     async def _watch(self, config: PoolConfig, pool: Pool, cluster: Cluster) -> None:
         """Keep the replicas of a pool those that its cluster has."""
