@@ -11,6 +11,7 @@ import cordee
 from cordee.serve.cluster.found import Cluster
 from cordee.serve.cluster.kubernetes import Kubernetes
 from cordee.serve.cluster.ray import Engine, Ray
+from cordee.serve.gateway.reading import Reading, reading_of
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.vllm import command as vllm
 
@@ -112,3 +113,9 @@ def _free_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
+
+
+def reading(config: PoolConfig) -> Reading | None:
+    """How the tokens of a vLLM are read, where its model's folder is here."""
+    folder = Path(config.tokenizer or config.model)
+    return reading_of(folder) if config.kind == "vllm" and folder.is_dir() else None

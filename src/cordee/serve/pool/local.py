@@ -10,16 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cordee.core.errors import CordeeError, UsageError
-from cordee.core.programs import ended_how
 from cordee.serve.cluster.found import Cluster, Found
 from cordee.serve.gateway.fleet import Action, Pool, Replica
-from cordee.serve.gateway.reading import Reading, reading_of
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.scaling import Candidate, superfluous
 from cordee.serve.pool.config import PoolConfig
-from cordee.serve.pool.launch import cluster_of, launch
+from cordee.serve.pool.launch import cluster_of, launch, reading
 from cordee.serve.pool.logs import keep
-from cordee.serve.pool.process import Process, StartError, start
+from cordee.serve.pool.process import Process, StartError, how_it_ended, start
 from cordee.serve.pool.warming import Warming
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
@@ -31,7 +29,10 @@ GENTLE_S = 600.0
 ENDING_S = 20.0
 """So long vLLM may take to end once it has nothing to do."""
 HUNG_S, HUNG_TIMES = 30.0, 4
-"""After so long a vLLM that hangs is started again; after so many times as long where it was the last."""
+"""After so long a vLLM that hangs is started again; after so many times as long where it was the last.
+
+Where all are silent the machine may have too much to do, and new ones would take even longer.
+"""
 CHIP_FAILED = 70
 """The exit code of an engine whose chip failed."""
 Tell = Callable[[str, Replica, str], None]
@@ -85,7 +86,7 @@ class LocalFleet:
                 config.role,
                 config.share,
                 positional=config.positional,
-                reading=_reading(config),
+                reading=reading(config),
             )
             self._pools.append(pool)
             if config.followed:
@@ -275,10 +276,7 @@ class LocalFleet:
         process.signal(signal.SIGKILL)
 
     async def _end_hung(self, place: Place) -> None:
-        """One that takes minutes to start is given time to come back; more where no other one is ready.
-
-        Where all are silent the machine may have too much to do, and new ones would take even longer.
-        """
+        """One that takes minutes to start is given time to come back; more where no other one is ready."""
         process, replica = place.process, place.replica
         since_s = replica.since_s
         for _ in range(HUNG_TIMES):
@@ -353,7 +351,9 @@ class LocalFleet:
             replica.restarts += 1
             if code != 0 and place.wanted:
                 keep(log)
-            self.tell("replica-dead", replica, _how(code) + (f"; {log}" if code > 0 else ""))
+            self.tell(
+                "replica-dead", replica, how_it_ended(code) + (f"; {log}" if code > 0 else "")
+            )
             if place.chips and (code == CHIP_FAILED or replica.mistrusted):
                 self._to_spare(place)
             if code != 0:
@@ -395,13 +395,3 @@ class LocalFleet:
 def number_of(name: str) -> int:
     """The number at the end of a replica's name."""
     return int(name.rpartition("-")[2])
-
-
-def _reading(config: PoolConfig) -> Reading | None:
-    """How the tokens of a vLLM are read, where its model's folder is here."""
-    folder = Path(config.tokenizer or config.model)
-    return reading_of(folder) if config.kind == "vllm" and folder.is_dir() else None
-
-
-def _how(code: int) -> str:
-    return "ended as it was asked to" if code == 0 else ended_how(code)

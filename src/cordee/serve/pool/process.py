@@ -79,6 +79,11 @@ async def start(launch: Launch) -> Process:
     return process
 
 
+def how_it_ended(code: int) -> str:
+    """An exit code in words."""
+    return "ended as it was asked to" if code == 0 else ended_how(code)
+
+
 async def _says_where(inner: asyncio.subprocess.Process) -> int:
     assert inner.stdout is not None
     while line := await inner.stdout.readline():
