@@ -182,10 +182,11 @@ class Window:
         """The gateway knows: what was there goes on elsewhere."""
         seat.ready = False
         others = sum(other.ready for other in self.seats)
-        for asking in sorted(seat.asking, key=lambda one: (one.came_s, one.left)):
+        moving = sorted(seat.asking, key=lambda one: (one.came_s, one.left))
+        seat.asking.clear()
+        for asking in moving:
             seat.breaker.failed(self.now_s)
-            asking.failures += blame(len(seat.asking))
-            seat.asking.discard(asking)
+            asking.failures += blame(len(moving))
             self.moved += 1
             what = after_failure(others=others, waited_s=0.0, failures=asking.failures)
             if what.kind == "give-up":
