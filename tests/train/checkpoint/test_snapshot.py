@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from cordee.train.checkpoint.disk import Checkpoints
-from cordee.train.checkpoint.memory import Memory, name_for
 from cordee.train.checkpoint.snapshot import About, Block, Broken, Snapshot, read
 
 NUMBERS = memoryview(bytes(range(48)))
@@ -78,24 +77,3 @@ def test_checkpoints_that_the_job_went_back_behind_are_gone(tmp_path: Path) -> N
     for step in (30, 40, 20, 25):
         checkpoints.write(about(step), blocks())
     assert checkpoints.steps() == [25, 20]
-
-
-def test_a_write_to_memory_that_is_cut_short_leaves_the_one_before(tmp_path: Path) -> None:
-    memory = Memory(name_for(tmp_path))
-    try:
-        for step in (1, 2, 3):
-            memory.write(about(step), blocks())
-        newest = memory.newest()
-        assert newest is not None
-        assert newest[1].about.step == 3
-        os.truncate(newest[0], 100)
-        again = Memory(name_for(tmp_path))  # of a worker that comes later
-        before = again.newest()
-        assert before is not None
-        assert before[1].about.step == 2
-        again.write(about(4), blocks())
-        assert before[0] != newest[0]
-        assert read(before[0]).about.step == 2
-    finally:
-        memory.remove()
-    assert memory.newest() is None

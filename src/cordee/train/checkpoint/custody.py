@@ -55,14 +55,14 @@ def _rescue(memory: Memory, folder: Path, events: Events) -> None:
     kept = memory.newest()
     if kept is None:
         return
-    step, checkpoints = kept[1].about.step, Checkpoints(folder)
+    checkpoints = Checkpoints(folder)
     try:
-        if step > max(checkpoints.steps(), default=0):
-            file = checkpoints.write(kept[1].about, kept[1].blocks)
-            events.add("checkpoint", step=step, file=str(file))
+        if kept.step > max(checkpoints.steps(), default=0):
+            file = checkpoints.rescue(kept)
+            events.add("checkpoint", step=kept.step, file=str(file))
     except OSError as error:
         why = error.strerror or str(error)
-        events.add("checkpoint-failed", step=step, folder=str(folder), error=why)
+        events.add("checkpoint-failed", step=kept.step, folder=str(folder), error=why)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Checkpoints in a folder: each is written under another name first, and the last two are kept."""
+"""Checkpoints in a folder: each is written under another name first, and the last two are kept.
+
+Beside one that was rescued from shared memory lie the gradients of the steps that were made since, in the same format.
+"""
 
 import os
 import re
@@ -6,7 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cordee.train.checkpoint.snapshot import About, Block, write
+import msgspec
+
+from cordee.train.checkpoint.kept import Kept, Made, Step
+from cordee.train.checkpoint.snapshot import About, Block, Broken, about_in, read, write
 from cordee.train.policy.keeping import superfluous
 
 PART = ".part"
@@ -23,6 +29,47 @@ class Checkpoints:
         """Write one and remove what it makes superfluous. Raises `OSError`, `CordeeError`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self.file(about.step)
+        self._since(about.step).unlink(missing_ok=True)
+        self._write(file, about, blocks)
+        self._settle(about.step)
+        return file
+
+    def rescue(self, kept: Kept) -> Path:
+        """Write what was kept in memory. Raises `OSError`, `CordeeError`."""
+        about = kept.snapshot.about
+        file = self.write(about, kept.snapshot.blocks)
+        if kept.since:
+            told = msgspec.json.encode([made for made, _ in kept.since]).decode()
+            said = About(kept.step, about.written_ns, about.model, told)
+            blocks = [
+                Block(f"{made.step}.{number}", "uint8", (part.nbytes,), part)
+                for made, parts in kept.since
+                for number, part in enumerate(parts)
+            ]
+            self._write(self._since(about.step), said, blocks)
+        return file
+
+    def reached(self, step: int) -> int:
+        """How far the job is with one, and with what was made since. Raises `OSError`."""
+        with suppress(FileNotFoundError, Broken):
+            return about_in(self._since(step)).step
+        return step
+
+    def read(self, step: int) -> Kept:
+        """One, and what was made since. Raises `OSError`, `Broken`."""
+        file, more = self.file(step), self._since(step)
+        snapshot = read(file)
+        if not more.exists():
+            return Kept(file, snapshot)
+        found = read(more)
+        if found.about.written_ns != snapshot.about.written_ns:
+            return Kept(file, snapshot)
+        blocks = iter(found.blocks)
+        made = msgspec.json.decode(found.about.header, type=list[Made])
+        since: list[Step] = [(one, [next(blocks).data for _ in one.bytes]) for one in made]
+        return Kept(file, snapshot, tuple(since))
+
+    def _write(self, file: Path, about: About, blocks: Sequence[Block]) -> None:
         part = file.with_name(file.name + PART)
         try:
             descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -36,11 +83,12 @@ class Checkpoints:
             with suppress(OSError):
                 part.unlink()
             raise
-        self._settle(about.step)
-        return file
 
     def file(self, step: int) -> Path:
         return self._folder / f"step-{step:09}.safetensors"
+
+    def _since(self, step: int) -> Path:
+        return self._folder / f"step-{step:09}-since.safetensors"
 
     def steps(self) -> list[int]:
         """Of which there are checkpoints, whole or not; the newest first. Raises `OSError`."""
@@ -59,6 +107,7 @@ class Checkpoints:
         """Old checkpoints are gone, and the new name is on the disk, too."""
         for step in superfluous(self.steps(), written):
             self.file(step).unlink(missing_ok=True)
+            self._since(step).unlink(missing_ok=True)
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with suppress(OSError):  # not every file system can do that with a folder

@@ -1,27 +1,25 @@
-"""The state of the last commit in shared memory: two slots, so that one that is half written leaves the other.
+"""The last commit of a job in shared memory: now and then a whole state, and the gradient of each step since.
 
-It is there until the launcher removes it, and so outlives all workers.
+One worker of each host writes: a state into the older of its two files, and each gradient into a ring of slots that is
+larger than the number of steps between two states, so that a step can be made again from either. All of it is there
+until the launcher removes it, and so outlives all workers.
 """
 
-import fcntl
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from cordee.train.checkpoint.snapshot import (
-    About,
-    Block,
-    Broken,
-    Snapshot,
-    read,
-    step_in,
-    write,
-)
+from cordee.core.errors import CordeeError
+from cordee.train.checkpoint import ring
+from cordee.train.checkpoint.kept import Kept, Step
+from cordee.train.checkpoint.snapshot import About, Broken, about_in, read
 
 ROOT = Path("/dev/shm")
-SLOTS = 2
+STATES = 2
 
 
 def name_for(folder: Path) -> str:
@@ -30,65 +28,87 @@ def name_for(folder: Path) -> str:
     return "cordee-train-" + hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def free_bytes() -> int:
+    """That shared memory still takes. Raises `OSError`."""
+    found = os.statvfs(ROOT)
+    return found.f_bavail * found.f_frsize
+
+
 class Memory:
-    """The slots of one job on this host."""
+    """What is kept of one job, or of one part of its model, on this host."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._files = [ROOT / f"{name}-{slot}" for slot in range(SLOTS)]
-        self._next: int | None = None
+        self.name = name
 
-    def write(self, about: About, blocks: Sequence[Block]) -> int:
-        """Keep a state instead of the older one; gives its bytes. Raises `OSError`, `CordeeError`."""
-        if self._next is None:  # another one may have written before
-            found = self.newest()
-            self._next = 0 if found is None else 1 - self._files.index(found[0])
-        with _locked(self._files[self._next]) as descriptor:
-            size = write(descriptor, about, blocks)
-        self._next = 1 - self._next
-        return size
+    def newest(self) -> Kept | None:
+        """What was kept last, of that which is whole and our own."""
+        return self._find(sorted(self._states(), key=lambda pair: -pair[1].written_ns), None)
 
-    def at(self, step: int) -> tuple[Path, Snapshot] | None:
+    def at(self, step: int) -> Kept | None:
         """What was kept of a step, if that is there and whole."""
-        for file in self._files:
-            with suppress(OSError, Broken):
-                if file.lstat().st_uid == os.geteuid() and step_in(file) == step:
-                    return file, read(file)
-        return None
+        return self._find([pair for pair in self._states() if step in self._reached(*pair)], step)
 
     def steps(self) -> list[int]:
-        """Of which states were kept."""
-        found = []
-        for file in self._files:
-            with suppress(OSError, Broken):
-                found.append(step_in(file))
-        return found
-
-    def newest(self) -> tuple[Path, Snapshot] | None:
-        """What was kept last, of those that are whole and our own."""
-        found: list[tuple[Path, Snapshot]] = []
-        for file in self._files:
-            with suppress(OSError, Broken):
-                if file.lstat().st_uid == os.geteuid():
-                    found.append((file, read(file)))
-        return max(found, key=lambda pair: pair[1].about.written_ns, default=None)
+        """Those that can be gone back to."""
+        return sorted({step for pair in self._states() for step in self._reached(*pair)})
 
     def remove(self) -> None:
         """Nothing is left of it, nor of parts of it."""
-        for file in [*self._files, *ROOT.glob(f"{self._name}-place*")]:
+        for file in ROOT.glob(f"{self.name}-*"):
             with suppress(OSError):
                 file.unlink()
 
+    def of(self, worker: int) -> list[Path]:
+        """The files of one worker: of its states, and of its steps last."""
+        return [*(ROOT / f"{self.name}-{worker}-{n}" for n in range(STATES)), self._ring(worker)]
 
-@contextmanager
-def _locked(file: Path) -> Iterator[int]:
-    """A slot that nobody else writes to. Raises `OSError` where someone does, or it is not ours."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(file, flags, 0o600)
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError(f"{file} is someone else's")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    def remove_but(self, workers: Sequence[int]) -> None:
+        """What workers wrote that are no more is not needed."""
+        for file in self._files("[0-9]*-*"):
+            if _writer(file) not in workers:
+                with suppress(OSError):
+                    file.unlink()
+
+    def _find(self, pairs: Sequence[tuple[Path, About]], step: int | None) -> Kept | None:
+        for file, about in pairs:
+            with suppress(OSError, Broken):
+                since = self._since(file, about)
+                last = len(since) if step is None else step - about.step
+                return Kept(file, read(file), tuple(since[:last]))
+        return None
+
+    def _states(self) -> Iterator[tuple[Path, About]]:
+        for file in self._files("[0-9]*-[0-9]"):
+            with suppress(OSError, Broken):
+                yield file, about_in(file)
+
+    def _reached(self, file: Path, about: About) -> range:
+        return range(about.step, about.step + len(self._since(file, about)) + 1)
+
+    def _since(self, file: Path, about: About) -> list[Step]:
+        """Steps from a state on, without a gap."""
+        with suppress(OSError, CordeeError):
+            made = ring.read(self._ring(_writer(file))).made()
+            by_step = {
+                one.step: (one, data) for one, data in made if one.since_ns == about.written_ns
+            }
+            found: list[Step] = []
+            while (after := by_step.get(about.step + len(found) + 1)) is not None:
+                found.append(after)
+            return found
+        return []
+
+    def _ring(self, worker: int) -> Path:
+        return ROOT / f"{self.name}-{worker}-steps"
+
+    def _files(self, pattern: str) -> Iterator[Path]:
+        for file in ROOT.glob(f"{self.name}-{pattern}"):
+            with suppress(OSError):
+                about = file.lstat()
+                if about.st_uid == os.geteuid() and stat.S_ISREG(about.st_mode):
+                    yield file
+
+
+def _writer(file: Path) -> int:
+    found = re.search(r"-(\d+)-(?:\d|steps)$", file.name)
+    return int(found[1]) if found else -1

@@ -2,7 +2,7 @@
 
 The format (github.com/huggingface/safetensors, README, "Format"): the length of a table, the table as JSON, and the
 bytes of all tensors one after another. Our own values are in its `__metadata__`. The length is written last: a file
-whose writer died before has none. The sum covers table and bytes.
+whose writer died before has none. The sum covers table and bytes; what is kept in memory alone has none.
 """
 
 import mmap
@@ -78,16 +78,17 @@ class _Row(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
-def write(descriptor: int, about: About, blocks: Sequence[Block]) -> int:
+def write(descriptor: int, about: About, blocks: Sequence[Block], *, summed: bool = True) -> int:
     """Write a state over what is in a file; gives the bytes. Raises `OSError`, `CordeeError`.
 
     Blocks of types with more bytes come first, so that all lie aligned.
     """
     text = _table(about, blocks)
-    total = zlib.crc32(text)
-    for block in blocks:
-        total = zlib.crc32(block.data, total)
-    text = text.replace(NO_SUM.encode(), f"{total:08x}".encode(), 1)
+    if summed:
+        total = zlib.crc32(text)
+        for block in blocks:
+            total = zlib.crc32(block.data, total)
+        text = text.replace(NO_SUM.encode(), f"{total:08x}".encode(), 1)
     _put(descriptor, 0, memoryview(bytes(LENGTH_BYTES)))
     at = LENGTH_BYTES
     for part in (memoryview(text), *(block.data for block in blocks)):
@@ -106,26 +107,33 @@ def read(file: Path) -> Snapshot:
     sum_at = len(START)
     told = text[sum_at : sum_at + len(NO_SUM)].decode("ascii", "replace")
     clean = text[:sum_at] + NO_SUM.encode() + text[sum_at + len(NO_SUM) :]
-    if f"{zlib.crc32(mapped[size:], zlib.crc32(clean)):08x}" != told:
+    if told != NO_SUM and f"{zlib.crc32(mapped[size:], zlib.crc32(clean)):08x}" != told:
         raise Broken(f"{file} is damaged: its sum is not {told}")
     table = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    said = msgspec.json.decode(table.pop("__metadata__"), type=dict[str, str])
-    about = About(int(said["step"]), int(said["written_ns"]), said["model"], said["header"])
-    return Snapshot(about, tuple(_block(name, raw, mapped[size:]) for name, raw in table.items()))
+    about = _about(table.pop("__metadata__"))
+    rows = {name: msgspec.json.decode(raw, type=_Row) for name, raw in table.items()}
+    data = mapped[size:]
+    if max((row.data_offsets[1] for row in rows.values()), default=0) > len(data):
+        raise Broken(f"{file} is damaged: it is cut short")
+    return Snapshot(about, tuple(_block(name, row, data) for name, row in rows.items()))
 
 
-def step_in(file: Path) -> int:
-    """The step of the state in a file, which may be damaged. Raises `Broken`, `OSError`."""
+def about_in(file: Path) -> About:
+    """What is said of the state in a file, which may be damaged. Raises `Broken`, `OSError`."""
     mapped, size = _mapped(file)
     try:
         table = msgspec.json.decode(mapped[LENGTH_BYTES:size], type=dict[str, msgspec.Raw])
-        return int(msgspec.json.decode(table["__metadata__"], type=dict[str, str])["step"])
+        return _about(table["__metadata__"])
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise Broken(f"{file} is no state of a cordee job") from error
 
 
-def _block(name: str, raw: msgspec.Raw, data: memoryview) -> Block:
-    row = msgspec.json.decode(raw, type=_Row)
+def _about(told: msgspec.Raw) -> About:
+    said = msgspec.json.decode(told, type=dict[str, str])
+    return About(int(said["step"]), int(said["written_ns"]), said["model"], said["header"])
+
+
+def _block(name: str, row: _Row, data: memoryview) -> Block:
     first, end = row.data_offsets
     return Block(name, NAMES[row.dtype], row.shape, data[first:end])
 

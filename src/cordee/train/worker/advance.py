@@ -30,7 +30,9 @@ class Advance:
         """The state of a step was put into the model and its optimizer."""
         self.step = step
 
-    def fed(self, data: Sequence[bytearray], groups: Sequence[dict[str, Value]]) -> None:
+    def fed(
+        self, data: Sequence[bytearray | memoryview], groups: Sequence[dict[str, Value]]
+    ) -> None:
         """What the others made their next step with has come, as bytes."""
         buffers = self.layout.buffers()
         cut = [b[: len(d) // b.element_size()] for b, d in zip(buffers, data, strict=True)]

@@ -52,7 +52,9 @@ class Apart(Advance):
         super().filled(step)
         self.fresh = self.outer.on
 
-    def fed(self, data: Sequence[bytearray], groups: Sequence[dict[str, Value]]) -> None:
+    def fed(
+        self, data: Sequence[bytearray | memoryview], groups: Sequence[dict[str, Value]]
+    ) -> None:
         if self.together:
             super().fed(data, groups)
             return

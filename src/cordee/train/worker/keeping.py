@@ -5,21 +5,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-import torch
 from torch import Tensor
 
 from cordee.core.errors import CordeeError, UsageError
 from cordee.train.checkpoint.disk import Checkpoints
 from cordee.train.checkpoint.keep import Keep, folder_of, memory_of
+from cordee.train.checkpoint.kept import Kept
 from cordee.train.checkpoint.memory import Memory
-from cordee.train.checkpoint.snapshot import About, Block, Broken, Snapshot, read
+from cordee.train.checkpoint.snapshot import About, Broken
 from cordee.train.policy.keeping import Rhythm
 from cordee.train.wire import Member, Told
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.digest import shapes
 from cordee.train.worker.feed import fill
 from cordee.train.worker.lane import Lane
-from cordee.train.worker.state import Entry, Header, place, tensors_of
+from cordee.train.worker.recording import Recording, blocks, name_of
+from cordee.train.worker.state import Header, place, tensors_of
 
 Value = str | int | float | bool | None
 
@@ -42,20 +43,25 @@ class Keeping:
         self._memory = Memory(memory_of(keep.memory, place)) if keep.memory else None
         self._disk = Checkpoints(folder_of(Path(keep.folder), place)) if keep.folder else None
         self._folder = keep.folder
-        self._to_memory = Lane(self._write_memory)
+        self._recording = self._recorded(keep.memory_every == 1)
         self._to_disk = Lane(self._write_disk)
         self._in_memory = Rhythm(keep.memory_every)
         self._on_disk = Rhythm(keep.folder_every)
         self._failed: dict[str, str] = {}
 
-    def made(self, members: Sequence[Member]) -> None:
-        """A step was made: keep its state where it is time, and this worker is the one who does it.
+    def room(self) -> list[Tensor] | None:
+        """Where the next gradient is to be, so that it is kept; None: anywhere."""
+        return self._recording.room() if self._recording is not None else None
+
+    def made(self, members: Sequence[Member], gradient: Sequence[Tensor] | None) -> None:
+        """A step was made, with a gradient or without: keep it where this worker is the one who does that.
 
         `members`: those that have the same state.
         """
         step = self._advance.step
-        if self._memory is not None and self._in_memory.due(step) and _first(members, self._worker):
-            self._offer(self._to_memory, self._in_memory)
+        if self._recording is not None and self._in_memory.due(step):
+            self._in_memory.last = step
+            self._record(self._recording, members, gradient)
         if self._disk is not None and self._on_disk.due(step) and self._leads(members):
             self._offer(self._to_disk, self._on_disk)
 
@@ -66,50 +72,48 @@ class Keeping:
             if self._on_disk.last != self._advance.step:
                 self._offer(self._to_disk, self._on_disk)
         self._to_disk.wait()
-        self._to_memory.wait()
 
     def find(self) -> None:
         """Go on from the newest state that is whole, if that is newer than what this worker has."""
         began_s = time.monotonic()
         found = self._newest()
-        if found is None or found[1].about.step <= self._advance.step:
-            return
-        self._take(*found, began_s)
+        if found is not None and found.step > self._advance.step:
+            self._take(found, began_s)
 
     @property
     def kept(self) -> tuple[int, ...]:
         """Steps to which a worker with a part of the model can go back, as all others may have to."""
         if not self._part:
             return ()
-        self._to_memory.wait()
         memory = self._memory.steps() if self._memory is not None else []
         disk = self._disk.steps() if self._disk is not None else []
         return tuple(sorted({*memory, *disk}))
-
-    def settle(self) -> None:
-        """All parts of a state are kept before a part of the next one is: else no step has all of them."""
-        if self._part:
-            self._to_memory.wait()
 
     def back(self, step: int) -> None:
         """Take the state of a step that was kept. Raises `CordeeError`."""
         began_s = time.monotonic()
         found = self._memory.at(step) if self._memory is not None else None
         if found is None and self._disk is not None:
-            file = self._disk.file(step)
-            found = file, read(file)
+            found = self._disk.read(step)
         if found is None:
             raise CordeeError(f"the state of step {step} was kept, and is damaged")
-        self._take(*found, began_s)
+        self._take(found, began_s)
 
-    def _take(self, file: Path, snapshot: Snapshot, began_s: float) -> None:
-        header = msgspec.json.decode(snapshot.about.header, type=Header)
+    def _take(self, kept: Kept, began_s: float) -> None:
+        """Put a state in place, and make the steps again that were made from it on."""
+        header = msgspec.json.decode(kept.snapshot.about.header, type=Header)
         targets = place(self._advance.trained, header)
-        data = {block.name: block.data for block in snapshot.blocks}
-        fill(targets, [data[_name(entry)] for entry in header.entries])
-        self._advance.step = self._on_disk.last = self._in_memory.last = header.step
+        data = {block.name: block.data for block in kept.snapshot.blocks}
+        fill(targets, [data[name_of(entry)] for entry in header.entries])
+        self._advance.step = header.step
+        for made, gradient in kept.since:
+            if made.bytes:
+                self._advance.fed(gradient, made.groups)
+            else:
+                self._advance.skip()
+        self._on_disk.last = self._in_memory.last = kept.step
         took_s = round(time.monotonic() - began_s, 4)
-        self._tell("resumed", {"step": header.step, "file": str(file), "took_s": took_s})
+        self._tell("resumed", {"step": kept.step, "file": str(kept.file), "took_s": took_s})
 
     def _leads(self, members: Sequence[Member]) -> bool:
         return bool(members) and members[0].worker == self._worker
@@ -119,32 +123,33 @@ class Keeping:
 
     # Reading.
 
-    def _newest(self) -> tuple[Path, Snapshot] | None:
+    def _newest(self) -> Kept | None:
         kept = self._memory.newest() if self._memory is not None else None
-        if kept is not None and kept[1].about.model != self._model:
+        if kept is not None and kept.snapshot.about.model != self._model:
             kept = None  # left behind by a program that has been changed since
-        written = self._newest_on_disk(kept[1].about.step if kept is not None else 0)
+        written = self._newest_on_disk(kept.step if kept is not None else 0)
         return written or kept
 
-    def _newest_on_disk(self, above: int) -> tuple[Path, Snapshot] | None:
+    def _newest_on_disk(self, above: int) -> Kept | None:
         """The newest whole checkpoint of a later step than `above`. Raises `UsageError`."""
         if self._disk is None:
             return None
-        for file in self._files(above):
+        for step in self._on_disk_above(above):
+            file = self._disk.file(step)
             try:
-                snapshot = read(file)
+                kept = self._disk.read(step)
             except (OSError, Broken) as error:
                 self._tell("checkpoint-broken", {"file": str(file), "error": str(error)})
                 continue
-            if snapshot.about.model != self._model:
+            if kept.snapshot.about.model != self._model:
                 raise UsageError(f"{file} is of another model: name another folder for checkpoints")
-            return file, snapshot
+            return kept
         return None
 
-    def _files(self, above: int) -> list[Path]:
+    def _on_disk_above(self, above: int) -> list[int]:
         assert self._disk is not None
         try:
-            return [self._disk.file(step) for step in self._disk.steps() if step > above]
+            return [step for step in self._disk.steps() if self._disk.reached(step) > above]
         except OSError as error:
             self._tell("checkpoint-broken", {"file": self._folder, "error": str(error)})
             return []
@@ -158,12 +163,21 @@ class Keeping:
             rhythm.last = self._advance.step
             lane.write(*tensors_of(self._advance.trained, self._advance.step))
 
-    def _write_memory(self, header: Header, tensors: Sequence[Tensor]) -> None:
-        assert self._memory is not None
+    def _recorded(self, steps: bool) -> Recording | None:
+        if self._memory is None:
+            return None
+        return Recording(self._memory, self._worker, self._advance, self._about, steps=steps)
+
+    def _record(
+        self, recording: Recording, members: Sequence[Member], gradient: Sequence[Tensor] | None
+    ) -> None:
+        if not _first(members, self._worker):
+            recording.rests()
+            return
         try:
-            self._memory.write(self._about(header), _blocks(header, tensors))
+            recording.made(gradient, [member.worker for member in members])
         except (OSError, CordeeError) as error:
-            self._fail("memory-failed", header.step, error)
+            self._fail("memory-failed", self._advance.step, error)
         else:
             self._failed.pop("memory-failed", None)
 
@@ -171,7 +185,7 @@ class Keeping:
         assert self._disk is not None
         began_s = time.monotonic()
         try:
-            file = self._disk.write(self._about(header), _blocks(header, tensors))
+            file = self._disk.write(self._about(header), blocks(header, tensors))
         except (OSError, CordeeError) as error:
             self._fail("checkpoint-failed", header.step, error)
             return
@@ -196,19 +210,3 @@ def _first(members: Sequence[Member], worker: int) -> bool:
     hosts = {member.worker: member.store.rpartition(":")[0] for member in members}
     own = hosts.get(worker)
     return own is not None and worker == min(n for n, host in hosts.items() if host == own)
-
-
-def _name(entry: Entry) -> str:
-    if entry.where == "model":
-        return f"model.{entry.name}"
-    return f"{entry.where}.{entry.parameter}.{entry.name}"
-
-
-def _blocks(header: Header, tensors: Sequence[Tensor]) -> list[Block]:
-    """The bytes of tensors, those of types with more bytes first."""
-    pairs = sorted(zip(header.entries, tensors, strict=True), key=lambda p: -p[1].element_size())
-    return [Block(_name(e), e.dtype, e.shape, _bytes(tensor)) for e, tensor in pairs]
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.view(-1).view(torch.uint8).numpy().data

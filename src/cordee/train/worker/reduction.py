@@ -4,7 +4,7 @@ Both bring the same number of bytes over the links as a ring all-reduce does: ea
 gradient and gives it to all others. Nothing is added into what a worker has computed, so that it can be done again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from cordee.train.policy.shards import Node, cover, parent
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Group
+
+Room = Callable[[], Sequence[Tensor] | None]
 
 
 class Reduction(Protocol):
@@ -43,6 +45,9 @@ class Reduction(Protocol):
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
         """The sum over all shards, good until the step after the next one is reduced."""
+
+    def into(self, room: Room) -> None:
+        """Where sums are to be put."""
 
     def reset(self) -> None:
         """The step is committed."""
@@ -122,6 +127,9 @@ class Exact:
 
         return self._exchange.run(group, mine, [len(n) for n in nodes], summed)
 
+    def into(self, room: Room) -> None:
+        self._exchange.room = room
+
     def reset(self) -> None:
         self.forget()
         self._exchange.turn()
@@ -170,6 +178,9 @@ class Fast:
             buffer.mul_(self._shards / len(self._held))
         return self._sum
 
+    def into(self, room: Room) -> None:
+        self._exchange.room = room
+
     def reset(self) -> None:
         self.forget()
         self._exchange.turn()
@@ -187,6 +198,8 @@ class _Exchange:
         self._layout = layout
         self._kept: dict[tuple[int, str], Tensor] = {}
         self._turn = False
+        self.room: Room = lambda: None
+        """Where sums are put, if not in a buffer of its own."""
         self.sent_bytes = 0
         """To each other member, in the last run."""
 
@@ -203,6 +216,7 @@ class _Exchange:
     ) -> list[Tensor]:
         """`mine`: own buffers, `counts` of them from each member; gives their sum, part by part."""
         made = []
+        room = self.room()
         self.sent_bytes = 0
         for place, part in enumerate(self._layout.parts):
             size = -(-part.numbers // group.size)
@@ -212,7 +226,9 @@ class _Exchange:
             received = [count * size for count in counts]
             group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
             total = summed(got.split(size))
-            whole = self._buffer(place, f"whole {self._turn}", group.size * size)
+            numbers = group.size * size
+            own = room[place][:numbers] if room is not None else None
+            whole = self._buffer(place, f"whole {self._turn}", numbers) if own is None else own
             group.all_gather(total, whole)
             self.sent_bytes += (len(cut) + 1) * size * total.element_size()
             made.append(whole)

@@ -95,6 +95,7 @@ class Training:
             lambda told: self._company.line.say(told),
             replica.place if replica is not None and replica.size > 1 else None,
         )
+        self._reduction.into(self._keeping.room)
 
     @property
     def step(self) -> int:
@@ -292,7 +293,6 @@ class Training:
 
     def _vote(self, number: int) -> Vote:
         """What this worker says of its state, and of its part of the gradient."""
-        self._keeping.settle()
         vote = self._watch.vote(number)
         if self._replica is None or self._replica.size == 1:
             return vote
@@ -313,8 +313,8 @@ class Training:
             self._watch.applied(self._reduced)
         self._reduction.reset()
         self._outgoing.add(self._reduced, skipped=skip)
-        self._reduced = None
-        self._keeping.made(self._company.fellows)
+        made, self._reduced = self._reduced, None
+        self._keeping.made(self._company.fellows, None if skip else made)
         self._company.line.enter("compute")
 
     @property
