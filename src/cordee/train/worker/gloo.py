@@ -41,15 +41,23 @@ class _Pairs(Joined):
             _left.append(self.group)
             raise RuntimeError("a collective was freed")
 
-    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
+    def all_to_all(
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+    ) -> Sequence[Tensor]:
         pieces = data.split(sent) if sent else [data] * self.size
-        self._exchange(pieces, out.split(list(received)))
+        taken = list(out.split(list(received)))
+        self._exchange(pieces, taken)
+        taken[self.rank] = pieces[self.rank]
+        return taken
 
     def all_gather(self, data: Tensor, out: Tensor) -> None:
-        self._exchange([data] * self.size, out.split(data.numel()))
+        taken = out.split(data.numel())
+        if taken[self.rank].data_ptr() != data.data_ptr():
+            taken[self.rank].copy_(data)
+        self._exchange([data] * self.size, taken)
 
     def _exchange(self, given: Sequence[Tensor], taken: Sequence[Tensor]) -> None:
-        """`given[r]` to rank r, and from it into `taken[r]`. Each in another order, so that none is overrun."""
+        """`given[r]` to each other rank r, and from it into `taken[r]`. Each in another order: none is overrun."""
         works = []
         for turn in range(1, self.size):
             source, target = (self.rank - turn) % self.size, (self.rank + turn) % self.size
@@ -57,7 +65,6 @@ class _Pairs(Joined):
                 works.append(self.group.recv([taken[source]], source, 0))
             if given[target].numel():
                 works.append(self.group.send([given[target]], target, 0))
-        taken[self.rank].copy_(given[self.rank])
         self.wait(works)
 
 

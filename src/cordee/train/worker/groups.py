@@ -13,11 +13,16 @@ class Group(Protocol):
     rank: int
     size: int
 
-    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
-        """[sum of `received`] from [size * sent]: `sent` numbers to each, `received[r]` from r."""
+    def all_to_all(
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+    ) -> Sequence[Tensor]:
+        """[sum of `received`] from [size * sent]: `sent` numbers to each, `received[r]` from r.
+
+        Gives what came from each; its own may lie in `data`.
+        """
 
     def all_gather(self, data: Tensor, out: Tensor) -> None:
-        """[size * n] from each member's [n]."""
+        """[size * n] from each member's [n], which may lie in `out` where it is to be."""
 
     def all_reduce(self, data: Tensor) -> None:
         """Sum into `data` on all."""
@@ -31,11 +36,14 @@ class Alone:
 
     rank, size = 0, 1
 
-    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
-        out.copy_(data)
+    def all_to_all(
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+    ) -> Sequence[Tensor]:
+        return [data]
 
     def all_gather(self, data: Tensor, out: Tensor) -> None:
-        out.copy_(data)
+        if data.data_ptr() != out.data_ptr():
+            out.copy_(data)
 
     def all_reduce(self, data: Tensor) -> None:
         pass
@@ -51,11 +59,16 @@ class Joined:
         self.group = group
         self.rank, self.size = group.rank(), group.size()
 
-    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
+    def all_to_all(
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+    ) -> Sequence[Tensor]:
         self.wait([self.group.alltoall_base(out, data, list(received), [sent] * self.size)])
+        parts: Sequence[Tensor] = out.split(list(received))
+        return parts
 
     def all_gather(self, data: Tensor, out: Tensor) -> None:
-        self.wait([self.group._allgather_base(out, data)])
+        lies_there = out.data_ptr() <= data.data_ptr() < out.data_ptr() + out.nbytes
+        self.wait([self.group._allgather_base(out, data.clone() if lies_there else data)])
 
     def all_reduce(self, data: Tensor) -> None:
         self.wait([self.group.allreduce([data])])

@@ -31,11 +31,11 @@ class _Copying:
         self._group = group
         self.rank, self.size = group.rank, group.size
 
-    def all_to_all(self, data: Tensor, out: Tensor, received: Sequence[int], sent: int) -> None:
-        host = out.cpu()
-        self._group.all_to_all(data.cpu(), host, received, sent)
-        if host is not out:
-            out.copy_(host)
+    def all_to_all(
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+    ) -> Sequence[Tensor]:
+        found = self._group.all_to_all(data.cpu(), out.cpu(), received, sent)
+        return [part.to(out.device) for part in found]
 
     def all_gather(self, data: Tensor, out: Tensor) -> None:
         host = out.cpu()

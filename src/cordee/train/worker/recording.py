@@ -16,7 +16,7 @@ from cordee.train.worker.advance import Advance
 from cordee.train.worker.state import Entry, Header, tensors_of
 
 SLOTS_MOST = 16
-"""Gradients that are kept: with more of them it takes longer to make their steps again."""
+"""Gradients that are kept: with more of them it takes longer to make their steps again. Not fewer than others need."""
 SLOTS_LEAST = 4
 SHARE = 8
 """The gradients take this part of free shared memory at most."""
@@ -47,7 +47,8 @@ class Recording:
 
     def room(self) -> list[Tensor] | None:
         """Where the next gradient is to be; None: anywhere."""
-        if self._trail is None or self._advance.layout.parts[0].device.type != "cpu":
+        on_host = self._advance.layout.parts[0].device.type == "cpu"
+        if self._trail is None or not on_host or self._slots < SLOTS_MOST:
             return None
         return self._room(self._trail)
 

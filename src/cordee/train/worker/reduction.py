@@ -4,7 +4,7 @@ Both bring the same number of bytes over the links as a ring all-reduce does: ea
 gradient and gives it to all others. Nothing is added into what a worker has computed, so that it can be done again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -44,7 +44,10 @@ class Reduction(Protocol):
         """What is computed of this step is of no use."""
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        """The sum over all shards, good until the step after the next one is reduced."""
+        """The sum over all shards, good until as many steps are reduced as `keep` says."""
+
+    def keep(self, steps: int) -> None:
+        """Sums stay as they are while the next ones are made, so many steps long."""
 
     def into(self, room: Room) -> None:
         """Where sums are to be put."""
@@ -122,13 +125,16 @@ class Exact:
         mine = [self._nodes[node] for node in nodes[group.rank]]
         flat = [node for member in nodes for node in member]
 
-        def summed(pieces: Sequence[Tensor]) -> Tensor:
-            return _sum(Node(0, self._shards), dict(zip(flat, pieces, strict=True)))
+        def summed(pieces: Sequence[Piece], out: Tensor) -> None:
+            _sum(Node(0, self._shards), dict(zip(flat, pieces, strict=True)), out)
 
         return self._exchange.run(group, mine, [len(n) for n in nodes], summed)
 
     def into(self, room: Room) -> None:
         self._exchange.room = room
+
+    def keep(self, steps: int) -> None:
+        self._exchange.keep(steps)
 
     def reset(self) -> None:
         self.forget()
@@ -181,14 +187,21 @@ class Fast:
     def into(self, room: Room) -> None:
         self._exchange.room = room
 
+    def keep(self, steps: int) -> None:
+        self._exchange.keep(steps)
+
     def reset(self) -> None:
         self.forget()
         self._exchange.turn()
 
 
+Piece = tuple[Tensor, bool]
+"""And whether it may be added into: what this worker has computed may not."""
+
+
 class _Summed(Protocol):
-    def __call__(self, pieces: Sequence[Tensor], /) -> Tensor:
-        """The sum of pieces, which may be added into the first ones."""
+    def __call__(self, pieces: Sequence[Piece], out: Tensor, /) -> None:
+        """The sum of pieces into `out`."""
 
 
 class _Exchange:
@@ -197,15 +210,21 @@ class _Exchange:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._kept: dict[tuple[int, str], Tensor] = {}
-        self._turn = False
+        self._turn, self._turns = 0, 2
         self.room: Room = lambda: None
         """Where sums are put, if not in a buffer of its own."""
         self.sent_bytes = 0
         """To each other member, in the last run."""
 
+    def keep(self, steps: int) -> None:
+        self._turns = steps + 1
+        for place, name in list(self._kept):
+            if name.startswith("whole ") and int(name.split()[1]) > steps:
+                del self._kept[place, name]
+
     def turn(self) -> None:
         """The sum is still needed: the next one goes elsewhere."""
-        self._turn = not self._turn
+        self._turn = (self._turn + 1) % self._turns
 
     def run(
         self,
@@ -224,11 +243,12 @@ class _Exchange:
             sent = cut[0] if len(cut) == 1 else self._stacked(place, cut, group.size, size)
             got = self._buffer(place, "got", sum(counts) * size)
             received = [count * size for count in counts]
-            group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
-            total = summed(got.split(size))
+            parts = group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
             numbers = group.size * size
             own = room[place][:numbers] if room is not None else None
             whole = self._buffer(place, f"whole {self._turn}", numbers) if own is None else own
+            total = whole[group.rank * size :][:size]
+            summed([(p, r != group.rank) for r, p in _cut(parts, size)], total)
             group.all_gather(total, whole)
             self.sent_bytes += (len(cut) + 1) * size * total.element_size()
             made.append(whole)
@@ -247,17 +267,29 @@ class _Exchange:
         return kept[:numbers]
 
 
-def _sum(node: Node, pieces: Mapping[Node, Tensor]) -> Tensor:
-    """Of a node, from those nodes that are there."""
+def _cut(parts: Sequence[Tensor], size: int) -> Iterator[tuple[int, Tensor]]:
+    """What came from each rank, in pieces."""
+    for rank, part in enumerate(parts):
+        for piece in part.split(size) if part.numel() else ():
+            yield rank, piece
+
+
+def _sum(node: Node, pieces: Mapping[Node, Piece], out: Tensor | None = None) -> Piece:
+    """Of a node, from those nodes that are there; into `out`, or one of them."""
     found = pieces.get(node)
     if found is not None:
-        return found
-    left, right = node.halves
-    return _sum(left, pieces).add_(_sum(right, pieces))
+        return found if out is None else (out.copy_(found[0]), True)
+    (left, may_left), (right, may_right) = (_sum(half, pieces) for half in node.halves)
+    if out is None and (may_left or may_right):
+        out = left if may_left else right
+    return torch.add(left, right, out=out), True
 
 
-def _added(pieces: Sequence[Tensor]) -> Tensor:
-    total = pieces[0]
-    for piece in pieces[1:]:
-        total.add_(piece)
-    return total
+def _added(pieces: Sequence[Piece], out: Tensor) -> None:
+    first, *others = (piece for piece, _ in pieces)
+    if others:
+        torch.add(first, others.pop(0), out=out)
+    else:
+        out.copy_(first)
+    for piece in others:
+        out.add_(piece)

@@ -240,7 +240,11 @@ class Training:
         if self._replica is not None:
             self._whole_replica()
         if self._apart is None:
-            self._watch.ends(shard, self._attached)
+            mine = {s for s, owner in enumerate(self._owners) if owner == self._job.worker}
+            last = mine <= {shard, *self._reduction.held}
+            if not self._watch.ends(shard, self._attached, last=last):
+                self._reduction.lost()
+                return
         self._reduction.end(shard)
         if self._replica is not None:
             finish(self._device)  # what is held stays, whatever is stopped from now on
@@ -370,4 +374,5 @@ class Training:
         if self._job.worker in plan.forget:
             self._reduction.forget()
         self._watch.planned(plan, self._company.column, parts=bool(plan.teams))
+        self._reduction.keep(max(1, self._watch.steps_kept))
         self._own(plan.owners)

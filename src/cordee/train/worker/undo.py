@@ -1,4 +1,7 @@
-"""A copy of the state before a step, from which that step can be made again: for two members that differ."""
+"""The way back from a state that may be wrong, by steps that are made again: for two members that differ.
+
+Where a copy of the state costs much, as on the CPU, there is one only now and then, and the gradients since are kept.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cordee.train.worker.gradients import Layout
-from cordee.train.worker.state import Header, Trained, place, tensors_of
+from cordee.train.worker.advance import Advance
+from cordee.train.worker.state import Header, Trained, Value, apply_settings, place, tensors_of
+
+GRADIENTS_MOST_BYTES = 1 << 28
+"""Gradients that are larger are not kept: a copy of the state takes less memory than many of them."""
 
 
 @dataclass(slots=True)
@@ -19,37 +25,52 @@ class Copy:
 
 
 class Undo:
-    """Keeps the state before the last step, and the gradient with which that was made."""
+    """Keeps a state from before the last step, and the gradients with which steps since were made."""
 
-    def __init__(self, trained: Trained, layout: Layout) -> None:
-        self._trained, self._layout = trained, layout
+    def __init__(self, advance: Advance, steps: int) -> None:
+        """`steps`: that may lie between two copies."""
+        self._advance, self._trained, self._layout = advance, advance.trained, advance.layout
+        parts = self._layout.parts
+        whole_bytes = sum(part.numbers * part.dtype.itemsize for part in parts)
+        cheap = parts[0].device.type != "cpu" or whole_bytes > GRADIENTS_MOST_BYTES
+        self.steps = 1 if cheap else steps
+        """So many gradients must stay as they are. The same for all members."""
         self._before: Copy | None = None
-        self._gradient: Sequence[Tensor] | None = None
+        self._since: list[tuple[Sequence[Tensor], list[dict[str, Value]]]] = []
 
-    def keep(self, step: int) -> None:
-        """A step is about to be made. Where there is no room for a copy, there is none."""
+    def keep(self, step: int, *, known: bool) -> None:
+        """A step is about to be made. Where there is no room for a copy, there is none.
+
+        `known`: the state is the one that others have, too.
+        """
+        if self._before is not None and len(self._since) < self.steps and not known:
+            return
         try:
             self._before = _copy(self._trained, step, self._before)
         except RuntimeError:  # out of memory, which is RuntimeError on every device
             self.forget()
+        self._since = []
 
     def made(self, gradient: Sequence[Tensor]) -> None:
         """It was made with this gradient, clipped already."""
-        self._gradient = gradient if self._before is not None else None
+        if self._before is not None:
+            self._since.append((gradient, self._advance.used))
 
     def forget(self) -> None:
         """Nothing is kept, and no memory for it."""
-        self._before = self._gradient = None
+        self._before, self._since = None, []
 
     def again(self, digest_of_state: Callable[[], int]) -> int:
-        """The digest of the state that the last step gives; 0 where it cannot be made again."""
-        if self._before is None or self._gradient is None:
+        """The digest of the state that the steps since give; 0 where they cannot be made again."""
+        if self._before is None or not self._since:
             return 0
-        now = _copy(self._trained, self._before.header.step + 1, None)
+        now = _copy(self._trained, self._advance.step, None)
         _put(self._trained, self._before)
-        self._layout.attach(self._gradient)
-        self._trained.optimizer.step()
-        self._layout.detach()
+        for gradient, used in self._since:
+            apply_settings(self._trained, used)
+            self._layout.attach(gradient)
+            self._trained.optimizer.step()
+            self._layout.detach()
         found = digest_of_state()
         _put(self._trained, now)
         return found

@@ -13,7 +13,7 @@ from cordee.train.worker.digest import digest
 from cordee.train.worker.spread import part_of
 from cordee.train.worker.undo import Undo
 
-WHOLE_EVERY = 16
+WHOLE_EVERY = 12
 """Steps after which what the optimizer keeps is compared, too: an error there shows in the parameters anyway."""
 
 
@@ -24,7 +24,7 @@ class Watch:
         self._worker, self._advance, self._exact, self._shards = worker, advance, exact, shards
         self._checks = Checks()
         self._norms = Norms()
-        self._undo = Undo(advance.trained, advance.layout)
+        self._undo = Undo(advance, WHOLE_EVERY)
         self.states_only = False
         """Whether no shard is looked at by itself."""
         self._members: Sequence[int] = ()
@@ -38,6 +38,15 @@ class Watch:
         self._before: list[Tensor] = []
         self._sum_of = 0
         self._finite = True
+        self._each = exact
+        """Whether each shard is looked at, and not their sum alone."""
+        self._fresh = True
+        """Whether nothing is compared yet in this epoch."""
+
+    @property
+    def steps_kept(self) -> int:
+        """So many gradients are needed for a while."""
+        return self._undo.steps if self._two else 1
 
     def planned(self, plan: Planned, members: Sequence[int], *, parts: bool = False) -> None:
         """An epoch goes on so. `parts`: members have a part of each gradient; what that is like says little."""
@@ -47,6 +56,7 @@ class Watch:
         self._asked = [shard for worker, shard in plan.asks if worker == self._worker]
         if plan.restore or plan.back or not self._two:
             self._undo.forget()
+        self._fresh = True
         self._redone = self._undo.again(self._digest) if plan.redo else None
         self._new_step()
 
@@ -90,17 +100,24 @@ class Watch:
         if not self._exact and shard == self._chosen:
             self._before = [buffer.clone() for buffer in buffers]
 
-    def ends(self, shard: int, buffers: Sequence[Tensor]) -> None:
-        """It is computed, and about to be added to the others."""
+    def ends(self, shard: int, buffers: Sequence[Tensor], *, last: bool) -> bool:
+        """It is computed, and about to be added to the others; `last`: those of this worker are all there then.
+
+        False where their sum is odd: they are to be computed again, and each looked at.
+        """
         if shard == self._chosen and self._before:
             buffers = [now - before for now, before in zip(buffers, self._before, strict=True)]
             self._before = []
             self._add(shard, buffers, self._norm(buffers), "")
-        elif self._checks.nonfinite != "off":
+        elif self._checks.nonfinite != "off" and self._each:
             self._look(shard, buffers)
+        elif self._checks.nonfinite != "off" and last and self._odd(buffers):
+            self._each, self._sum_of = True, 0
+            return False
         elif shard == self._chosen:
             self._add(shard, buffers, self._norm(buffers), "")
         self._sum_of += 1
+        return True
 
     def vote(self, step: int) -> Vote:
         """What to say of this step."""
@@ -113,7 +130,8 @@ class Watch:
         """The step is about to be made."""
         self._redone = None
         if self._two and self._checks.state_every == 1:
-            self._undo.keep(self._advance.step)
+            self._undo.keep(self._advance.step, known=self._whole)
+        self._fresh = False
 
     def applied(self, gradient: Sequence[Tensor]) -> None:
         """It was made with this gradient."""
@@ -124,6 +142,13 @@ class Watch:
         """Whether there is no majority, and bits are worth a copy of the state."""
         return len(self._members) == 2 and self._exact
 
+    @property
+    def _whole(self) -> bool:
+        """Whether all of the state is compared now. With two members it must be where their way back begins."""
+        if self._two and (self._fresh or self._undo.steps == 1):
+            return True
+        return self._step % WHOLE_EVERY == 0
+
     def _new_step(self) -> None:
         if self._step != self._advance.step:
             self._step = self._advance.step
@@ -131,9 +156,15 @@ class Watch:
             self._chosen = self._checks.shard(self._step, self._shards)
             if len(self._members) < 2:
                 self._chosen = None
+            self._each = self._exact or self._chosen is not None
+
+    def _odd(self, buffers: Sequence[Tensor]) -> bool:
+        """Whether the sum of all shards of this worker is odd."""
+        norm = self._norm(buffers)
+        return self._norms.odd(norm / (self._sum_of + 1) if norm is not None else None) != ""
 
     def _look(self, shard: int, buffers: Sequence[Tensor]) -> None:
-        """Whether the gradient is odd. In fast mode the buffers are the sum of all shards so far."""
+        """Whether a gradient is odd. In fast mode the buffers are the sum of all shards so far."""
         norm = self._norm(buffers)
         odd: Odd = ""
         if self._exact or self._sum_of == 0:
@@ -155,7 +186,7 @@ class Watch:
     def _digest(self) -> int:
         trained = self._advance.trained
         tensors: list[Tensor] = list(trained.parameters)
-        if self._two or self._step % WHOLE_EVERY == 0:
+        if self._whole:
             for parameter in trained.parameters:
                 kept = trained.optimizer.state.get(parameter, {})
                 tensors += [v for _, v in sorted(kept.items()) if isinstance(v, Tensor)]
