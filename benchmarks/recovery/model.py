@@ -78,5 +78,6 @@ class Log:
         self._file = open(os.environ["STEPS_LOG"], "a", buffering=1)  # noqa: SIM115 - to its end
 
     def add(self, **values: object) -> None:
-        line = {"time_s": time.time(), "pid": os.getpid(), **values}
+        now = {"time_s": time.time(), "cpu_s": time.process_time()}
+        line = now | {"pid": os.getpid(), **values}
         self._file.write(json.dumps(line) + "\n")
