@@ -39,8 +39,14 @@ class Ended:
 
     @property
     def steps(self) -> list[int]:
-        """Those that were committed, in order."""
-        return [event["step"] for event in self.of("commit")]
+        """Those that were committed, in order; not commits of which only a coordinator knew that was lost."""
+        found: list[int] = []
+        for event in self.events:
+            if event["kind"] == "succeeded" and event["back"]:
+                found = [step for step in found if step < event["step"]]
+            if event["kind"] == "commit":
+                found.append(event["step"])
+        return found
 
 
 def job(

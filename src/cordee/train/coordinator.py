@@ -136,7 +136,8 @@ class Coordinator:
         self.events.add(
             "succeeded",
             term=self._term,
-            step=job.step,
+            # A commit of which no member has heard is none: it is agreed upon again.
+            step=found.made + 1 if found.back else job.step,
             back=sorted(found.back),
             members=job.members,
         )

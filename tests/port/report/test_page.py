@@ -82,7 +82,9 @@ def paths(page: Chrome) -> list[str]:
 
 
 def open_(box: WebElement) -> WebElement:
+    """The inside is built when the browser tells that it is open, which is after the click."""
     box.find_element(By.TAG_NAME, "summary").click()
+    shown(box.parent, lambda: len(box.find_elements(By.XPATH, "./*")) > 1)
     return box
 
 
