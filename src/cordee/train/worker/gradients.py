@@ -31,6 +31,7 @@ class Layout:
         self._copies = copies
         self.parameters = [p for p in parameters if p.requires_grad]
         self._room, self._passes = room, 0
+        self._fresh: Sequence[Tensor] | None = None
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
         kinds = dict.fromkeys([torch.float32, *(p.dtype for p in self.parameters)])
         self.parts = [self._part(dtype, device) for dtype in kinds]
@@ -49,7 +50,7 @@ class Layout:
 
     def attach(self, buffers: Sequence[Tensor]) -> None:
         """Let the backward pass add into these."""
-        self._passes = 0
+        self._passes, self._fresh = 0, None
         for part, buffer in zip(self.parts, buffers, strict=True):
             at = 0
             for parameter in part.parameters:
@@ -57,6 +58,36 @@ class Layout:
                 size = own.numel()
                 parameter.grad = like(buffer[at : at + size].view(own.shape), parameter)
                 at += size
+
+    def await_into(self, buffers: Sequence[Tensor]) -> None:
+        """What the next backward pass makes is put into these instead of what they have.
+
+        On the host that takes half the time of adding to zeros, which passes over memory five times.
+        """
+        self.detach()
+        self._passes, self._fresh = 0, buffers
+
+    def collect(self) -> None:
+        """What was awaited is there."""
+        if self._fresh is None:
+            return
+        made = [parameter.grad for parameter in self.parameters]
+        buffers = self._fresh
+        self.attach(buffers)
+        views, grads = [], []
+        for parameter, grad in zip(self.parameters, made, strict=True):
+            view = parameter.grad
+            assert view is not None
+            if grad is not None and grad.layout == torch.strided:
+                views.append(view)
+                grads.append(grad)
+            else:
+                view.zero_()
+                if grad is not None:
+                    view.add_(grad)
+        if views:
+            torch._foreach_copy_(views, grads)
+        buffers[0][self.parts[0].numbers - 1] = 0.0  # the loss
 
     def detach(self) -> None:
         """Parameters have no gradients any more."""
@@ -68,6 +99,7 @@ class Layout:
 
         Raises `UsageError` where it is the second one: what a shard adds up must not depend on who computes it.
         """
+        self.collect()
         self._passes += 1
         if self._passes > 1:
             raise UsageError("step.backward was called twice for one shard: make more shards")

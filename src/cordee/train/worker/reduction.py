@@ -28,8 +28,8 @@ class Reduction(Protocol):
     def sent_bytes(self) -> int:
         """That went to each other member when the last step was reduced."""
 
-    def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
-        """Buffers for the backward pass of a shard, which is added to what they hold.
+    def begin(self, shard: int, *, apart: bool) -> tuple[list[Tensor], bool]:
+        """Buffers for the backward pass of a shard, and whether what they hold is of no use; else it is added to that.
 
         `apart`: they are to hold nothing else yet, as far as that is possible.
         """
@@ -74,20 +74,15 @@ class Exact:
     def sent_bytes(self) -> int:
         return self._exchange.sent_bytes
 
-    def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
+    def begin(self, shard: int, *, apart: bool) -> tuple[list[Tensor], bool]:
         above = parent(Node(shard, shard + 1), self._shards)
         if not apart and above is not None and above.halves[1] == Node(shard, shard + 1):
             beside = self._nodes.get(above.halves[0])
             if beside is not None:  # the backward pass itself adds the right half to the left one
                 self._now = beside
-                return beside
-        if self._free:
-            self._now = self._free.pop()
-            for buffer in self._now:
-                buffer.zero_()
-        else:
-            self._now = self._layout.buffers()
-        return self._now
+                return beside, False
+        self._now = self._free.pop() if self._free else self._layout.buffers()
+        return self._now, True
 
     def end(self, shard: int) -> None:
         node = Node(shard, shard + 1)
@@ -158,11 +153,8 @@ class Fast:
     def sent_bytes(self) -> int:
         return self._exchange.sent_bytes
 
-    def begin(self, shard: int, *, apart: bool) -> list[Tensor]:
-        if not self._held:
-            for buffer in self._sum:
-                buffer.zero_()
-        return self._sum
+    def begin(self, shard: int, *, apart: bool) -> tuple[list[Tensor], bool]:
+        return self._sum, not self._held
 
     def end(self, shard: int) -> None:
         self._held.append(shard)

@@ -234,6 +234,7 @@ class Training:
         return next(mine, None)
 
     def _end_shard(self, shard: int) -> None:
+        self._layout.collect()
         if self._elsewhere:
             self._watch.computed(shard)
             return
@@ -264,15 +265,25 @@ class Training:
     def _begin(self, shard: int) -> None:
         self._company.line.say(Progressed())
         if self._elsewhere:
-            self._attached = self._watch.scratch()
+            self._attached, fresh = self._watch.scratch(), True
         else:
             alone = self._replica is not None or (self._apart is None and self._watch.apart(shard))
-            self._attached = self._reduction.begin(shard, apart=alone)
+            self._attached, fresh = self._reduction.begin(shard, apart=alone)
             if self._apart is None:
-                self._watch.begins(shard, self._attached)
-        self._layout.attach(self._attached)
+                self._watch.begins(shard, self._attached, fresh=fresh)
+        self._attach(fresh)
         self._faults.gradient, self._faults.shard = self._attached, shard
         seed_all(self._seed, self.step, self._shown(shard))
+
+    def _attach(self, fresh: bool) -> None:
+        """Where the gradient goes. Programs that are guests, and other libraries, must find it there from the start."""
+        own = self._replica is None and not self._watch.states_only
+        if fresh and own and self._device.type == "cpu":
+            self._layout.await_into(self._attached)
+            return
+        for buffer in self._attached if fresh else ():
+            buffer.zero_()
+        self._layout.attach(self._attached)
 
     def _commit(self, number: int) -> bool:
         """Bring the gradients together, and agree; gives whether they are to be left out. Raises `Changed`."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from cordee.train.policy.trust import Checks, Norms, Odd, Opinion, Vote, other_for
@@ -77,8 +78,6 @@ class Watch:
         """Buffers for a shard of another."""
         if not self._scratch:
             self._scratch = self._advance.layout.buffers()
-        for buffer in self._scratch:
-            buffer.zero_()
         return self._scratch
 
     def computed(self, shard: int) -> None:
@@ -96,11 +95,12 @@ class Watch:
         self._new_step()
         return self._exact and (shard == self._chosen or self._checks.nonfinite != "off")
 
-    def begins(self, shard: int, buffers: Sequence[Tensor]) -> None:
-        """A shard of its own is about to be computed into buffers."""
+    def begins(self, shard: int, buffers: Sequence[Tensor], *, fresh: bool) -> None:
+        """A shard of its own is about to be computed into buffers; `fresh`: instead of what is in them."""
         self._new_step()
         if not self._exact and shard == self._chosen:
-            self._before = [buffer.clone() for buffer in buffers]
+            before = torch.zeros_like if fresh else torch.clone
+            self._before = [before(buffer) for buffer in buffers]
 
     def ends(self, shard: int, buffers: Sequence[Tensor], *, last: bool) -> bool:
         """It is computed, and about to be added to the others; `last`: those of this worker are all there then.
