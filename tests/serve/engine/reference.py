@@ -56,7 +56,7 @@ MODELS = {
         norm_topk_prob=True,
         mlp_only_layers=[1],
     ),
-    "gpt2": lambda: t.GPT2Config(vocab_size=323, n_embd=64, n_layer=3, n_head=4, n_positions=256),
+    "gpt2": lambda: t.GPT2Config(vocab_size=323, n_embd=96, n_layer=3, n_head=4, n_positions=256),
 }
 
 

@@ -10,6 +10,7 @@
 
 #define BLOCK 16
 #define GROUP_MOST 4 /* query heads that share one pass over the keys */
+#define VALUE_WIDES 4 /* registers of values of each head that are added up at a time */
 
 /* What all layers of a step share. */
 struct step {
@@ -54,24 +55,29 @@ static void keep(const struct attention *a)
 INLINE void block_scores(int heads, const float *q, int64_t width, const float *keys, float scale,
                          float *scores, int64_t scores_stride)
 {
-    v8 low[GROUP_MOST], high[GROUP_MOST];
+    enum { WIDES = BLOCK / WIDE_LANES };
+    wide acc[GROUP_MOST][WIDES];
 #pragma GCC unroll 4
     for (int h = 0; h < heads; h++)
-        low[h] = high[h] = splat(0);
+#pragma GCC unroll 2
+        for (int i = 0; i < WIDES; i++)
+            acc[h][i] = (wide){0};
     for (int64_t d = 0; d < width; d++) {
-        v8 first = load(keys + d * BLOCK), second = load(keys + d * BLOCK + LANES);
+        wide key[WIDES];
+#pragma GCC unroll 2
+        for (int i = 0; i < WIDES; i++)
+            key[i] = load_wide(keys + d * BLOCK + i * WIDE_LANES);
 #pragma GCC unroll 4
-        for (int h = 0; h < heads; h++) {
-            v8 query = splat(q[h * width + d]);
-            low[h] = fused(query, first, low[h]);
-            high[h] = fused(query, second, high[h]);
-        }
+        for (int h = 0; h < heads; h++)
+#pragma GCC unroll 2
+            for (int i = 0; i < WIDES; i++)
+                acc[h][i] = fused_wide(splat_wide(q[h * width + d]), key[i], acc[h][i]);
     }
 #pragma GCC unroll 4
-    for (int h = 0; h < heads; h++) {
-        store(scores + h * scores_stride, low[h] * splat(scale));
-        store(scores + h * scores_stride + LANES, high[h] * splat(scale));
-    }
+    for (int h = 0; h < heads; h++)
+#pragma GCC unroll 2
+        for (int i = 0; i < WIDES; i++)
+            store_wide(scores + h * scores_stride + i * WIDE_LANES, acc[h][i] * splat_wide(scale));
 }
 
 /* Scores to weights, in place; gives their sum. Places outside [first, count) get the weight 0. */
@@ -100,22 +106,22 @@ static float softmax(float *scores, int64_t first, int64_t count, int64_t padded
     return sum(total);
 }
 
-/* Values of one block times their weights, 32 floats of each head at a time. */
-INLINE void block_values(int heads, int vectors, const float *weights, int64_t weights_stride,
+/* Values of one block times their weights. */
+INLINE void block_values(int heads, int wides, const float *weights, int64_t weights_stride,
                          const float *values, int64_t width, int64_t tokens,
-                         v8 acc[GROUP_MOST][4])
+                         wide acc[GROUP_MOST][VALUE_WIDES])
 {
     for (int64_t t = 0; t < tokens; t++) {
-        v8 value[4];
+        wide value[VALUE_WIDES];
 #pragma GCC unroll 4
-        for (int i = 0; i < vectors; i++)
-            value[i] = load(values + t * width + i * LANES);
+        for (int i = 0; i < wides; i++)
+            value[i] = load_wide(values + t * width + i * WIDE_LANES);
 #pragma GCC unroll 4
         for (int h = 0; h < heads; h++) {
-            v8 weight = splat(weights[h * weights_stride + t]);
+            wide weight = splat_wide(weights[h * weights_stride + t]);
 #pragma GCC unroll 4
-            for (int i = 0; i < vectors; i++)
-                acc[h][i] = fused(weight, value[i], acc[h][i]);
+            for (int i = 0; i < wides; i++)
+                acc[h][i] = fused_wide(weight, value[i], acc[h][i]);
         }
     }
 }
@@ -124,38 +130,58 @@ struct span {
     int64_t first, count, first_block, blocks, stride; /* positions seen by a row */
 };
 
+/* What several heads of a row see of the values, `wides` registers of each from float `d` on. */
+INLINE void values_of_row(int heads, int wides, const struct attention *p, const int32_t *table, int64_t kv_head,
+                          struct span span, const float *scores, const float *totals, int64_t d, float *out)
+{
+    wide acc[GROUP_MOST][VALUE_WIDES];
+#pragma GCC unroll 4
+    for (int h = 0; h < heads; h++)
+#pragma GCC unroll 4
+        for (int i = 0; i < wides; i++)
+            acc[h][i] = (wide){0};
+    for (int64_t b = span.first_block; b < span.blocks; b++) {
+        const float *values = p->values + (table[b] * p->kv_heads + kv_head) * p->width * BLOCK + d;
+        int64_t tokens = span.count - b * BLOCK < BLOCK ? span.count - b * BLOCK : BLOCK;
+        block_values(heads, wides, scores + b * BLOCK, span.stride, values, p->width, tokens, acc);
+    }
+#pragma GCC unroll 4
+    for (int h = 0; h < heads; h++)
+#pragma GCC unroll 4
+        for (int i = 0; i < wides; i++)
+            store_wide(out + h * p->width + d + i * WIDE_LANES, acc[h][i] / splat_wide(totals[h]));
+}
+
+/* The last eight floats of a head, where a register has room for more. */
+static void last_values(const struct attention *p, const int32_t *table, int64_t kv_head, struct span span,
+                        const float *scores, float total, float *out)
+{
+    int64_t d = p->width - LANES;
+    v8 acc = splat(0);
+    for (int64_t t = span.first_block * BLOCK; t < span.count; t++)
+        acc = fused(splat(scores[t]),
+                    load(p->values + ((table[t / BLOCK] * p->kv_heads + kv_head) * BLOCK + t % BLOCK) * p->width + d),
+                    acc);
+    store(out + d, acc / splat(total));
+}
+
 INLINE void heads_of_row(int heads, const struct attention *p, const int32_t *table, int64_t kv_head,
                          const float *q, struct span span, float *scores, float *out)
 {
-    int64_t block_floats = p->kv_heads * p->width * BLOCK, head_floats = p->width * BLOCK;
+    int64_t head_floats = p->width * BLOCK;
     for (int64_t b = span.first_block; b < span.blocks; b++)
-        block_scores(heads, q, p->width, p->keys + table[b] * block_floats + kv_head * head_floats,
+        block_scores(heads, q, p->width, p->keys + (table[b] * p->kv_heads + kv_head) * head_floats,
                      p->scale, scores + b * BLOCK, span.stride);
     float totals[GROUP_MOST];
     for (int h = 0; h < heads; h++)
         totals[h] = softmax(scores + h * span.stride, span.first, span.count, span.blocks * BLOCK);
-    for (int64_t d = 0; d < p->width; d += 4 * LANES) {
-        int vectors = p->width - d >= 4 * LANES ? 4 : (int)((p->width - d) / LANES);
-        v8 acc[GROUP_MOST][4];
-#pragma GCC unroll 4
-        for (int h = 0; h < heads; h++)
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-                acc[h][i] = splat(0);
-        for (int64_t b = span.first_block; b < span.blocks; b++) {
-            const float *values =
-                p->values + table[b] * block_floats + kv_head * head_floats + d;
-            int64_t tokens = span.count - b * BLOCK < BLOCK ? span.count - b * BLOCK : BLOCK;
-            if (vectors == 4)
-                block_values(heads, 4, scores + b * BLOCK, span.stride, values, p->width, tokens, acc);
-            else
-                block_values(heads, vectors, scores + b * BLOCK, span.stride, values, p->width,
-                             tokens, acc);
-        }
-        for (int h = 0; h < heads; h++)
-            for (int i = 0; i < vectors; i++)
-                store(out + h * p->width + d + i * LANES, acc[h][i] / splat(totals[h]));
-    }
+    int64_t d = 0;
+    for (; d + VALUE_WIDES * WIDE_LANES <= p->width; d += VALUE_WIDES * WIDE_LANES)
+        values_of_row(heads, VALUE_WIDES, p, table, kv_head, span, scores, totals, d, out);
+    for (; d + WIDE_LANES <= p->width; d += WIDE_LANES)
+        values_of_row(heads, 1, p, table, kv_head, span, scores, totals, d, out);
+    for (int h = 0; d < p->width && h < heads; h++)
+        last_values(p, table, kv_head, span, scores + h * span.stride, totals[h], out + h * p->width);
 }
 
 #define HEADS(COUNT) heads_of_row(COUNT, a, table, kv, query, span, scores, to)
@@ -174,7 +200,10 @@ static void group_of_row(const struct attention *a, int64_t r, int64_t kv, int64
         if (left >= 4) {
             HEADS(4);
             g += 4;
-        } else if (left >= 2) {
+        } else if (left == 3) {
+            HEADS(3);
+            g += 3;
+        } else if (left == 2) {
             HEADS(2);
             g += 2;
         } else {

@@ -5,34 +5,60 @@
 #include "weights.h"
 
 #define LARGEST 32639     /* 127 * 256 + 127: both halves of a number fit into eight bits */
-#define EXACT_INPUTS 4096 /* 16 a step, each pair at most 2 * 32639 * 127: so many fit into 32 bits */
-#define TILE_ROWS 4
-#define TILE_OUTPUTS 4
+#define EXACT_INPUTS 4096 /* a lane adds up at most 256 pairs, each at most 2 * 32639 * 127: that fits into 32 bits */
+#define MOST_ROWS 4
 #define PART 64 /* outputs that one thread takes at a time */
 
-typedef int16_t i16x16 __attribute__((vector_size(32)));
-typedef int8_t s8x16 __attribute__((vector_size(16)));
+/* Numbers that are multiplied at once, two for each sum, and sums of rows and outputs that are kept in registers. */
+#ifdef __AVX512VNNI__
+#define NUMBERS 32
+#define SUMS 16
+#else
+#define NUMBERS 16
+#define SUMS 8
+#endif
+typedef int16_t wide16 __attribute__((vector_size(2 * NUMBERS)));
+typedef int32_t wide32 __attribute__((vector_size(2 * NUMBERS)));
+typedef int8_t wide8 __attribute__((vector_size(NUMBERS)));
 
 /* Products of pairs, added up, to c. */
-INLINE i8x32 pairs(i16x16 a, i16x16 b, i8x32 c)
+INLINE wide32 pairs(wide16 a, wide16 b, wide32 c)
 {
-#ifdef __AVX2__
-    return c + (i8x32)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#if defined(__AVX512VNNI__)
+    return (wide32)_mm512_dpwssd_epi32((__m512i)c, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return c + (wide32)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 #else
-    for (int lane = 0; lane < LANES; lane++)
+    for (int lane = 0; lane < NUMBERS / 2; lane++)
         c[lane] += a[2 * lane] * b[2 * lane] + a[2 * lane + 1] * b[2 * lane + 1];
     return c;
 #endif
 }
 
-INLINE i16x16 sixteen(const int8_t *from)
+INLINE wide16 sixteen_bits(const int8_t *from)
 {
-#ifdef __AVX2__
-    return (i16x16)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from));
+#if defined(__AVX512VNNI__)
+    return (wide16)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)from));
+#elif defined(__AVX2__)
+    return (wide16)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from));
 #else
-    s8x16 bytes;
+    wide8 bytes;
     memcpy(&bytes, from, sizeof bytes);
-    return __builtin_convertvector(bytes, i16x16);
+    return __builtin_convertvector(bytes, wide16);
+#endif
+}
+
+INLINE int64_t total_of(wide32 lanes)
+{
+#ifdef __AVX512VNNI__
+    __m512i low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256((__m512i)lanes));
+    __m512i high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64((__m512i)lanes, 1));
+    return _mm512_reduce_add_epi64(_mm512_add_epi64(low, high));
+#else
+    int64_t total = 0;
+    for (int lane = 0; lane < NUMBERS / 2; lane++)
+        total += lanes[lane];
+    return total;
 #endif
 }
 
@@ -59,7 +85,7 @@ INLINE void whole_row(const float *x, int64_t inputs, int64_t padded, int16_t *t
 
 struct whole whole_numbers(const struct linear *l)
 {
-    int64_t inputs = l->weights->inputs, stride = rounded_up(inputs, 64);
+    int64_t inputs = l->weights->inputs, stride = rounded_up(inputs, INTEGER_INPUTS);
     struct whole made = {(int16_t *)aligned(l->scratch), 0, stride};
     made.scales = (float *)(made.numbers + l->rows * stride);
 #pragma omp for schedule(static)
@@ -68,57 +94,58 @@ struct whole whole_numbers(const struct linear *l)
     return made;
 }
 
-/* Numbers after the inputs are zeros, so it does not matter that weights of the next output are read there. */
-INLINE void tile(int rows, int outputs, const struct linear *l, struct part p, struct whole x, int64_t r)
+/* Sums over a part of the inputs. `weights` are those of the first output, all of one tile. */
+INLINE void add_products(int rows, int outputs, const int8_t *weights, const int16_t *x, int64_t stride,
+                         int64_t inputs, int64_t totals[MOST_ROWS][SUMS])
 {
-    int64_t inputs = p.w->inputs, total[TILE_ROWS][TILE_OUTPUTS] = {{0}};
-    const int8_t *data = (const int8_t *)p.w->data + p.first * inputs;
-    for (int64_t from = 0; from < inputs; from += EXACT_INPUTS) {
-        int64_t until = from + EXACT_INPUTS < inputs ? from + EXACT_INPUTS : inputs;
-        i8x32 acc[TILE_ROWS][TILE_OUTPUTS];
+    wide32 acc[MOST_ROWS][SUMS];
 #pragma GCC unroll 4
-        for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 16
+        for (int o = 0; o < outputs; o++)
+            acc[i][o] = (wide32){0};
+    for (int64_t block = 0; block < inputs; block += INTEGER_INPUTS, weights += INTEGER_TILE)
+        for (int64_t k = 0; k < INTEGER_INPUTS; k += NUMBERS) {
+            wide16 a[MOST_ROWS];
+            memcpy(&a[0], x + block + k, sizeof a[0]);
 #pragma GCC unroll 4
-            for (int o = 0; o < outputs; o++)
-                acc[i][o] = (i8x32){0};
-        for (int64_t k = from; k < until; k += 16) {
-            i16x16 b[TILE_OUTPUTS];
+            for (int i = 1; i < rows; i++)
+                memcpy(&a[i], x + i * stride + block + k, sizeof a[i]);
+#pragma GCC unroll 16
+            for (int o = 0; o < outputs; o++) {
+                wide16 b = sixteen_bits(weights + o * INTEGER_INPUTS + k);
 #pragma GCC unroll 4
-            for (int o = 0; o < outputs; o++)
-                b[o] = sixteen(data + o * inputs + k);
-#pragma GCC unroll 4
-            for (int i = 0; i < rows; i++) {
-                i16x16 a;
-                memcpy(&a, x.numbers + (r + i) * x.stride + k, sizeof a);
-#pragma GCC unroll 4
-                for (int o = 0; o < outputs; o++)
-                    acc[i][o] = pairs(a, b[o], acc[i][o]);
+                for (int i = 0; i < rows; i++)
+                    acc[i][o] = pairs(a[i], b, acc[i][o]);
             }
         }
 #pragma GCC unroll 4
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-            for (int o = 0; o < outputs; o++)
-                for (int lane = 0; lane < LANES; lane++)
-                    total[i][o] += acc[i][o][lane];
-    }
     for (int i = 0; i < rows; i++)
-        for (int o = 0; o < outputs; o++) {
-            float value = (float)total[i][o] * p.w->scales[p.first + o] * x.scales[r + i];
-            float *to = l->y + (r + i) * l->y_stride + p.place + p.first + o;
-            if (p.w->bias)
-                value += p.w->bias[p.first + o];
-            *to = l->add ? *to + value : value;
-        }
+#pragma GCC unroll 16
+        for (int o = 0; o < outputs; o++)
+            totals[i][o] += total_of(acc[i][o]);
 }
 
-INLINE void outputs_of_part(int outputs, const struct linear *l, struct part p, struct whole x)
+/* All outputs of a part for a few rows. Those beyond the last are zeros and are not written. */
+INLINE void outputs_of_rows(int rows, const struct linear *l, struct part p, struct whole x, int64_t r)
 {
-    int64_t r = 0;
-    for (; r + 4 <= l->rows; r += 4)
-        tile(4, outputs, l, p, x, r);
-    for (; r < l->rows; r++)
-        tile(1, outputs, l, p, x, r);
+    int outputs = SUMS / rows;
+    for (int64_t first = p.first; first < p.last; first += outputs) {
+        int64_t totals[MOST_ROWS][SUMS] = {{0}};
+        for (int64_t from = 0; from < x.stride; from += EXACT_INPUTS) {
+            int64_t inputs = x.stride - from < EXACT_INPUTS ? x.stride - from : EXACT_INPUTS;
+            add_products(rows, outputs, integers_at(p.w, first, from), x.numbers + r * x.stride + from,
+                         x.stride, inputs, totals);
+        }
+        for (int i = 0; i < rows; i++)
+            for (int o = 0; o < outputs && first + o < p.last; o++) {
+                float value = (float)totals[i][o] * p.w->scales[first + o] * x.scales[r + i];
+                float *to = l->y + (r + i) * l->y_stride + p.place + first + o;
+                if (p.w->bias)
+                    value += p.w->bias[first + o];
+                *to = l->add ? *to + value : value;
+            }
+    }
 }
 
 void integer_linear(const struct linear *l)
@@ -128,14 +155,17 @@ void integer_linear(const struct linear *l)
 #pragma omp for schedule(dynamic, 1)
     for (int64_t number = 0; number < parts; number++) {
         struct part p = part_of(l, number, PART);
-        for (; p.first + TILE_OUTPUTS <= p.last; p.first += TILE_OUTPUTS)
-            outputs_of_part(TILE_OUTPUTS, l, p, x);
-        for (; p.first < p.last; p.first++)
-            outputs_of_part(1, l, p, x);
+        int64_t r = 0;
+        for (; r + 4 <= l->rows; r += 4)
+            outputs_of_rows(4, l, p, x, r);
+        for (; r + 2 <= l->rows; r += 2)
+            outputs_of_rows(2, l, p, x, r);
+        if (r < l->rows)
+            outputs_of_rows(1, l, p, x, r);
     }
 }
 
-/* Rows of weights to int8: each row by its largest magnitude. */
+/* Rows of weights to int8, in tiles: each row by its largest magnitude. `out` holds zeros. */
 struct quantize {
     const void *data;
     int32_t kind;
@@ -166,7 +196,7 @@ void cordee_quantize(const void *arguments)
             v8 half = (v8)(((i8x32)scaled & INT32_MIN) | (i8x32)splat(0.5f));
             i8x32 whole = __builtin_convertvector(scaled + half, i8x32);
             s8x8 bytes = __builtin_convertvector(whole, s8x8);
-            memcpy(q->out + o * inputs + k, &bytes, sizeof bytes);
+            memcpy(q->out + integer_place(inputs, o, k), &bytes, sizeof bytes);
         }
     }
 }

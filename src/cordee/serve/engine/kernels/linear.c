@@ -9,30 +9,15 @@
 #define FEW_ROWS 3 /* up to so many rows use weights as they come */
 #define PART 48    /* outputs that one thread takes at a time: a multiple of 3 and 8 */
 
-/* Sums of a tile in registers: two outputs in each where it has 16 lanes, else one. */
 #ifdef __AVX512DQ__
-#define WIDE 2
 #define TILE_ROWS 6
 #define TILE_WIDES 4
-#define BLOCK_ROWS 48 /* rows whose activations stay in the second-level cache */
-typedef float wide __attribute__((vector_size(64)));
-#define IN_WIDE_REGISTER(value) __asm__("" : "+v"(value))
 #else
-#define WIDE 1
 #define TILE_ROWS 4
 #define TILE_WIDES 3
-#define BLOCK_ROWS 48
-typedef v8 wide;
-#define IN_WIDE_REGISTER(value) IN_REGISTER(value)
 #endif
+#define BLOCK_ROWS 48 /* rows whose activations stay in the second-level cache */
 #define TILE_OUTPUTS (WIDE * TILE_WIDES)
-
-INLINE wide load_wide(const float *from)
-{
-    wide value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
 
 /* Eight floats, for each output in the register. */
 INLINE wide load_each(const float *from)
@@ -41,15 +26,6 @@ INLINE wide load_each(const float *from)
     return _mm512_broadcast_f32x8(_mm256_loadu_ps(from));
 #else
     return load(from);
-#endif
-}
-
-INLINE wide fused_wide(wide a, wide b, wide c)
-{
-#ifdef __AVX512DQ__
-    return _mm512_fmadd_ps(a, b, c);
-#else
-    return fused(a, b, c);
 #endif
 }
 

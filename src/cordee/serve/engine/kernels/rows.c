@@ -13,16 +13,15 @@ struct embed {
 void cordee_embed(const void *arguments)
 {
     const struct embed *e = arguments;
-    int64_t width = e->table->inputs;
+    const struct weights *table = e->table;
+    int64_t width = table->inputs;
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < e->rows; r++)
-        for (int64_t k = 0; k < width; k += LANES) {
-            int64_t at = e->ids[r] * width + k;
+        for (int64_t k = 0; k < width; k += LANES)
             store(e->y + r * width + k,
-                  e->table->kind == INT8 ? load_int8((const int8_t *)e->table->data + at) *
-                                               splat(e->table->scales[e->ids[r]])
-                                         : weights_at(e->table->data, at, e->table->kind));
-        }
+                  table->kind == INT8
+                      ? load_int8(integers_at(table, e->ids[r], k)) * splat(table->scales[e->ids[r]])
+                      : weights_at(table->data, e->ids[r] * width + k, table->kind));
 }
 
 /* The rows of x that are asked for. */

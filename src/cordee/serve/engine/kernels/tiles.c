@@ -105,13 +105,13 @@ static void put_tile(const struct linear *l, struct whole numbers, int64_t row, 
     }
 }
 
-/* A tile of weights copied, with zeros beyond the last output and the last input. */
-static void copy_left(const struct weights *w, int64_t first, struct right right, char *to)
+/* A tile of weights in bfloat16 copied, with zeros beyond the last output and the last input. */
+static void copy_left(const struct weights *w, int64_t first, int64_t blocks, char *to)
 {
-    int64_t bytes = w->inputs * 64 / right.tile_inputs;
+    int64_t bytes = w->inputs * 2;
     for (int64_t o = 0; o < SIDE; o++) {
         const char *from = (const char *)w->data + (first + o) * bytes;
-        for (int64_t b = 0; b < right.blocks; b++) {
+        for (int64_t b = 0; b < blocks; b++) {
             char *line = to + b * TILE_BYTES + o * 64;
             int64_t left = first + o < w->outputs ? bytes - b * 64 : 0;
             if (left >= 64)
@@ -283,16 +283,19 @@ static void write_part(const struct linear *l, struct part p, int64_t row, const
 static struct left left_of(struct part p, struct right right, char *panel)
 {
     struct left a = {.step = TILE_BYTES, .stride = 64};
-    int64_t bytes = p.w->inputs * 64 / right.tile_inputs;
-    int whole = p.w->kind == INT8 || (right.tiles <= FEW_TILES && p.w->inputs % right.tile_inputs == 0);
-    int direct = whole && p.last - p.first == PART;
+    int64_t bytes = p.w->inputs * 2;
+    int direct = right.tiles <= FEW_TILES && bytes % 64 == 0 && p.last - p.first == PART;
     for (int64_t i = 0; i < 4; i++) {
         int64_t first = p.first + i * SIDE;
-        a.data[i] = direct ? (const char *)p.w->data + first * bytes : panel + i * right.blocks * TILE_BYTES;
-        if (!direct)
-            copy_left(p.w, first < p.last ? first : p.w->outputs, right, panel + i * right.blocks * TILE_BYTES);
+        a.data[i] = panel + i * right.blocks * TILE_BYTES;
+        if (p.w->kind == INT8)
+            a.data[i] = (const char *)integers_at(p.w, first, 0);
+        else if (direct)
+            a.data[i] = (const char *)p.w->data + first * bytes;
+        else
+            copy_left(p.w, first < p.last ? first : p.w->outputs, right.blocks, panel + i * right.blocks * TILE_BYTES);
     }
-    if (direct)
+    if (direct && p.w->kind != INT8)
         a.step = 64, a.stride = bytes;
     return a;
 }

@@ -104,6 +104,44 @@ INLINE v8 fused(v8 a, v8 b, v8 c)
 #endif
 }
 
+/* As many floats as a register of the processor holds: those of WIDE times eight lanes. */
+#ifdef __AVX512DQ__
+#define WIDE 2
+typedef float wide __attribute__((vector_size(64)));
+#define IN_WIDE_REGISTER(value) __asm__("" : "+v"(value))
+#else
+#define WIDE 1
+typedef v8 wide;
+#define IN_WIDE_REGISTER(value) IN_REGISTER(value)
+#endif
+#define WIDE_LANES (WIDE * LANES)
+
+INLINE wide load_wide(const float *from)
+{
+    wide value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+INLINE void store_wide(float *to, wide value)
+{
+    memcpy(to, &value, sizeof value);
+}
+
+INLINE wide splat_wide(float x)
+{
+    return x - (wide){0};
+}
+
+INLINE wide fused_wide(wide a, wide b, wide c)
+{
+#ifdef __AVX512DQ__
+    return _mm512_fmadd_ps(a, b, c);
+#else
+    return fused(a, b, c);
+#endif
+}
+
 /* Always (0+4 + 2+6) + (1+5 + 3+7). */
 INLINE float sum(v8 x)
 {

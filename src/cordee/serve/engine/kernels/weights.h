@@ -7,7 +7,7 @@
 enum kind { FLOAT32, BFLOAT16, INT8 };
 
 struct weights {
-    const void *data;    /* [outputs, inputs], with int8 64 bytes more */
+    const void *data;    /* [outputs, inputs], int8 in tiles */
     const float *scales; /* [outputs], int8 only */
     const float *bias;   /* [outputs] or NULL */
     int64_t outputs, inputs;
@@ -60,14 +60,32 @@ INLINE v8 weights_at(const void *data, int64_t index, int kind)
                            : load_bfloat16((const uint16_t *)data + index);
 }
 
-INLINE char *aligned(const void *address)
-{
-    return (char *)(((uintptr_t)address + 63) & ~(uintptr_t)63);
-}
-
 INLINE int64_t rounded_up(int64_t count, int64_t to)
 {
     return (count + to - 1) / to * to;
+}
+
+/* Weights in int8 lie in tiles of 16 outputs and 64 inputs, one after another along the inputs, in the order in which
+ * they are read, so that the processor fetches them ahead. What is beyond the last output or input is zero. */
+#define INTEGER_OUTPUTS 16
+#define INTEGER_INPUTS 64
+#define INTEGER_TILE (INTEGER_OUTPUTS * INTEGER_INPUTS)
+
+INLINE int64_t integer_place(int64_t inputs, int64_t output, int64_t input)
+{
+    int64_t tiles = rounded_up(inputs, INTEGER_INPUTS) / INTEGER_INPUTS;
+    return (output / INTEGER_OUTPUTS * tiles + input / INTEGER_INPUTS) * INTEGER_TILE +
+           output % INTEGER_OUTPUTS * INTEGER_INPUTS + input % INTEGER_INPUTS;
+}
+
+INLINE const int8_t *integers_at(const struct weights *w, int64_t output, int64_t input)
+{
+    return (const int8_t *)w->data + integer_place(w->inputs, output, input);
+}
+
+INLINE char *aligned(const void *address)
+{
+    return (char *)(((uintptr_t)address + 63) & ~(uintptr_t)63);
 }
 
 /* Run by all threads of a team. */

@@ -13,6 +13,8 @@ from cordee.serve.engine.kernels.library import Call, Calls, StepStruct, Weights
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, Group, Heads, Rows
 
 KINDS = {"F32": 0, "BF16": 1, "INT8": 2}
+PART_OUTPUTS, TILE_INPUTS = 64, 64
+"""In int8 there are whole tiles of inputs, and of outputs as many as a thread takes at a time."""
 MOST_STEPS = 48
 """So many kinds of steps, by their numbers of rows, are noted at a time."""
 
@@ -108,7 +110,7 @@ class CpuOperators:
         if kind not in ("F32", "BF16"):
             raw, kind = tensor.floats(), "F32"
         if self.int8:
-            narrow = _lines(outputs * inputs + 64)
+            narrow = _tiles(outputs, inputs)
             scales = np.empty(outputs, np.float32)
             self._call(
                 "quantize", raw.ctypes.data, KINDS[kind], outputs, inputs,
@@ -305,8 +307,9 @@ class CpuOperators:
         return view
 
 
-def _lines(count: int) -> NDArray[np.int8]:
-    """So many bytes, from the beginning of a line of the processor's cache."""
+def _tiles(outputs: int, inputs: int) -> NDArray[np.int8]:
+    """Room for weights in int8 (kernels/weights.h), zeros, from the beginning of a line of the processor's cache."""
+    count = -(-outputs // PART_OUTPUTS) * PART_OUTPUTS * -(-inputs // TILE_INPUTS) * TILE_INPUTS
     made = np.zeros(count + 64, np.int8)
     first = -made.ctypes.data % 64
     return made[first : first + count]
