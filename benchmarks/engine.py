@@ -5,7 +5,9 @@ python benchmarks/engine.py FOLDER [--models tiny,0.6b] [--streams 1,8,32] [--pe
 FOLDER holds the models of benchmarks/models.py and gets GGUF files of them. PEERS holds virtual environments
 named vllm, llama and ov, for the engines that are installed there. Prompts of 64 tokens, greedy. Tokens per
 second count from the first request to the last token, prompts included; memory is proportional set size.
-Engines take turns, and each number is the median of the rounds. Writes engine.toml.
+Engines take turns, and each number is the median of the rounds. Of ours it says which share of the machine's limit it
+reaches: the least time that reading weights and cache, or multiplying, would take at the rates of a plain sum and of
+plain products (engines/limits.py), over the time that it took. Writes engine.toml.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from cordee.serve.engine.shape import Shape, read_shape
 from cordee.serve.http.client import Client, Stream, Unreachable
 from cordee.serve.http.loop import run
 
@@ -42,6 +45,53 @@ class Measured:
     tpot_s: float
     start_s: float
     mb: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine can do with a model whose weights are of one kind."""
+
+    shape: Shape
+    weight_bytes: int
+    read_bytes_per_s: float
+    products_per_s: float
+
+    def reached(self, one: Measured, tokens: int) -> tuple[float, str]:
+        """The share of what is possible, and by which limit."""
+        shape, taken_s = self.shape, one.streams * tokens / one.tokens_per_s
+        layers, head = weights_of(shape)
+        # Each token sees on average the prompt and half of the answer, as keys and values in float32.
+        seen_bytes = (
+            4 * 2 * shape.layers * shape.kv_heads * shape.head_width * (PROMPT + tokens / 2)
+        )
+        step_bytes = (layers + head) * self.weight_bytes + one.streams * seen_bytes
+        products = one.streams * ((PROMPT + tokens) * layers + tokens * head)
+        least_s = {
+            "memory": tokens * step_bytes / self.read_bytes_per_s,
+            "products": products / self.products_per_s,
+        }
+        limit = max(least_s, key=lambda name: least_s[name])
+        return least_s[limit] / taken_s, limit
+
+
+def weights_of(shape: Shape) -> tuple[int, int]:
+    """How many numbers the layers of a model have, and its head."""
+    heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_width
+    layer = shape.hidden * (heads + 3 * shape.mlp_width)
+    return shape.layers * layer, shape.hidden * shape.vocabulary
+
+
+def limits(folder: Path) -> dict[str, Limits]:
+    """Those of our engines, by their names."""
+    shape, ours = read_shape(folder), {"cordee": ("bfloat16", 2), "cordee int8": ("int8", 1)}
+    sizes = {name: sum(weights_of(shape)) * each for name, (_, each) in ours.items()}
+    command = [sys.executable, str(HERE / "engines" / "limits.py"), str(THREADS)]
+    command += map(str, sizes.values())
+    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return {
+        name: Limits(shape, each, told["read"][str(sizes[name])], told[kind])
+        for name, (kind, each) in ours.items()
+    }
 
 
 def mb_of(pid: int) -> float:
@@ -242,6 +292,27 @@ def ratios(text: str) -> str:
     return made
 
 
+def table(
+    model: str, found: dict[tuple[str, int], list[Measured]], possible: dict[str, Limits]
+) -> str:
+    """The rows of one model."""
+    text = ""
+    for engine, limit in possible.items():
+        text += f'[[limit]]\nmodel = "{model}"\nengine = "{engine}"\n'
+        text += f"read_bytes_per_s = {limit.read_bytes_per_s:.3g}\n"
+        text += f"products_per_s = {limit.products_per_s:.3g}\n"
+    for (engine, count), seen in found.items():
+        text += f'[[measured]]\nmodel = "{model}"\nengine = "{engine}"\nstreams = {count}\n'
+        for field in ("tokens_per_s", "ttft_s", "tpot_s", "start_s", "mb"):
+            value = statistics.median(getattr(one, field) for one in seen)
+            text += f"{field} = {value:.3g}\n"
+        if engine in possible:
+            middle = sorted(seen, key=lambda one: one.tokens_per_s)[len(seen) // 2]
+            share, by = possible[engine].reached(middle, TOKENS[model])
+            text += f'share = {share:.2f}\nlimit = "{by}"\n'
+    return text
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--models", default="tiny,0.6b")
@@ -256,6 +327,7 @@ def main(  # noqa: PLR0913
     counts = [int(count) for count in streams.split(",")]
     text = f"# benchmarks/engine.py on {THREADS} cores; prompts of {PROMPT} tokens; median of {rounds}\n"
     for model in models.split(","):
+        possible = limits(folder / model)
         found: dict[tuple[str, int], list[Measured]] = {}
         for _ in range(rounds):
             for name, measure in engines(folder, model, counts, peers).items():
@@ -269,11 +341,7 @@ def main(  # noqa: PLR0913
                 for one in seen:
                     print(model, one, flush=True)
                     found.setdefault((one.engine, one.streams), []).append(one)
-        for (engine, count), seen in found.items():
-            text += f'[[measured]]\nmodel = "{model}"\nengine = "{engine}"\nstreams = {count}\n'
-            for field in ("tokens_per_s", "ttft_s", "tpot_s", "start_s", "mb"):
-                value = statistics.median(getattr(one, field) for one in seen)
-                text += f"{field} = {value:.3g}\n"
+        text += table(model, found, possible)
     text += ratios(text)
     print(text)
     if write:
