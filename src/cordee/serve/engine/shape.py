@@ -1,12 +1,12 @@
 """What a model is made of, as its config.json says it."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cordee.core.errors import UsageError
+from cordee.serve.text.vocabulary import read_json
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "gpt2")
 
@@ -88,12 +88,7 @@ def read_shape(folder: Path) -> Shape:
     file = folder / "config.json"
     if not folder.is_dir() or not file.exists():
         raise UsageError(f"{folder}: is no model folder: it has no config.json")
-    try:
-        config = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise UsageError(f"{file}: is not a JSON object")
+    config = read_json(file)
     family = config.get("model_type")
     if family not in FAMILIES:
         raise UsageError(
