@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,27 +112,14 @@ def test_what_is_in_memory_goes_to_the_disk_when_a_job_is_interrupted(
 
 
 @pytest.mark.slow
-def test_without_checkpoints_the_next_start_removes_what_was_left(
+def test_without_checkpoints_a_job_that_was_killed_with_its_launcher_begins_anew(
     undisturbed: str, tmp_path: Path
 ) -> None:
     killed_with_its_launcher(tmp_path)
-    assert left_in_memory(tmp_path) != []
     ended = job(tmp_path)
     assert ended.of("resumed") == []
     assert ended.digests[-1] == undisturbed
     assert left_in_memory(tmp_path) == []
-
-
-@pytest.fixture
-def full(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk with no room."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted: that is not allowed here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.mark.slow

@@ -24,6 +24,11 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def outlive_parent() -> None:
+    """From now on: go on when who started this is gone, in spite of `end_with_parent`."""
+    _prctl(PR_SET_PDEATHSIG, 0)
+
+
 def signal_group(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process that leads a group and to all in it, as far as they still run."""
     with suppress(ProcessLookupError, PermissionError):

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from cordee.core.background import begun
 from cordee.core.programs import ended_how, signal_group
 from cordee.train.nursery import Birth
+from cordee.train.tasks import Tasks
 from cordee.train.worker.job import PREFIX, Job
 
 END_S = 5.0
@@ -42,7 +43,8 @@ class Program:
 
     @property
     def command(self) -> list[str]:
-        python = [sys.executable] if self.script.endswith(".py") else []
+        """A script that is forked with its arguments, or what is executed."""
+        python = [sys.executable] if self.script.endswith(".py") and not self.forked else []
         return [*python, self.script, *self.arguments]
 
 
@@ -57,7 +59,7 @@ class Agent:
         self._places: dict[int, int] = {}
         self._chips: dict[int, int] = {}
         self._bad: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = Tasks()
         self._nursery: asyncio.subprocess.Process | None = None
 
     @property
@@ -68,15 +70,10 @@ class Agent:
         """Start a worker. What it writes goes to a file of its own."""
         self._begun.add(worker)
         log = self._program.logs / f"worker-{worker}.log"
-        if self._program.forked:
-            await self._fork(worker, log)
-            return
-        with log.open("ab") as out:
-            process = await begun(
-                self._program.command, out=out, errors=out, environment=self._variables(worker)
-            )
-        self._pids[worker] = process.pid
-        self._follow(self._waited(worker, process))
+        try:
+            await self._bear(worker, log)
+        except OSError as error:
+            self._end(worker, f"it cannot be started: {error}")
 
     @property
     def most(self) -> int | None:
@@ -117,7 +114,7 @@ class Agent:
         if self._nursery is not None:
             with suppress(ProcessLookupError):
                 self._nursery.kill()
-        await asyncio.gather(*self._tasks)
+        await self._beside.ended()
 
     async def _last_words(self, staying: Collection[int]) -> None:
         """Wait until they have ended by themselves. One that somebody has stopped never would."""
@@ -130,27 +127,32 @@ class Agent:
                     self.signal(worker, signal.SIGKILL)
             await asyncio.sleep(0.01)
 
-    async def _fork(self, worker: int, log: Path) -> None:
+    async def _bear(self, worker: int, log: Path) -> None:
+        """Have a worker started by the process that does so. Raises `OSError`."""
         if self._nursery is None or self._nursery.returncode is not None:
             await self._open_nursery()
         assert self._nursery is not None
         assert self._nursery.stdin is not None
         program = self._program
         birth = Birth(
-            worker, program.script, tuple(program.arguments), self._variables(worker), str(log)
+            worker=worker,
+            forked=program.forked,
+            command=tuple(program.command),
+            variables=self._variables(worker),
+            log=str(log),
         )
         self._nursery.stdin.write(msgspec.json.encode(birth) + b"\n")
 
     async def _open_nursery(self) -> None:
         with (self._program.logs / "nursery.log").open("ab") as log:
             self._nursery = await begun(
-                (sys.executable, "-m", "cordee.train.nursery"),
+                (sys.executable, "-m", "cordee.train.nursery", str(self._program.logs)),
                 out=asyncio.subprocess.PIPE,
                 errors=log,
                 hears=True,
                 environment=self._shared(),
             )
-        self._follow(self._read(self._nursery))
+        self._beside.start(self._read(self._nursery))
 
     async def _read(self, nursery: asyncio.subprocess.Process) -> None:
         """What the nursery tells of its workers. Those of one that ended are gone, too."""
@@ -163,12 +165,8 @@ class Agent:
                 self._end(told["worker"], how(told["code"]))
         await nursery.wait()
         for worker in list(self._begun):
-            self._end(worker, "the process that it was forked from has ended")
-
-    async def _waited(self, worker: int, process: asyncio.subprocess.Process) -> None:
-        code = await process.wait()
-        signal_group(process.pid, signal.SIGKILL)  # what it left behind
-        self._end(worker, how(code))
+            self.signal(worker, signal.SIGKILL)  # what it left behind
+            self._end(worker, "the process that started it has ended")
 
     def _end(self, worker: int, how: str) -> None:
         self._begun.discard(worker)
@@ -176,14 +174,10 @@ class Agent:
         self._chips.pop(worker, None)
         self._ended(worker, how)
 
-    def _follow(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _shared(self) -> dict[str, str]:
         """Variables that do not depend on the worker."""
         made = {"OMP_NUM_THREADS": str(self._program.threads), "PYTHONUNBUFFERED": "1"}
+        made |= self._job.keep.environment()
         if not self._program.chips:
             made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
         return made

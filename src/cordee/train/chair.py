@@ -17,6 +17,7 @@ from cordee.train.coordinator import Coordinator, Reign
 from cordee.train.policy.succession import Known
 from cordee.train.policy.trust import Checks
 from cordee.train.policy.workers import Limits
+from cordee.train.tasks import Tasks, on_failure
 
 FAREWELL_S = 5.0
 
@@ -51,18 +52,27 @@ def main() -> None:
 
 async def _coordinate(opening: Opening) -> None:
     reign = Reign(spares=opening.spares, before=opening.known, hosts=opening.hosts)
+    on_failure(_failed)
     coordinator = Coordinator(opening.limits, opening.secret, Events(), opening.checks, reign)
     coordinator.until_s = math.inf if opening.until_s is None else opening.until_s
     await coordinator.open(socket.socket(fileno=opening.listener))
     coordinator.events.add("coordinator", term=opening.known.term, pid=os.getpid())
-    extending = asyncio.create_task(_extend(coordinator))
+    beside = Tasks()
+    beside.start(_extend(coordinator))
     if coordinator.membership.over:  # of one that is gone: some hosts may not have heard it
         await asyncio.sleep(FAREWELL_S)
     else:
         await coordinator.finished
     await coordinator.agents.parted(FAREWELL_S)
-    extending.cancel()
+    beside.cancel()
     await coordinator.close()
+
+
+def _failed(_: str, trace: str) -> None:
+    """A mistake of ours: another coordinator goes on from what the agents know."""
+    sys.stderr.write(trace)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 async def _extend(coordinator: Coordinator) -> None:

@@ -24,6 +24,7 @@ from cordee.train.policy.effects import (
 from cordee.train.policy.succession import EPOCHS, Known, Return, known, recalled
 from cordee.train.policy.trust import Checks
 from cordee.train.policy.workers import Limits, Report
+from cordee.train.tasks import Tasks
 from cordee.train.wire import (
     Answer,
     Beat,
@@ -85,7 +86,7 @@ class Coordinator:
         events.watch(self._follows)
         self._error = reign.before.error
         self._door = Door(secret, self._enter, lambda why: events.add("refused", reason=why))
-        self._ticker: asyncio.Task[None] | None = None
+        self._beside = Tasks()
         self._accounts = Accounts(events)
         self._crew = Crew(dict(reign.before.models))
         self._herald = Herald(events, self._crew, self._accounts)
@@ -108,12 +109,11 @@ class Coordinator:
     async def open(self, at: tuple[str, int] | socket.socket) -> None:
         """Listen. Raises `OSError` where the port is taken."""
         self.port = await self._door.open(at)
-        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        self._beside.start(self._tick())
 
     async def close(self) -> None:
         """End all connections."""
-        if self._ticker is not None:
-            self._ticker.cancel()
+        self._beside.cancel()
         self._door.close()
 
     async def _tick(self) -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cordee.train.tasks import Tasks
 from cordee.train.wire import (
     LENGTH,
     MESSAGE_MOST,
@@ -73,13 +74,14 @@ class Door:
         self._secret, self._enter, self._refused, self._agent = secret, enter, refused, agent
         self._server: asyncio.Server | None = None
         self._open: set[Connection] = set()
+        self._beside = Tasks()
 
     async def open(self, at: tuple[str, int] | socket.socket) -> int:
         """Listen there; gives the port. Raises `OSError` where it is taken."""
         if isinstance(at, tuple):
-            self._server = await asyncio.start_server(self._serve, *at)
+            self._server = await asyncio.start_server(self._came, *at)
         else:
-            self._server = await asyncio.start_server(self._serve, sock=at)
+            self._server = await asyncio.start_server(self._came, sock=at)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -89,6 +91,9 @@ class Door:
             self._server.close()
         for connection in self._open:
             connection.close()
+
+    def _came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._beside.start(self._serve(reader, writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)
@@ -100,11 +105,11 @@ class Door:
                 answer = await connection.hear(_answers)
                 check(answer, self._secret, nonce)
             await self._enter(answer, connection)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError, asyncio.CancelledError):
-            pass
+        except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+            pass  # it is gone, or no way leads there any more
         except (Refused, msgspec.DecodeError) as error:
             self._refused(str(error))
-            with suppress(ConnectionError):
+            with suppress(OSError):
                 connection.say(Leave(str(error), error=True))
         finally:
             self._open.discard(connection)

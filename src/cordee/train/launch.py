@@ -36,6 +36,7 @@ from cordee.train.policy.workers import Limits
 from cordee.train.recoveries import Recoveries
 from cordee.train.rendezvous import Meeting, Rendezvous
 from cordee.train.seat import Charge, Seat
+from cordee.train.tasks import Tasks, on_failure
 from cordee.train.wire import ALIVE_S, Answer, Leads, Leave, Refused, new_secret
 from cordee.train.worker.job import Job, Mode, host_name
 
@@ -44,11 +45,18 @@ AGAIN_S = 0.05
 INTERRUPT_S = 2.0
 """So long a coordinator may take to end a job that is interrupted."""
 INTERRUPTED = "interrupted"
+LEAVES = "this host was told to end: where there are others, they go on"
 _reader = msgspec.json.Decoder(ToAgent)
 
 
 class Failed(CordeeError):
     """The job could not be brought to its end."""
+
+
+class Gone(Failed):
+    """This host has left a job that others go on with."""
+
+    exit_code = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +104,9 @@ async def launch(order: Order, watch: Callable[[Event], None]) -> None:
 async def _launch(order: Order, events: Events) -> None:
     launcher = _Launcher(order, order.secret or new_secret(), events)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, launcher.interrupt)
+    loop.add_signal_handler(signal.SIGTERM, launcher.leave)
     await launcher.run()
 
 
@@ -127,6 +136,7 @@ class _Launcher:
         self._rendezvous: Rendezvous | None = None
         self._coordinator: Connection | None = None
         self._session: asyncio.Task[None] | None = None
+        self._beside = Tasks()
         self._unsaid: list[Ended] = []
         self._ends: dict[int, str] = {}
         """Workers that have ended, and how."""
@@ -139,8 +149,8 @@ class _Launcher:
         port = await self._open()
         self._agent.belongs(f"{self._address}:{port}")
         loop = asyncio.get_running_loop()
-        work = loop.create_task(self._take_part(f"{self._address}:{port}"))
-        work.add_done_callback(self._worked)
+        on_failure(self._failed)
+        work = self._beside.start(self._take_part(f"{self._address}:{port}"))
         members: tuple[int, ...] = ()
         try:
             error = await self._over
@@ -153,6 +163,8 @@ class _Launcher:
             await self._part()
         if self._interrupted:
             raise Failed(INTERRUPTED)
+        if error == LEAVES:
+            raise Gone(LEAVES)
         if error is not None:
             raise Failed(f"{error}; {self._last_words()}")
         for worker in members:
@@ -160,10 +172,10 @@ class _Launcher:
                 text = f"all steps are made, but worker {worker} failed after them"
                 raise Failed(f"{text}: {self._ends[worker]}; {self._last_words(worker)}")
 
-    def _worked(self, work: asyncio.Task[None]) -> None:
+    def _failed(self, error: str, trace: str) -> None:
         """A mistake of ours ends the job: it would wait for ever."""
-        if not work.cancelled() and (error := work.exception()) is not None:
-            self._end(f"the agent of this host failed: {type(error).__name__}: {error}")
+        self._events.add("agent-failed", host=self._host, error=error, trace=trace)
+        self._end(f"the agent of this host failed: {error}")
 
     async def _open(self) -> int:
         """Listen; gives the port. Raises `UsageError` where it cannot."""
@@ -216,9 +228,19 @@ class _Launcher:
             self._coordinator.say(Interrupted())
         asyncio.get_running_loop().call_later(INTERRUPT_S, self._end, INTERRUPTED)
 
+    def leave(self) -> None:
+        """This host is to end: alone, so does the job; else others have what it has, and lead where it has led."""
+        if self._peers is None:
+            self.interrupt()
+            return
+        self._peers.close()
+        self._seat.yields()
+        self._door.close()
+        self._end(LEAVES)
+
     def _end(self, error: str | None) -> None:
         """The job is over."""
-        if error == INTERRUPTED:
+        if error in (INTERRUPTED, LEAVES):
             self._agent.kill()
         if not self._over.done():
             self._over.set_result(error)
@@ -270,7 +292,7 @@ class _Launcher:
         """Do as the coordinator says, whichever it is."""
         while True:
             to = await self._where()
-            self._session = asyncio.get_running_loop().create_task(self._hear(to))
+            self._session = self._beside.start(self._hear(to))
             await asyncio.wait({self._session})
             self._coordinator, self._seen = None, 0
             await asyncio.sleep(AGAIN_S)
@@ -287,9 +309,11 @@ class _Launcher:
         self._say_all(connection)
         try:
             while True:
-                await self._told(await connection.hear(_reader))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+                try:
+                    message = await connection.hear(_reader)
+                except (asyncio.IncompleteReadError, OSError):
+                    return
+                await self._told(message)
         finally:
             if not self._over.done():
                 connection.close()

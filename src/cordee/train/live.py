@@ -86,9 +86,9 @@ class Live:
             self._told.add(line)
 
     def say(self, line: str) -> None:
-        """Write a line. Where nobody reads any more the job goes on: the journal has all of it."""
+        """Write a line. Where nobody reads any more, or a disk is full, the job goes on: the journal has all of it."""
         try:
             self._out.write(line + "\n")
             self._out.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())

@@ -1,7 +1,8 @@
-"""A process that has everything imported and forks workers: one that replaces another is there at once.
+"""A process that starts the workers of a host: those on the CPU it forks with all imported, so that they are there at once.
 
-`python -m cordee.train.nursery`: reads a line of JSON for each worker to start, and writes one for each that began or
-ended. It runs no operators itself, so that it has no threads that a fork would lose.
+`python -m cordee.train.nursery FOLDER`: reads a line of JSON for each worker to start, and writes one for each that
+began or ended. It runs no operators itself, so that it has no threads that a fork would lose. Where the agent is gone
+it ends all workers with what they have started, and removes their shared memory unless a restart wants it.
 """
 
 import json
@@ -10,36 +11,38 @@ import runpy
 import select
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 import msgspec
 
-from cordee.core.programs import end_with_parent, signal_group
+from cordee.core.errors import UsageError
+from cordee.core.events import Events
+from cordee.core.programs import end_with_parent, outlive_parent, signal_group
+from cordee.train.checkpoint.custody import custody
+from cordee.train.checkpoint.keep import keep_of
 
 LOOK_S = 0.02
+NOT_FOUND = 127
+"""The exit code of a program that is not there, as shells have it."""
 
 
-class Birth(msgspec.Struct, frozen=True):
+class Birth(msgspec.Struct, frozen=True, kw_only=True):
     """One worker to start."""
 
     worker: int
-    script: str
-    arguments: tuple[str, ...]
+    forked: bool
+    command: tuple[str, ...]
+    """A script with its arguments where it is forked, else a program."""
     variables: dict[str, str]
     log: str
 
 
 def main() -> None:
-    """Fork workers until the other side closes its end."""
-    end_with_parent()
-    import torch  # what takes long to import, once for all workers
-    import torch._dynamo  # which the first optimizer of a process imports, for seconds
-    import torch.distributed
-
-    import cordee.train.guest.ddp  # noqa: F401 - likewise
-
-    del torch
-    _say({"ready": os.getpid()})
+    """Start workers until the other side closes its end."""
+    outlive_parent()
     pids: dict[int, int] = {}
     rest = b""
     while True:
@@ -47,14 +50,16 @@ def main() -> None:
         if readable:
             data = os.read(sys.stdin.fileno(), 1 << 20)
             if not data:
-                return
+                break
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 birth = msgspec.json.decode(line, type=Birth)
-                pid = _fork(birth)
+                pid = _born(birth)
                 pids[pid] = birth.worker
                 _say({"worker": birth.worker, "pid": pid})
         _reap(pids)
+    _end_all(pids)
+    _forget(Path(sys.argv[1]))
 
 
 def _reap(pids: dict[int, int]) -> None:
@@ -67,22 +72,76 @@ def _reap(pids: dict[int, int]) -> None:
         _say({"worker": pids.pop(pid), "code": os.waitstatus_to_exitcode(status)})
 
 
-def _fork(birth: Birth) -> int:
+def _end_all(pids: Collection[int]) -> None:
+    for pid in pids:
+        signal_group(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one that was just forked leads no group yet
+            os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what is in shared memory, unless that is for a restart, or another job has the folder by now."""
+    keep = keep_of(os.environ)
+    if keep.memory and not keep.folder and folder.is_dir():
+        with suppress(UsageError), custody(keep, folder, Events()):
+            pass
+
+
+def _born(birth: Birth) -> int:
+    if birth.forked:
+        _import_all()
     pid = os.fork()
     if pid == 0:
-        _run(birth.script, birth.arguments, birth.variables, birth.log)
+        _run(birth)
     return pid
 
 
-def _run(script: str, arguments: Sequence[str], variables: Mapping[str, str], log: str) -> None:
-    """What a worker is: the script, as Python runs it. Does not return."""
+@cache
+def _import_all() -> None:
+    """What takes long to import, once for all workers."""
+    import torch
+    import torch._dynamo  # which the first optimizer of a process imports, for seconds
+    import torch.distributed
+
+    import cordee.train.guest.ddp  # noqa: F401 - likewise
+
+    del torch
+
+
+def _run(birth: Birth) -> None:
+    """What a worker is. Does not return."""
     os.setsid()
     end_with_parent()
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    out = os.open(birth.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     empty = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((empty, 0), (out, 1), (out, 2)):
         os.dup2(source, target)
-    os.environ.update(variables)
+    if not birth.forked:
+        _execute(birth.command, birth.variables)
+    os.environ.update(birth.variables)
+    script, *arguments = birth.command
+    _script(script, arguments)
+
+
+def _execute(command: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Become a program. Does not return."""
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+    ):  # which Python ignores, and a program would, too
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), os.environ | variables)
+    except OSError as error:
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        sys.stderr.flush()
+        os._exit(NOT_FOUND)
+
+
+def _script(script: str, arguments: Sequence[str]) -> None:
+    """Be a script, as Python runs it. Does not return."""
     sys.argv = [script, *arguments]
     sys.path[0] = os.path.dirname(os.path.abspath(script))
     code = 0
@@ -121,8 +180,8 @@ def _code(end: SystemExit) -> int:
 
 
 def _say(told: Mapping[str, int]) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # the agent is gone, which is noticed where it is listened to
+        os.write(sys.stdout.fileno(), json.dumps(told).encode() + b"\n")
 
 
 if __name__ == "__main__":

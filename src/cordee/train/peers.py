@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -11,6 +11,7 @@ from cordee.train.door import Connection, entered
 from cordee.train.host_wire import Elsewhere, FromHost, Join, Roster, Spoken
 from cordee.train.policy.council import Ask, Council, Grant, Pulse, Said, Send
 from cordee.train.rendezvous import check
+from cordee.train.tasks import Tasks
 from cordee.train.wire import Message, Refused, address
 
 TICK_S = 0.05
@@ -35,7 +36,7 @@ class Peers:
         (self._job, self._secret), self._changed = job, changed
         self._seats: dict[int, str] = {}
         self._queues: dict[int, asyncio.Queue[Message]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = Tasks()
         self._before: tuple[int | None, str] = (None, "")
 
     @property
@@ -48,12 +49,11 @@ class Peers:
 
     def open(self) -> None:
         """Begin to talk."""
-        self._start(self._tick())
+        self._beside.start(self._tick())
 
     def close(self) -> None:
         """Say nothing more."""
-        for task in list(self._tasks):
-            task.cancel()
+        self._beside.cancel()
 
     async def serve(self, connection: Connection) -> None:
         """Hear another host until its connection ends."""
@@ -69,7 +69,7 @@ class Peers:
                     self._heard(said)
         finally:
             if host >= 0:
-                self._start(self._look(host))
+                self._beside.start(self._look(host))
 
     # What is said.
 
@@ -85,7 +85,7 @@ class Peers:
         for send in sends:
             if send.to not in self._queues:
                 self._queues[send.to] = asyncio.Queue()
-                self._start(self._talk(send.to))
+                self._beside.start(self._talk(send.to))
             said = send.said
             spoken = Spoken(
                 me,
@@ -152,8 +152,3 @@ class Peers:
         self.addresses[number] = join.address
         council.meets(number, time.monotonic())
         return Roster(number, dict(self.addresses), council.agreed)
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

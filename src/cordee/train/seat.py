@@ -16,6 +16,7 @@ from cordee.train.chair import Extension, Opening
 from cordee.train.policy.succession import Known
 from cordee.train.policy.trust import Checks
 from cordee.train.policy.workers import Limits
+from cordee.train.tasks import Tasks
 
 ENDS_MOST = 5
 """So often in a row, with no step made, a coordinator that ends is started again."""
@@ -53,6 +54,7 @@ class Seat:
         self._next: asyncio.subprocess.Process | None = None
         """Waits, with all that it needs imported, to take the place of the one before."""
         self._keeping: asyncio.Task[None] | None = None
+        self._beside = Tasks()
         self.known = Known()
         """What the newest coordinator of the job has told."""
         self._until_s: float | None = None
@@ -82,7 +84,7 @@ class Seat:
         self.hosts, self._until_s = hosts, until_s
         self._bound().listen(BACKLOG)
         self.known = replace(self.known, term=term)
-        self._keeping = asyncio.get_running_loop().create_task(self._keep())
+        self._keeping = self._beside.start(self._keep())
 
     def extend(self, until_s: float, hosts: tuple[int, ...]) -> None:
         """It may lead until then; these hosts live."""
