@@ -21,6 +21,7 @@ import pytest
 from tests.train.jobs import SMALL
 
 from cordee.core.events import read
+from cordee.train.host_wire import Join
 from cordee.train.wire import PROTOCOL, Answer, Challenge, pack, read_body, sign
 
 LIGHT = Path(__file__).parent / "programs" / "light.py"
@@ -136,6 +137,18 @@ def test_one_host_after_another_may_fall_and_another_one_comes(three: Hosts) -> 
 
 
 @pytest.mark.slow
+def test_the_first_host_may_come_back_before_another_one_leads(three: Hosts) -> None:
+    program = (sys.executable, str(LIGHT), "--steps", "300")
+    three.start("-n", "3", "--per-host", "1", program=program)
+    three.until(3, 15)
+    three.falls(1)
+    three.add(1, "-n", "3", "--per-host", "1", program=program)
+    for number in (1, 2, 3):
+        code, out, err = three.end(number)
+        assert (code, "done: 300 steps" in out) == (0, True), err
+
+
+@pytest.mark.slow
 def test_an_agent_that_is_stopped_leads_no_more_and_the_job_goes_on(three: Hosts) -> None:
     program = (sys.executable, str(LIGHT), "--steps", "80")
     three.start("-n", "3", "--per-host", "1", "--silent-s", "1.5", program=program)
@@ -162,6 +175,37 @@ def test_the_parameters_are_the_same_bits_when_a_host_has_fallen(
     digests = {d for log in logs for d in re.findall(r"^digest (\w+)", log.read_text(), re.M)}
     assert digests == {undisturbed}
     assert two.steps(stays) == list(range(20))
+
+
+@pytest.mark.parametrize("leaves", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_host_that_is_told_to_end_leaves_and_the_others_go_on(leaves: int, three: Hosts) -> None:
+    three.start("-n", "3", "--per-host", "1", program=(sys.executable, str(LIGHT), "--steps", "60"))
+    stays = [number for number in (1, 2, 3) if number != leaves]
+    three.until(stays[0], 15)
+    three.agents[leaves].terminate()
+    code, _, err = three.end(leaves)
+    assert (code, err) == (
+        128 + signal.SIGTERM,
+        "error: this host was told to end: where there are others, they go on\n",
+    )
+    for number in stays:
+        code, out, err = three.end(number)
+        assert (code, "done: 60 steps" in out) == (0, True), err
+        assert three.steps(number) == list(range(60))
+
+
+def test_a_host_that_goes_before_the_job_begins_may_come_back_under_its_number(two: Hosts) -> None:
+    program = (sys.executable, str(LIGHT), "--steps", "5")
+    two.add(1, "-n", "2", "--per-host", "1", "--node-rank", "0", program=program)
+    with dialled("127.0.0.1", two.port) as host:
+        challenge = json.loads(read_body(host))
+        host.sendall(pack(Answer(sign("known", challenge["nonce"]), "host")))
+        host.sendall(pack(Join("cordee", "127.0.0.2:1", 1)))  # it is waited with, and goes
+        time.sleep(0.5)
+    two.add(2, "-n", "2", "--per-host", "1", "--node-rank", "1", program=program)
+    for number in (1, 2):
+        code, out, err = two.end(number)
+        assert (code, "done: 5 steps" in out) == (0, True), err
 
 
 def test_with_a_host_and_all_workers_gone_the_job_begins_again_with_those_that_can_run(

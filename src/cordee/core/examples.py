@@ -80,6 +80,9 @@ EXAMPLES = {
     "serve status": Example(
         "cordee serve status --url http://127.0.0.1:8000", tried_in="docs/tutorials/serve.md"
     ),
+    "train manifests": Example(
+        "cordee train manifests --image registry.example/cordee:1 --hosts 4 -- --mode exact -- train.py"
+    ),
     "train run": Example(
         "cordee train --workers 4 --spares 1 -- train.py --steps 1000",
         tried_in="docs/tutorials/train.md",

@@ -144,9 +144,10 @@ def manifests(model: str, **given: object) -> None:
 
     For `kubectl apply -f -`: engines, the gateway that finds them by label, a service.
     """
-    from cordee.serve.cluster.manifests import Wanted, written
+    from cordee.core.manifests import written
+    from cordee.serve.cluster.manifests import Wanted, manifests_of
 
-    print(written(Wanted(model=model, **given)), end="")  # type: ignore[arg-type]
+    print(written(manifests_of(Wanted(model=model, **given))), end="")  # type: ignore[arg-type]
 
 
 def _say(text: str) -> None:

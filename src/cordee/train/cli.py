@@ -19,6 +19,7 @@ from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
 from cordee.train.guest.plain import fits
 from cordee.train.hosts import HostOptions, forget_secret, host_options, meeting_of
+from cordee.train.kubernetes.cli import manifests
 from cordee.train.launch import Order, launch
 from cordee.train.live import Live
 from cordee.train.page.cli import show
@@ -45,10 +46,12 @@ def train() -> None:
     cordee train --workers 4 --spares 1 -- train.py --steps 1000
     cordee train run --help            what may stand before the script
     cordee train show FOLDER           a job that has ended, as one page
+    cordee train manifests --help      a job on several hosts of a Kubernetes cluster
     """
 
 
 train.add_command(show)
+train.add_command(manifests)
 
 
 @train.command(

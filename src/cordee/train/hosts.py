@@ -44,17 +44,33 @@ def host_options(command: F) -> F:
     return command
 
 
+# Variables as torchrun's: github.com/pytorch/pytorch torch/distributed/argparse_util.py.
 _OPTIONS = (
-    click.option("--nnodes", default="", metavar="N|MIN:MAX", help="Hosts, each with an agent."),
-    click.option("--node-rank", default=-1, help="0 for the host that begins; else it is found."),
+    click.option(
+        "--nnodes",
+        default="",
+        envvar="PET_NNODES",
+        metavar="N|MIN:MAX",
+        help="Hosts, each with an agent.",
+    ),
+    click.option(
+        "--node-rank",
+        default=-1,
+        envvar="PET_NODE_RANK",
+        help="0 for the host that begins; else it is found.",
+    ),
     click.option(
         "--rdzv-endpoint",
         default="",
+        envvar="PET_RDZV_ENDPOINT",
         metavar="HOST:PORT,...",
         help="Where agents find each other: the first host, and more by which one that comes later finds the job.",
     ),
     click.option(
-        "--rdzv-id", default="", help="Name of the job: hosts of another one are refused."
+        "--rdzv-id",
+        default="",
+        envvar="PET_RDZV_ID",
+        help="Name of the job: hosts of another one are refused.",
     ),
     click.option(
         "--hosts",

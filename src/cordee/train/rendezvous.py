@@ -16,6 +16,8 @@ from cordee.train.policy.council import opened
 from cordee.train.wire import Leave, Refused, address
 
 AGAIN_S = 0.2
+LOOK_S = 5.0
+"""So often the first host asks whether the others have begun without it."""
 ASK_S = 2.0
 LAST_CALL_S = 5.0
 """Where fewer hosts than at most are enough, so long the others are waited for after one has come."""
@@ -73,7 +75,7 @@ class Rendezvous:
         self._meeting, self._place, self._secret = meeting, place, secret
         self._tell, self._refusing = refused, set[str]()
         self._hosts: dict[int, str] = {}
-        self._came = asyncio.Event()
+        self._came, self._came_s = asyncio.Event(), time.monotonic()
         self._met: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def serve(self, connection: Connection) -> None:
@@ -82,7 +84,7 @@ class Rendezvous:
         if not isinstance(join, Join):
             raise Refused("a host asks first whether it may take part")
         check(join, self._meeting.job)
-        if not self._hosts:
+        if not self._hosts or join.address == self._place:  # it may know itself by a name
             connection.say(Elsewhere(""))
             return
         number = join.rank if join.rank > 0 else min(set(range(1, 1 << 16)) - self._hosts.keys())
@@ -90,11 +92,15 @@ class Rendezvous:
             raise Refused(f"{self._hosts[number]} has --node-rank {number} already")
         self._hosts[number] = join.address
         self._came.set()
+        self._came_s = time.monotonic()
+        gone = asyncio.ensure_future(connection.hear(_reader))  # it says no more
         try:
-            await asyncio.shield(self._met)
-            connection.say(Roster(number, self._hosts, opened(self._hosts)))
-            await connection.hear(_reader)  # until it has gone on
+            await asyncio.wait({gone, self._met}, return_when=asyncio.FIRST_COMPLETED)
+            if self._met.done():
+                connection.say(Roster(number, self._hosts, opened(self._hosts)))
+            await gone
         finally:
+            gone.cancel()
             if not self._met.done():
                 self._hosts.pop(number, None)
 
@@ -114,8 +120,14 @@ class Rendezvous:
                     if roster is not None:
                         return roster
             if begins:
-                return await self._gathered(end_s)
-            await asyncio.sleep(AGAIN_S)
+                until_s = min(end_s, time.monotonic() + LOOK_S)
+                if (gathered := await self._gathered(until_s)) is not None:
+                    return gathered
+            else:
+                await asyncio.sleep(AGAIN_S)
+        if begins:
+            came = f"{len(self._hosts)} of {meeting.least} hosts have come"
+            raise CordeeError(f"{came} in {meeting.within_s:.0f} s")
         raise CordeeError(
             f"no job was found at {', '.join(meeting.endpoints)} in {meeting.within_s:.0f} s: does the first host run?"
         )
@@ -133,22 +145,20 @@ class Rendezvous:
         if new:
             self._tell(str(error))
 
-    async def _gathered(self, end_s: float) -> Roster:
-        """Wait for the others, as the first."""
+    async def _gathered(self, until_s: float) -> Roster | None:
+        """Wait for the others, as the first. None: they have not come; others may have begun, and it be one that comes back."""
         meeting, self._hosts[0] = self._meeting, self._place
         while len(self._hosts) < meeting.most:
-            left_s = end_s - time.monotonic()
+            now_s = time.monotonic()
             enough = len(self._hosts) >= meeting.least
+            if enough and now_s - self._came_s >= LAST_CALL_S:
+                break
+            if now_s >= until_s:
+                return None
             self._came.clear()
-            try:
-                async with asyncio.timeout(min(left_s, LAST_CALL_S) if enough else left_s):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(until_s, now_s + AGAIN_S) - now_s):
                     await self._came.wait()
-            except TimeoutError:
-                if enough:
-                    break
-                raise CordeeError(
-                    f"{len(self._hosts)} of {meeting.least} hosts have come in {meeting.within_s:.0f} s"
-                ) from None
         self._met.set_result(None)
         return Roster(0, dict(self._hosts), opened(self._hosts))
 

@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from cordee.core.errors import UsageError
-from cordee.serve.cluster.manifests import Wanted, manifests
+from cordee.serve.cluster.manifests import Wanted, manifests_of
 from cordee.serve.pool.config import read_fleet
 
 
 def made(**options: Any) -> dict[tuple[str, str], Any]:
     wanted = Wanted(name="ascend", image="i", model="/models/m", claim="c", **options)
-    return {(m["kind"], m["metadata"]["name"]): m for m in manifests(wanted)}  # type: ignore[index]
+    return {(m["kind"], m["metadata"]["name"]): m for m in manifests_of(wanted)}  # type: ignore[index]
 
 
 def test_what_selects_finds_its_pods() -> None:

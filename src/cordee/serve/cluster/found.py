@@ -1,12 +1,8 @@
-"""What a cluster tells of its engines, whichever cluster it is, and what its chips are called there."""
+"""What a cluster tells of its engines, whichever cluster it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Protocol
-
-from cordee.core.facts import Fact, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +25,3 @@ class Cluster(Protocol):
 
     async def engines(self) -> Sequence[Found]:
         """Those that there are. Raises `CordeeError` where that cannot be found out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resource(Fact):
-    """How a system that hands out chips calls those of a device."""
-
-    system: str
-    device: str
-    name: str
-
-
-@cache
-def resource(system: str, device: str) -> str | None:
-    """The name of a device's chips; None where it has none that are counted."""
-    table = files("cordee.serve.cluster") / "resources.toml"
-    found = [row for row in rows(table, Resource) if (row.system, row.device) == (system, device)]
-    return found[0].name if found else None

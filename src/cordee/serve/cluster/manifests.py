@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import yaml
-
 from cordee.core.errors import UsageError
-from cordee.serve.cluster.found import resource
+from cordee.core.manifests import Manifest, check_name, made
+from cordee.hw.resources import resource
 
 POOL_LABEL = "cordee.dev/pool"
 ENGINE_PORT, GATEWAY_PORT = 8000, 8000
 DRAIN_S = 600
 """How long an engine may finish what it has begun before it is ended."""
 DEVICES = ("cpu", "cuda", "ascend")
-Manifest = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +40,13 @@ class Wanted:
         if self.max_replicas and self.max_replicas < self.replicas:
             raise UsageError(f"at most {self.max_replicas} replicas are fewer than {self.replicas}")
         for what, name in (("name", self.name), ("namespace", self.namespace)):
-            if not _is_label(name):
-                raise UsageError(
-                    f"{what} {name!r}: Kubernetes takes small letters, digits and '-', at most 63"
-                )
+            check_name(what, name)
 
 
-def manifests(wanted: Wanted) -> list[Manifest]:
+def manifests_of(wanted: Wanted) -> list[Manifest]:
     """Everything that `kubectl apply` needs, in an order in which it can be made."""
     return [
-        _made("v1", "ServiceAccount", "cordee-gateway", wanted),
+        made("v1", "ServiceAccount", "cordee-gateway", wanted.namespace),
         _role(wanted),
         _binding(wanted),
         _fleet(wanted),
@@ -62,33 +57,22 @@ def manifests(wanted: Wanted) -> list[Manifest]:
     ]
 
 
-def written(wanted: Wanted) -> str:
-    """The manifests as one YAML text."""
-    text: str = yaml.safe_dump_all(manifests(wanted), sort_keys=False)
-    return text
-
-
-def _made(version: str, kind: str, name: str, wanted: Wanted, **parts: object) -> Manifest:
-    labels = {"app.kubernetes.io/part-of": "cordee"}
-    metadata = {"name": name, "namespace": wanted.namespace, "labels": labels}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
-
-
 def _role(wanted: Wanted) -> Manifest:
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
     if wanted.max_replicas:
         scale = {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["patch"]}
         rules.append({**scale, "resourceNames": [f"cordee-{wanted.name}"]})
-    return _made("rbac.authorization.k8s.io/v1", "Role", "cordee-gateway", wanted, rules=rules)
+    version = "rbac.authorization.k8s.io/v1"
+    return made(version, "Role", "cordee-gateway", wanted.namespace, rules=rules)
 
 
 def _binding(wanted: Wanted) -> Manifest:
     group = "rbac.authorization.k8s.io"
-    return _made(
+    return made(
         f"{group}/v1",
         "RoleBinding",
         "cordee-gateway",
-        wanted,
+        wanted.namespace,
         roleRef={"apiGroup": group, "kind": "Role", "name": "cordee-gateway"},
         subjects=[
             {"kind": "ServiceAccount", "name": "cordee-gateway", "namespace": wanted.namespace}
@@ -107,7 +91,7 @@ def _fleet(wanted: Wanted) -> Manifest:
     if wanted.max_replicas:
         text += f'deployment = "cordee-{wanted.name}"\n\n'
         text += f"[pool.scaling]\nmin = {wanted.replicas}\nmax = {wanted.max_replicas}\n"
-    return _made("v1", "ConfigMap", "cordee-fleet", wanted, data={"fleet.toml": text})
+    return made("v1", "ConfigMap", "cordee-fleet", wanted.namespace, data={"fleet.toml": text})
 
 
 def _engines(wanted: Wanted) -> Manifest:
@@ -180,12 +164,13 @@ def _deployment(
         "strategy": {"type": "RollingUpdate", **strategy},
         "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
     }
-    return _made("apps/v1", "Deployment", name, wanted, spec=spec)
+    return made("apps/v1", "Deployment", name, wanted.namespace, spec=spec)
 
 
 def _budget(wanted: Wanted) -> Manifest:
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": {POOL_LABEL: wanted.name}}}
-    return _made("policy/v1", "PodDisruptionBudget", f"cordee-{wanted.name}", wanted, spec=spec)
+    name = f"cordee-{wanted.name}"
+    return made("policy/v1", "PodDisruptionBudget", name, wanted.namespace, spec=spec)
 
 
 def _service(wanted: Wanted) -> Manifest:
@@ -193,7 +178,7 @@ def _service(wanted: Wanted) -> Manifest:
         "selector": {"app.kubernetes.io/name": "cordee-gateway"},
         "ports": [{"name": "http", "port": 80, "targetPort": GATEWAY_PORT}],
     }
-    return _made("v1", "Service", "cordee", wanted, spec=spec)
+    return made("v1", "Service", "cordee", wanted.namespace, spec=spec)
 
 
 def _probe(port: int, *, period_s: int, failures: int) -> Manifest:
@@ -203,8 +188,3 @@ def _probe(port: int, *, period_s: int, failures: int) -> Manifest:
         "timeoutSeconds": 2,
         "failureThreshold": failures,
     }
-
-
-def _is_label(name: str) -> bool:
-    letters = set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    return 0 < len(name) <= 63 and set(name) <= letters and name[0] != "-" != name[-1]

@@ -14,7 +14,8 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from cordee.core.errors import CordeeError
-from cordee.serve.cluster.found import Found, resource
+from cordee.hw.resources import resource
+from cordee.serve.cluster.found import Found
 from cordee.serve.http.client import Client, Reply, Unreachable
 
 POOL, PORT = "cordee.pool", "cordee.port"

@@ -1,0 +1,1 @@
+"""A job on several hosts of a Kubernetes cluster."""
