@@ -31,6 +31,7 @@ from cordee.train.wire import (
     CaughtUp,
     Crashed,
     Done,
+    Failed,
     Finished,
     FromWorker,
     Hello,
@@ -40,6 +41,7 @@ from cordee.train.wire import (
     Ready,
     Refused,
     Reported,
+    Seen,
     Told,
 )
 
@@ -269,7 +271,7 @@ class Coordinator:
                 if message.parameters:
                     self._same(number, message)
                 self.events.add("ready", worker=number)
-                self._do(job.ready(number, now_s))
+                self._do(job.ready(number, now_s, message.lost))
             case Reported():
                 report = Report(message.step, message.reduced, message.held, message.kept)
                 self._do(job.reported(number, message.epoch, report, now_s))
@@ -280,9 +282,9 @@ class Coordinator:
                 self.events.add("caught-up", worker=number, step=message.step)
                 self._do(job.caught_up(number, message.step, now_s))
             case Crashed():
-                self.events.add("crashed", worker=number, error=message.error, trace=message.trace)
+                self._crashed(number, message)
                 self._crew.forget(number)
-                self._do(job.crashed(number, message.error, now_s))
+                self._do(job.crashed(number, message.error, now_s, message.device))
                 self._end(number)
             case Finished():
                 self._do(job.finished(number, now_s))
@@ -296,14 +298,27 @@ class Coordinator:
                 self._same(number, message)
             self._waiting.append(number)
         elif isinstance(message, Crashed):
-            self.events.add("crashed", worker=number, error=message.error, trace=message.trace)
+            self._crashed(number, message)
             self._gone(number, f"its program failed: {message.error}")
+
+    def _crashed(self, number: int, said: Crashed) -> None:
+        device = {"device": said.device, "guilty": said.lasting} if said.device else {}
+        self.events.add("crashed", worker=number, error=said.error, trace=said.trace, **device)
 
     def _sign(self, number: int, message: FromWorker, now_s: float) -> None:
         """What changes nothing by itself."""
         match message:
             case Beat():
-                self.membership.beat(number, message.phase, message.shard_s, now_s)
+                said = (message.phase, message.shard_s, now_s, message.moved_bytes)
+                self.membership.beat(number, *said)
+            case Failed():
+                self.events.add("failed", worker=number, error=message.error)
+                self.membership.failed(number, message.epoch, now_s)
+            case Seen():
+                if not message.reached:
+                    self.events.add("unreached", worker=number, other=message.other)
+                pair = (number, message.other)
+                self.membership.standstill.seen(message.look, pair, reached=message.reached)
             case Progressed():
                 self.membership.progressed(number, now_s)
             case Probed():

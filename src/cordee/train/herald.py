@@ -16,9 +16,10 @@ from cordee.train.policy.effects import (
     Seat,
 )
 from cordee.train.policy.membership import Membership
-from cordee.train.wire import Committed, Epoch, Feeding, Probing, Seated, planned
+from cordee.train.policy.standstill import Look
+from cordee.train.wire import Committed, Epoch, Feeding, Looking, Probing, Seated, planned
 
-News = Begin | Plan | Commit | Note | Restart | Seat | Probe | Feed
+News = Begin | Plan | Commit | Note | Restart | Seat | Probe | Look | Feed
 
 
 class Herald:
@@ -45,6 +46,8 @@ class Herald:
                 self._crew.say(news.worker, Seated(news.place))
             case Probe():
                 self._probe(news, job)
+            case Look():
+                self._look(news, job)
             case Feed():
                 self._events.add("feed", worker=news.joiner, source=news.source)
                 to = self._crew.hellos[news.joiner].feed
@@ -62,7 +65,8 @@ class Herald:
         self._crew.took_part.update(begin.members)
         members = tuple(self._crew.member(number) for number in begin.members)
         told = (begin.epoch, begin.step, members, begin.lost, begin.reason)
-        self._crew.cast(begin.members, Epoch(*told, again=begin.again, anew=begin.anew))
+        epoch = Epoch(*told, again=begin.again, anew=begin.anew, stuck=begin.stuck)
+        self._crew.cast(begin.members, epoch)
 
     def _planned(self, plan: Plan, job: Membership) -> None:
         self._events.add(
@@ -94,3 +98,11 @@ class Herald:
         for number in {pair[0] for pair in probe.pairs}:
             peers = [other for one, other in probe.pairs if one == number]
             self._crew.say(number, Probing(tuple(self._crew.member(other) for other in peers)))
+
+    def _look(self, look: Look, job: Membership) -> None:
+        """The first of each pair looks, and each member at its own device."""
+        self._events.add("standstill", step=job.step, members=list(job.members))
+        for number in job.members:
+            others = [other for one, other in look.pairs if one == number]
+            peers = tuple(self._crew.member(other) for other in others)
+            self._crew.say(number, Looking(look.number, peers, job.limits.hang_s))

@@ -373,7 +373,7 @@ class _Launcher:
         self._events.add("coordinator-lost", reason=reason)
 
     def _see(self, event: Event) -> None:
-        if event["kind"] == "evicted" and event["guilty"]:
+        if event.get("guilty"):
             self._agent.distrust(cast(int, event["worker"]))
             if self._coordinator is not None:
                 self._coordinator.say(Room(self._agent.most))

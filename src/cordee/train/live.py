@@ -22,6 +22,7 @@ KEPT = {
 SAID = {
     "epoch": "step {step}: {reason}; members {members}",
     "crashed": "worker {worker} failed: {error}",
+    "cut-off": "worker {worker} waits: it does not reach worker {from}",
     "evicted": "worker {worker} is evicted: it {reason}",
     "coordinator-lost": "the coordinator is lost: {reason}",
     "odd": "step {step}: {text}",
@@ -53,6 +54,8 @@ class Live:
             self._step(event)
         elif kind == "exchanged":
             self._exchanged(event)
+        elif event.get("device"):
+            self.say("worker {worker} is lost, {device}: {error}".format(**event))
         elif kind in SAID:
             self.say(SAID[kind].format(**event))
         elif kind in KEPT:

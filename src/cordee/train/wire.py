@@ -16,9 +16,9 @@ from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
 from cordee.train.policy.workers import Phase
 
-PROTOCOL = 5
+PROTOCOL = 6
 """Another number for every change that makes versions misunderstand each other."""
-Role = Literal["worker", "agent", "host", "watch", "probe"]
+Role = Literal["worker", "agent", "host", "watch", "probe", "reach"]
 LENGTH = struct.Struct("!I")
 MESSAGE_MOST = 1 << 24
 ALIVE_S = 0.2
@@ -70,6 +70,8 @@ class Ready(Message, tag="ready", frozen=True):
 
     shards: int = 0
     parameters: str = ""
+    lost: int = -1
+    """The member from which no more of the state comes, if there is one."""
 
 
 class Beat(Message, tag="beat", frozen=True):
@@ -77,6 +79,8 @@ class Beat(Message, tag="beat", frozen=True):
 
     phase: Phase
     shard_s: float
+    moved_bytes: int = -1
+    """Over its connections to other members since their group was formed; -1: it does not know."""
 
 
 class Progressed(Message, tag="progressed", frozen=True):
@@ -119,11 +123,30 @@ class Probed(Message, tag="probed", frozen=True):
     bytes_per_s: float
 
 
+class Failed(Message, tag="failed", frozen=True):
+    """What it did together with the others of an epoch has failed."""
+
+    epoch: int
+    error: str
+
+
+class Seen(Message, tag="seen", frozen=True):
+    """It has looked whether it reaches another member; or, of itself, whether its device answers."""
+
+    look: int
+    other: int
+    reached: bool
+
+
 class Crashed(Message, tag="crashed", frozen=True):
     """Its program has failed."""
 
     error: str
     trace: str
+    device: str = ""
+    """What is wrong with its device, where that is why."""
+    lasting: bool = False
+    """Whether no other process can use that device."""
 
 
 class Finished(Message, tag="finished", frozen=True):
@@ -148,6 +171,8 @@ FromWorker = (
     | Done
     | CaughtUp
     | Probed
+    | Failed
+    | Seen
     | Crashed
     | Finished
     | Told
@@ -172,6 +197,8 @@ class Answer(Message, tag="answer", frozen=True):
     proof: str
     role: Role
     protocol: int = PROTOCOL
+    worker: int = -1
+    """Who says so, where another worker asks."""
 
 
 class Leads(Message, tag="leads", frozen=True):
@@ -200,6 +227,8 @@ class Epoch(Message, tag="epoch", frozen=True):
     """What was reduced for this step is wrong."""
     anew: bool = False
     """Nobody has a state yet: take one that was kept, if there is any."""
+    stuck: bool = False
+    """What members do together is to fail, although nobody is lost."""
 
 
 class Planned(Message, tag="planned", frozen=True):
@@ -257,6 +286,15 @@ class Probing(Message, tag="probing", frozen=True):
     members: tuple[Member, ...]
 
 
+class Looking(Message, tag="looking", frozen=True):
+    """All wait and nothing moves: look whether your device answers, and whether you reach these."""
+
+    look: int
+    members: tuple[Member, ...]
+    most_s: float
+    """So long it may take."""
+
+
 class Leave(Message, tag="leave", frozen=True):
     """End: with an error where the job could not go on."""
 
@@ -264,7 +302,9 @@ class Leave(Message, tag="leave", frozen=True):
     error: bool
 
 
-ToWorker = Challenge | Leads | Seated | Epoch | Planned | Committed | Feeding | Probing | Leave
+ToWorker = (
+    Challenge | Leads | Seated | Epoch | Planned | Committed | Feeding | Probing | Looking | Leave
+)
 
 
 def planned(plan: Plan, checks: Checks) -> Planned:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from cordee.train.policy.teams import vacant
 from cordee.train.policy.workers import Limits, Worker
 
 
@@ -16,6 +17,30 @@ def founders(workers: Iterable[Worker], limits: Limits) -> list[int]:
             return []
         chosen += [w.number for w in sorted(column, key=lambda w: (-w.step, w.number))[:each]]
     return chosen if len(chosen) >= limits.least else []
+
+
+def seated(workers: Iterable[Worker], limits: Limits) -> list[Worker]:
+    """Those that had no place in a replica and are given one now."""
+    there = list(workers)
+    without = [worker for worker in there if worker.place is None]
+    for worker in without:
+        taken = [other.place for other in there if other.place is not None]
+        worker.place = vacant(taken, limits.replica, limits.workers)
+    return [worker for worker in without if worker.place is not None]
+
+
+def comers(
+    workers: Iterable[Worker],
+    members: Sequence[int],
+    room: int,
+    column: Callable[[int | None], Sequence[int]],
+) -> list[int]:
+    """Those that come in now, so many as there is room for: they have the state, or there is nobody who could give it."""
+    able = [w for w in workers if w.ready and (w.caught_up or not column(w.place))]
+    chosen = sorted((w for w in able if w.number not in members), key=lambda w: w.number)[:room]
+    for worker in chosen:
+        worker.fed_by, worker.caught_up = None, False
+    return [worker.number for worker in chosen]
 
 
 def fed(
@@ -33,7 +58,7 @@ def fed(
         if room <= 0 or not able:
             continue
         sources = [w.fed_by for w in workers.values() if w.fed_by is not None]
-        comer.fed_by = min(able, key=lambda n: (sources.count(n), -n))
+        comer.fed_by = min(able, key=lambda n: (n in comer.avoid, sources.count(n), -n))
         found.append(comer)
         room -= 1
     return found

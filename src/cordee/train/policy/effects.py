@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cordee.train.policy.pace import Late
+from cordee.train.policy.standstill import Look
 from cordee.train.policy.sums import Total
 from cordee.train.policy.teams import Team
 
@@ -22,6 +23,8 @@ class Begin:
     """Whether what was reduced for this step is wrong: one of the lost had a part in it."""
     anew: bool = False
     """Whether nobody has a state yet: members take what was kept of an earlier one."""
+    stuck: bool = False
+    """Whether what members do together is to be freed, although nobody is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +128,4 @@ class Finish:
     error: str | None = None
 
 
-Effect = Begin | Plan | Commit | Note | Probe | Feed | Seat | Evict | Restart | Finish
+Effect = Begin | Plan | Commit | Note | Probe | Look | Feed | Seat | Evict | Restart | Finish

@@ -7,7 +7,7 @@ of members begins an epoch. Everything that comes in is a method that gives what
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cordee.train.policy.comers import fed, founders
+from cordee.train.policy.comers import comers, fed, founders, seated
 from cordee.train.policy.effects import (
     Begin,
     Commit,
@@ -21,13 +21,15 @@ from cordee.train.policy.effects import (
     Restart,
     Seat,
 )
+from cordee.train.policy.footing import footing
 from cordee.train.policy.links import Links
 from cordee.train.policy.pace import Move, Pace, TooSlow
 from cordee.train.policy.shards import assign
+from cordee.train.policy.standstill import Again, Look, Out, Standstill
 from cordee.train.policy.sums import Total, total_of
-from cordee.train.policy.teams import Team, common, held_by, teams, vacant
+from cordee.train.policy.teams import Team, held_by, teams
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
-from cordee.train.policy.workers import Limits, Phase, Report, Worker, hanging, unheard
+from cordee.train.policy.workers import Limits, Phase, Report, Worker, gone
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Membership:
     trust: Trust = field(default_factory=Trust)
     pace: Pace = field(default_factory=Pace)
     links: Links = field(default_factory=Links)
+    standstill: Standstill = field(default_factory=Standstill)
     owners: tuple[int, ...] = ()
     """Of the shards, as last told; of a team it is the first member."""
     teams: tuple[Team, ...] = ()
@@ -72,25 +75,34 @@ class Membership:
         self.workers[number] = Worker(number, now_s, place=place)
         return self._seat()
 
-    def ready(self, number: int, now_s: float) -> list[Effect]:
-        """A worker has its model and waits to be let in."""
+    def ready(self, number: int, now_s: float, lost: int = -1) -> list[Effect]:
+        """A worker has its model and waits to be let in; `lost`: the member from which no more of the state came."""
         worker = self._heard(number, now_s)
         if worker is None or self.over:
             return []
         worker.ready = True
+        if lost >= 0 and worker.fed_by == lost:
+            worker.avoid.add(lost)
+            worker.fed_by, worker.caught_up = None, False
         if not self.members:
             return self._gather()
         return self._feed() if self._column(worker.place) else self._enter()
 
-    def beat(self, number: int, phase: Phase, shard_s: float, now_s: float) -> list[Effect]:
-        """A sign of life, with what the worker is at."""
+    def beat(
+        self, number: int, phase: Phase, shard_s: float, now_s: float, moved_bytes: int = -1
+    ) -> list[Effect]:
+        """A sign of life, with what the worker is at, and what has come and gone over its connections."""
         worker = self._heard(number, now_s)
-        if worker is not None:
-            if worker.phase != phase:
-                worker.phase, worker.phase_s = phase, now_s
-                if phase == "reduce" and number in self._heads and self._planned:
-                    self.pace.arrived(number, shard_s, now_s)
-            worker.shard_s = shard_s
+        changed = worker is not None and worker.beats(phase, shard_s, moved_bytes, now_s)
+        if changed and phase == "reduce" and number in self._heads and self._planned:
+            self.pace.arrived(number, shard_s, now_s)
+        return []
+
+    def failed(self, number: int, epoch: int, now_s: float) -> list[Effect]:
+        """A collective has failed for a member."""
+        self._heard(number, now_s)
+        if epoch == self.epoch and number in self.members:
+            self.standstill.failed(number, now_s)
         return []
 
     def progressed(self, number: int, now_s: float) -> list[Effect]:
@@ -179,8 +191,10 @@ class Membership:
             return []
         return self._without([number], reason)
 
-    def crashed(self, number: int, error: str, now_s: float) -> list[Effect]:
-        """A worker's own code has failed: another one would hardly fare better, but it is tried."""
+    def crashed(self, number: int, error: str, now_s: float, device: str = "") -> list[Effect]:
+        """A worker's own code has failed: another one would hardly fare better, but it is tried. `device`: or that has."""
+        if device:
+            return self.closed(number, now_s, f"worker {number}: {device}")
         count = self._deaths[self.step] = self._deaths.get(self.step, 0) + 1
         if not self.over and count >= min(self.limits.deaths_at_step, self.limits.workers):
             self.over = True
@@ -205,23 +219,26 @@ class Membership:
         """Time has passed."""
         if self.over:
             return []
-        silent = [w for w in self.workers.values() if now_s - w.heard_s > self.limits.silent_s]
         members = [self.workers[number] for number in self.members if number in self.workers]
-        hang: list[Worker] = []
-        if self._planned and not silent:
-            hang = hanging(members, self.limits, now_s)
-        elif self._reports and not silent:
-            awaited = [worker for worker in members if worker.number not in self._reports]
-            hang = unheard(awaited, self._reported_s, self.limits, now_s)
-        effects: list[Effect] = []
-        for worker in silent + hang:
-            why = "says nothing" if worker in silent else "hangs in its own code"
-            effects.append(Evict(worker.number, why))
-            del self.workers[worker.number]
-        gone = [worker.number for worker in silent + hang]
-        if not gone:  # there may be room for fewer than before
+        unplanned = None if self._planned else (self._reports.keys(), self._reported_s)
+        lost = gone(self.workers.values(), members, unplanned, self.limits, now_s)
+        if lost:
+            return self._out([worker.number for worker, _ in lost], lost[0][1])
+        if not self._planned:  # there may be room for fewer than before
             return [] if self.members else self._gather()
-        return effects + self._without(gone, f"worker {gone[0]} {_why(effects)}")
+        match self.standstill.tick(members, self.limits, self.step, now_s):
+            case Look() as look:
+                return [look]
+            case Again(text):
+                begin = self._begin(
+                    self.members, (), f"{text}: the group is formed again", stuck=True
+                )
+                return [Note("down", text), *begin]
+            case Out(workers, reason, text, guilty):
+                note = [Note("down", text)] if text else []
+                return [*note, *self._out(workers, reason, guilty=guilty)]
+            case _:
+                return []
 
     def fellows(self, number: int) -> tuple[int, ...]:
         """The members that have the same part of the model as one has."""
@@ -233,6 +250,7 @@ class Membership:
     def _commit(self, agreed: Agreed, now_s: float) -> list[Effect]:
         step, self._asked = self.step, None
         self.step += 1
+        self.standstill.stepped()
         if agreed.skip:
             self._skipped = step
         effects: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
@@ -250,15 +268,18 @@ class Membership:
             effects += self._evict(Guilty((pace.worker,), pace.text))
         return effects
 
-    def _evict(self, guilty: Guilty) -> list[Effect]:
+    def _evict(self, found: Guilty) -> list[Effect]:
         """Members that reckon wrongly leave before anyone has used what they made."""
         self._asked = None
-        for number in guilty.workers:
+        return self._out(found.workers, found.reason, guilty=True)
+
+    def _out(self, numbers: Sequence[int], reason: str, *, guilty: bool = False) -> list[Effect]:
+        """Workers that are alive leave."""
+        for number in numbers:
             self.workers.pop(number, None)
-        named = " and ".join(map(str, guilty.workers))
-        reason = f"worker {named} {guilty.reason}"
-        evicted = [Evict(number, guilty.reason, guilty=True) for number in guilty.workers]
-        return [*evicted, *self._without(guilty.workers, reason)]
+        named = " and ".join(map(str, numbers))
+        evicted = [Evict(number, reason, guilty=guilty) for number in numbers]
+        return [*evicted, *self._without(numbers, f"worker {named} {reason}")]
 
     def _heard(self, number: int, now_s: float) -> Worker | None:
         worker = self.workers.get(number)
@@ -281,14 +302,8 @@ class Membership:
 
     def _seat(self) -> list[Effect]:
         """Give those that have no place one, where someone is missing."""
-        effects: list[Effect] = []
-        size, workers = self.limits.replica, self.limits.workers
-        for worker in [w for w in self.workers.values() if w.place is None]:
-            taken = [w.place for w in self.workers.values() if w.place is not None]
-            worker.place = vacant(taken, size, workers)
-            if worker.place is not None:
-                effects.append(Seat(worker.number, worker.place))
-        return effects
+        found = seated(self.workers.values(), self.limits)
+        return [Seat(worker.number, worker.place) for worker in found if worker.place is not None]
 
     def _column(self, place: int | None) -> list[int]:
         """The members with a place."""
@@ -325,7 +340,9 @@ class Membership:
         reason = "the job begins again" if self._restarts else "the job begins"
         return self._begin(chosen, (), reason) if chosen else []
 
-    def _begin(self, members: Sequence[int], lost: tuple[int, ...], reason: str) -> list[Effect]:
+    def _begin(
+        self, members: Sequence[int], lost: tuple[int, ...], reason: str, *, stuck: bool = False
+    ) -> list[Effect]:
         self.epoch += 1
         self.members = tuple(sorted(members))
         places = {n: self.workers[n].place or 0 for n in self.members}
@@ -334,25 +351,19 @@ class Membership:
         self._done.clear()
         self.pace.changed()
         self.links.changed()
+        self.standstill.changed()
         again = self._again == self.step
-        begin = Begin(self.epoch, self.step, self.members, lost, reason, again, self._anew)
+        begin = Begin(self.epoch, self.step, self.members, lost, reason, again, self._anew, stuck)
         return [begin, *self._feed()]
 
     def _plan(self) -> list[Effect]:
         reports, replica = self._reports, self.limits.replica
         columns = [self._column(place) for place in range(replica)]
-        step = common([[reports[n] for n in column] for column in columns])
-        if step is None:
+        found = footing(reports, columns)
+        if found is None:
             return self.stopped("a part of the model is lost: nothing was kept of it")
-        self._total = self._total if step >= self.step else None
-        self.step = step
-        able = {n for n, r in reports.items() if r.step == step or r.makes(step)}
-        back = tuple(n for n in self.members if n not in able and step in reports[n].kept)
-        able |= set(back)
-        sources = tuple(min(n for n in column if n in able) for column in columns)
-        restore = tuple(n for n in self.members if n not in able)
-        if self.step <= 0:  # models just made may differ
-            restore = tuple(number for number in self.members if number not in sources)
+        self._total = self._total if found.step >= self.step else None
+        self.step, restore = found.step, found.restore
         held = {n: r.held for n, r in reports.items() if r.step == self.step and n not in restore}
         whole, forget = held_by(self.teams, held)
         speeds = self.pace.speeds(self.limits.shards, self._heads)
@@ -360,10 +371,10 @@ class Membership:
         plan = Plan(
             self.epoch,
             self.step,
-            sources,
+            found.sources,
             restore,
             self.owners,
-            back=back,
+            back=found.back,
             asks=self._asked.shards if self._asked else (),
             redo=self._asked is not None and self._asked.redo,
             skipped=0 <= self._skipped == self.step - 1,
@@ -377,16 +388,9 @@ class Membership:
     def _enter(self) -> list[Effect]:
         """Between two steps those come in that have caught up."""
         room = self.limits.workers - len(self.members)
-        joiners = sorted(
-            worker.number
-            for worker in self.workers.values()
-            if worker.ready and (worker.caught_up or not self._column(worker.place))
-        )
-        joiners = [number for number in joiners if number not in self.members][:room]
+        joiners = comers(self.workers.values(), self.members, room, self._column)
         if not joiners:
             return []
-        for number in joiners:
-            self.workers[number].fed_by, self.workers[number].caught_up = None, False
         named = " and ".join(map(str, joiners))
         return self._begin([*self.members, *joiners], (), f"worker {named} joins")
 
@@ -394,7 +398,3 @@ class Membership:
         """Give those that wait the state."""
         found = fed(self.workers, self.members, self.limits.workers, self._column)
         return [Feed(comer.fed_by, comer.number) for comer in found if comer.fed_by is not None]
-
-
-def _why(effects: Sequence[Effect]) -> str:
-    return next(effect.reason for effect in effects if isinstance(effect, Evict))

@@ -1,11 +1,14 @@
 """What is known of workers, and when one is taken to be gone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-Phase = Literal["outside", "compute", "team", "reduce", "apply"]
-"""What a worker is at; team: it waits for others of its replica, in a collective of the program's own."""
+Phase = Literal["outside", "compute", "team", "form", "reduce", "apply"]
+"""What a worker is at; team: it waits for others of its replica, in a collective of the program's own; form: it joins
+the others of an epoch."""
+WAITING: tuple[Phase, ...] = ("team", "form", "reduce")
+"""It is in something that all members do together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,26 @@ class Worker:
     phase_s: float = 0.0
     shard_s: float = 0.0
     """How long its shards take, as it says."""
+    moved_bytes: int = -1
+    """Over its connections to other members; -1: not known."""
+    moved_s: float = 0.0
+    """When these bytes last became more."""
+    avoid: set[int] = field(default_factory=set)
+    """Members from which the state did not come."""
+
+    @property
+    def still_since_s(self) -> float:
+        """Since when it is at the same, and nothing moves."""
+        return max(self.phase_s, self.moved_s)
+
+    def beats(self, phase: Phase, shard_s: float, moved_bytes: int, now_s: float) -> bool:
+        """A sign of life; gives whether it is at something else now."""
+        changed, self.shard_s = self.phase != phase, shard_s
+        if changed:
+            self.phase, self.phase_s = phase, now_s
+        if self.moved_bytes != moved_bytes:
+            self.moved_bytes, self.moved_s = moved_bytes, now_s
+        return changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +108,7 @@ class Report:
 
 def hanging(members: Sequence[Worker], limits: Limits, now_s: float) -> list[Worker]:
     """Members that compute while all others have long been waiting for them."""
-    waiting = [worker for worker in members if worker.phase in ("reduce", "team")]
+    waiting = [worker for worker in members if worker.phase in WAITING]
     computing = [worker for worker in members if worker not in waiting]
     if not waiting or not computing:
         return []
@@ -99,6 +122,27 @@ def unheard(
     """Members that compute on although others began to wait, at `since_s`, to hear how far they are."""
     computing = [worker for worker in awaited if worker.phase == "compute"]
     return [worker for worker in computing if _hangs(worker, since_s, limits, now_s)]
+
+
+def gone(
+    workers: Collection[Worker],
+    members: Collection[Worker],
+    unplanned: tuple[Collection[int], float] | None,
+    limits: Limits,
+    now_s: float,
+) -> list[tuple[Worker, str]]:
+    """Those that are taken to be gone, and why. `unplanned`: in an epoch without a plan, who has reported, and when last."""
+    silent = [worker for worker in workers if now_s - worker.heard_s > limits.silent_s]
+    if silent:
+        return [(worker, "says nothing") for worker in silent]
+    if unplanned is None:
+        hang = hanging(list(members), limits, now_s)
+    elif unplanned[0]:
+        awaited = [worker for worker in members if worker.number not in unplanned[0]]
+        hang = unheard(awaited, unplanned[1], limits, now_s)
+    else:
+        hang = []
+    return [(worker, "hangs in its own code") for worker in hang]
 
 
 def _hangs(worker: Worker, since_s: float, limits: Limits, now_s: float) -> bool:

@@ -6,11 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+from msgspec.structs import replace
 
-from cordee.train.wire import CaughtUp, Epoch, Finished, Member, Planned, Ready, Reported, Told
+from cordee.train.wire import (
+    CaughtUp,
+    Epoch,
+    Failed,
+    Finished,
+    Member,
+    Planned,
+    Ready,
+    Reported,
+    Told,
+)
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.backends import groups_for
 from cordee.train.worker.control import Control, Left
+from cordee.train.worker.device_faults import device_fault
 from cordee.train.worker.digest import shapes
 from cordee.train.worker.door import Door
 from cordee.train.worker.faults import Faults
@@ -18,11 +30,17 @@ from cordee.train.worker.groups import Group
 from cordee.train.worker.handover import Incoming, Outgoing
 from cordee.train.worker.job import Job, Mode, hello_of
 from cordee.train.worker.local import LocalControl
+from cordee.train.worker.probe import unreached
 from cordee.train.worker.replica import Replica
 from cordee.train.worker.state import broadcast
 
 CHANGE_S = 60.0
 """So long after a collective failed the coordinator has said who is gone."""
+
+REACH_S = 2.0
+"""A member that does not answer in that time is not reached:"""
+REACH_AGAIN_S = 3.0
+"""so much later one that would come in looks again."""
 
 
 class UnderWay(Protocol):
@@ -73,9 +91,11 @@ class Company:
         self._group: Group | None = None
         self.epoch: Epoch | None = None
         self._control: Control | None = None
-        self.outgoing = Outgoing(advance, job.secret, faults)
+        self.outgoing = Outgoing(advance, job, faults)
         self._incoming: Incoming | None = None
         self._column: tuple[int, ...] = ()
+        self._look_s = 0.0
+        """When it is time to look again whether others are reached."""
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -129,17 +149,31 @@ class Company:
         incoming = self._incoming = Incoming(self._advance, door.mouth, self._faults)
         line = self._control = door.line
         line.on_lost, line.on_feeding = self._groups.free, self.outgoing.want
+        line.device_answers = self._groups.answers
+        if self._replica is None:  # else what the members of a replica exchange counts, too
+            line.moved_bytes = self._groups.moved_bytes
         line.say(ready)
         while line.pending is None:
             try:
                 if not incoming.take(0.01):
-                    line.say(ready)  # whoever fed is gone: another one may
-                elif incoming.empty and self.ready():
+                    # Whoever fed is gone, or out of reach: another one may.
+                    line.say(replace(ready, lost=incoming.lost))
+                elif incoming.empty and self.ready() and self._reaches(incoming.members):
                     line.say(CaughtUp(self._advance.step))
             except queue.Empty:
                 line.wait_change(0.01)
         if line.pending.anew:
             find()
+
+    def _reaches(self, members: Sequence[Member]) -> bool:
+        """Whether this worker reaches all members, so that they can go on with it."""
+        if time.monotonic() < self._look_s:
+            return False
+        found = unreached(members, self._job.secret, REACH_S)
+        if found:
+            self._look_s = time.monotonic() + REACH_AGAIN_S
+            self.line.say(Told("cut-off", {"from": " and ".join(map(str, found))}))
+        return not found
 
     def leave(self, turn: Callable[[], None]) -> None:
         """All steps are made: wait until all others have made them, too. `turn`: does what is due with them."""
@@ -159,8 +193,12 @@ class Company:
         control.close()
 
     def broke(self, error: RuntimeError) -> None:
-        """A collective failed: the coordinator knows why, or will. Raises the error where it does not."""
+        """A collective failed: the coordinator knows why, or will. Raises the error where it does not, or is its own device's."""
+        if device_fault(error) is not None:
+            raise error  # this worker is of no use any more
         began_s = time.monotonic()
+        if self.epoch is not None and self.line.pending is None:
+            self.line.say(Failed(self.epoch.epoch, str(error)[:200]))
         if self.line.pending is None and not self.line.wait_change(CHANGE_S):
             raise error
         waited_s = round(time.monotonic() - began_s, 4)
@@ -185,6 +223,8 @@ class Company:
             self._incoming.until(epoch.step)
         blank = self._incoming is not None and not self._incoming.filled and not self._begun(epoch)
         self.epoch, step = epoch, self._advance.step
+        self.outgoing.members = epoch.members
+        self._faults.reach |= {member.worker: member.feed for member in epoch.members}
         holds, held, kept = work.report(again=epoch.again and epoch.step == step)
         said = (-1 if blank else step, holds, tuple(held), tuple(kept))
         control.say(Reported(epoch.epoch, *said))
@@ -194,6 +234,7 @@ class Company:
         if self._job.worker in plan.back:
             work.back(plan.step)
         self._faults.at("form", step)
+        control.enter("form")
         group = self._form(epoch, plan)
         formed_s = time.monotonic()
         if plan.restore:

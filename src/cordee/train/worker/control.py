@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from cordee.core.errors import CordeeError
-from cordee.train.policy.workers import Phase
+from cordee.train.policy.workers import WAITING, Phase
 from cordee.train.wire import (
     Answer,
     Beat,
@@ -25,18 +26,20 @@ from cordee.train.wire import (
     Hello,
     Leads,
     Leave,
+    Looking,
     Planned,
     Probing,
     Ready,
     Refused,
     Seated,
+    Seen,
     ToWorker,
     address,
     pack,
     read_body,
     sign,
 )
-from cordee.train.worker.probe import probe
+from cordee.train.worker.probe import probe, reached
 from cordee.train.worker.sockets import belongs_elsewhere
 
 BEAT_S = 0.2
@@ -112,6 +115,10 @@ class Line:
         self.on_feeding: Callable[[Feeding], None] = lambda feeding: None
         self.waiting_s: Callable[[], float] = lambda: 0.0
         """Since when the program waits for others of its replica; 0: it does not."""
+        self.moved_bytes: Callable[[], int] = lambda: -1
+        """What has come and gone over connections to other members; -1: not known."""
+        self.device_answers: Callable[[float], bool] = lambda most_s: True
+        """Whether this worker's device answers in that time."""
         self._seat: queue.SimpleQueue[Seated] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._inbox: queue.SimpleQueue[Epoch | Planned | Committed | Leave] = queue.SimpleQueue()
@@ -243,6 +250,9 @@ class Line:
         if isinstance(message, Probing):
             threading.Thread(target=self._probe, args=(message,), daemon=True).start()
             return
+        if isinstance(message, Looking):
+            self._look(message)
+            return
         if isinstance(message, Committed):
             skipped = message.step if message.skip else self._hello.skipped
             made = {"made": message.step, "total": message.total, "skipped": skipped}
@@ -250,7 +260,7 @@ class Line:
         if isinstance(message, Epoch):
             self._epoch, self._hello = message, replace(self._hello, epoch=message.epoch)
             self.on_epoch(message.epoch)
-            if message.lost or self._returned:
+            if message.lost or message.stuck or self._returned:
                 self.on_lost(message.epoch)
             self._returned = False
         if isinstance(message, Leave):
@@ -263,11 +273,24 @@ class Line:
         for peer in probing.members:
             self.say(probe(peer, self._secret))
 
+    def _look(self, looking: Looking) -> None:
+        """One thread for each, for each may take as long as there is time."""
+        number, most_s = self._hello.worker, looking.most_s
+
+        def see(other: int, look: Callable[[], bool]) -> None:
+            self.say(Seen(looking.look, other, look()))
+
+        looks = {m.worker: partial(reached, m, self._secret, most_s) for m in looking.members}
+        looks[number] = partial(self.device_answers, most_s)
+        for look in looks.items():
+            threading.Thread(target=see, args=look, daemon=True).start()
+
     def _beat(self) -> None:
         while not self._closed and self._left is None:
-            since_s = self.waiting_s()
-            stuck = self._phase == "compute" and 0 < since_s < time.monotonic() - BEAT_S
-            self.say(Beat("team" if stuck else self._phase, self.shard_s))
+            since_s, phase = self.waiting_s(), self._phase
+            if phase == "compute" and 0 < since_s < time.monotonic() - BEAT_S:
+                phase = "team"
+            self.say(Beat(phase, self.shard_s, self.moved_bytes() if phase in WAITING else -1))
             time.sleep(BEAT_S)
 
 

@@ -2,9 +2,10 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import UsageError
+from cordee.train.worker.cut import cut
 from cordee.train.worker.job import PREFIX
 from cordee.train.worker.spread import part_of
 from cordee.train.worker.state import Trained
@@ -32,6 +34,9 @@ Do = Literal[
     "flip-optimizer",
     "nan",
     "sleep",
+    "link-down",
+    "link-slow",
+    "run",
 ]
 VARIABLE = "CORDEE_TRAIN_FAULTS"
 
@@ -45,7 +50,13 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: Point
     do: Do = "kill"
     for_s: float = 0.0
-    """How long it sleeps."""
+    """How long it sleeps, or a link is down or slow; of a link 0: for good."""
+    other: int = -1
+    """The worker at the other end of the link."""
+    bytes_per_s: int = 0
+    """What a slow link carries."""
+    command: str = ""
+    """What is run, by a shell, and waited for."""
     shard: int = -1
     """Only while it computes this shard; -1: whichever."""
     each: bool = False
@@ -61,6 +72,8 @@ class Faults:
     gradient: Sequence[Tensor] = ()
     """Of the shard at hand."""
     shard: int = -1
+    reach: dict[int, str] = field(default_factory=dict)
+    """Where workers are fed, HOST:PORT, as far as it is known."""
 
     def at(self, point: Point, step: int) -> None:
         """The worker is at a point of a step."""
@@ -72,20 +85,16 @@ class Faults:
 
     def _strike(self, fault: Fault) -> None:
         match fault.do:
-            case "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "stop":
-                os.kill(os.getpid(), signal.SIGSTOP)
-            case "kill-coordinator" | "stop-coordinator":
-                number = signal.SIGKILL if fault.do == "kill-coordinator" else signal.SIGSTOP
-                for coordinator in _coordinators(_agent()):
-                    os.kill(coordinator, number)
-            case "kill-agent":
-                os.kill(_agent(), signal.SIGKILL)
+            case "kill" | "stop" | "kill-coordinator" | "stop-coordinator" | "kill-agent":
+                _signal(fault.do)
             case "raise":
                 raise ValueError(f"a fault on schedule at step {fault.step}")
             case "sleep":
                 time.sleep(fault.for_s)
+            case "link-down" | "link-slow":
+                cut(self.reach[fault.other], fault.bytes_per_s, fault.for_s)
+            case "run":
+                subprocess.run(fault.command, shell=True, check=True)
             case "nan":
                 self.gradient[0][:1] = float("nan")
             case _:
@@ -114,6 +123,18 @@ def faults_of(worker: int, trained: Trained) -> Faults:
     except msgspec.DecodeError as error:
         raise UsageError(f"{VARIABLE}: {error}") from error
     return Faults([fault for fault in faults if fault.worker == worker], trained)
+
+
+def _signal(do: Do) -> None:
+    """To this process, or to one of its host's that the job needs."""
+    number = signal.SIGSTOP if do.startswith("stop") else signal.SIGKILL
+    struck = [os.getpid()]
+    if do.endswith("coordinator"):
+        struck = _coordinators(_agent())
+    elif do.endswith("agent"):
+        struck = [_agent()]
+    for process in struck:
+        os.kill(process, number)
 
 
 def _agent() -> int:

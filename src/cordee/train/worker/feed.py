@@ -19,6 +19,7 @@ from cordee.train.wire import (
     LENGTH,
     Answer,
     Challenge,
+    Member,
     Refused,
     address,
     fits,
@@ -29,11 +30,14 @@ from cordee.train.wire import (
     sign,
 )
 from cordee.train.worker.probe import answer_probe
+from cordee.train.worker.sockets import belongs_elsewhere, opened
 from cordee.train.worker.state import Header, Value
 
 WAITING_MOST = 16
 """Gradients that wait to be sent; where more do, the other side is too slow to catch up."""
 CONNECT_S = 10.0
+IDLE_S, PROBES = 1, 4
+"""A connection on which nothing comes is asked so often, in so many seconds each, whether the other side is there."""
 
 
 class Gradient(msgspec.Struct, tag_field="is", tag="gradient", frozen=True):
@@ -48,6 +52,8 @@ class Whole(msgspec.Struct, tag_field="is", tag="whole", frozen=True):
     """A whole state follows."""
 
     header: Header
+    members: tuple[Member, ...]
+    """With whom the one who gets it is to work together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,15 @@ class Fed:
 class Feed:
     """Sends to one that waits."""
 
-    def __init__(self, to: str, secret: str, header: Header, tensors: Sequence[Tensor]) -> None:
-        """`tensors` are copied now, and sent while training goes on."""
+    def __init__(
+        self, to: str, secret: str, worker: int, whole: Whole, tensors: Sequence[Tensor]
+    ) -> None:
+        """`worker`: who feeds. `tensors` are copied now, and sent while training goes on."""
         copies = [tensor.to("cpu", copy=True) for tensor in tensors]
         self._queue: queue.Queue[tuple[Gradient | Whole, list[Tensor]] | None] = queue.Queue()
-        self._queue.put((Whole(header), copies))
+        self._queue.put((whole, copies))
         self.broken = False
+        self._worker = worker
         self._thread = threading.Thread(target=self._run, args=(to, secret), daemon=True)
         self._thread.start()
 
@@ -88,27 +97,37 @@ class Feed:
     def _run(self, to: str, secret: str) -> None:
         try:
             with socket.create_connection(address(to), timeout=CONNECT_S) as connection:
-                connection.settimeout(None)
+                belongs_elsewhere(connection)
+                opened()
                 challenge = msgspec.json.decode(read_body(connection), type=Challenge)
-                connection.sendall(pack(Answer(sign(secret, challenge.nonce), "worker")))
+                proof = sign(secret, challenge.nonce)
+                connection.sendall(pack(Answer(proof, "worker", worker=self._worker)))
+                _lasting(connection)
                 while (item := self._queue.get()) is not None:
                     _send(connection, *item)
         except (OSError, EOFError, Refused, msgspec.DecodeError):
             self.broken = True
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """Nothing more comes from a member."""
+
+    worker: int
+
+
 class Mouth:
-    """Takes what others feed; one of them at a time."""
+    """Takes what others feed; one of them at a time. Others may look meanwhile whether this worker is reached."""
 
     def __init__(self, host: str, secret: str) -> None:
         self._secret = secret
         self._server = socket.create_server((host, 0))
         self.port = self._server.getsockname()[1]
-        self._queue: queue.Queue[Fed | None] = queue.Queue()
+        self._queue: queue.Queue[Fed | Ended] = queue.Queue()
+        self._eating = threading.Lock()
         threading.Thread(target=self._run, name="train_mouth", daemon=True).start()
 
-    def next(self, most_s: float) -> Fed | None:
-        """What came next; None where the other side has ended. Raises `queue.Empty`."""
+    def next(self, most_s: float) -> Fed | Ended:
+        """What came next. Raises `queue.Empty`."""
         return self._queue.get(timeout=most_s)
 
     @property
@@ -124,18 +143,43 @@ class Mouth:
                 connection, _ = self._server.accept()
             except OSError:
                 return
-            with connection, suppress(OSError, EOFError, Refused, msgspec.DecodeError):
-                nonce = new_secret()
-                connection.sendall(pack(Challenge(nonce)))
-                answer = msgspec.json.decode(read_body(connection), type=Answer)
-                if not fits(self._secret, nonce, answer.proof):
-                    continue
-                if answer.role == "probe":
-                    answer_probe(connection)
-                    continue
-                while True:
-                    self._queue.put(_receive(connection))
-            self._queue.put(None)
+            threading.Thread(target=self._greet, args=(connection,), daemon=True).start()
+
+    def _greet(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError, EOFError, Refused, msgspec.DecodeError):
+            connection.settimeout(CONNECT_S)
+            belongs_elsewhere(connection)
+            opened()
+            nonce = new_secret()
+            connection.sendall(pack(Challenge(nonce)))
+            answer = msgspec.json.decode(read_body(connection), type=Answer)
+            if not fits(self._secret, nonce, answer.proof):
+                return
+            if answer.role == "reach":
+                connection.sendall(b"\0")
+                return
+            if answer.role == "probe":
+                answer_probe(connection)
+                return
+            with self._eating:
+                self._eat(connection, answer.worker)
+
+    def _eat(self, connection: socket.socket, worker: int) -> None:
+        with suppress(OSError, EOFError, Refused, msgspec.DecodeError):
+            _lasting(connection)
+            while True:
+                self._queue.put(_receive(connection))
+        self._queue.put(Ended(worker))
+
+
+def _lasting(connection: socket.socket) -> None:
+    """Nothing may come on it for long; but a link that is down is noticed. Source: tcp(7)."""
+    connection.settimeout(None)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, IDLE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * IDLE_S * PROBES)
 
 
 def _send(connection: socket.socket, head: Gradient | Whole, tensors: list[Tensor]) -> None:

@@ -17,7 +17,7 @@ from torch._C._distributed_c10d import (
 
 from cordee.train.worker.groups import Alone, Group, Joined
 from cordee.train.worker.patience import Patience
-from cordee.train.worker.sockets import shut, sockets
+from cordee.train.worker.sockets import moved_bytes, opened, shut, sockets
 from cordee.train.worker.store import GROUP_S, reached
 
 LOOPBACK = "127.0.0.1"
@@ -97,6 +97,7 @@ class Gloo:
                 PrefixStore(f"epoch{epoch}{self._name}", store), rank, len(stores), self._options()
             )
             found = cast(ProcessGroup, made)  # it is one, as is every backend
+            opened()
             group = _Pairs(found, lambda: epoch < self._freed, self._patience)
             group.all_reduce(torch.zeros(1))  # now all of them are connected
         finally:
@@ -134,6 +135,14 @@ class Gloo:
 
     def drop(self) -> None:
         """Its sockets close with it."""
+
+    def moved_bytes(self) -> int:
+        with self._lock:
+            before, own = self._before, set(self._own)
+        return moved_bytes(own if before is None else sockets() - before)
+
+    def answers(self, most_s: float) -> bool:
+        return True
 
     def _check(self, epoch: int) -> None:
         if epoch < self._freed:

@@ -93,3 +93,9 @@ class Groups(Protocol):
 
     def drop(self) -> None:
         """The group is used no more."""
+
+    def moved_bytes(self) -> int:
+        """What has come and gone between this worker and the others of its group; -1: not known. From any thread."""
+
+    def answers(self, most_s: float) -> bool:
+        """Whether the device does what it is given, in that time. From any thread."""

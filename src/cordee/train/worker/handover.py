@@ -6,20 +6,22 @@ from contextlib import suppress
 
 from torch import Tensor
 
-from cordee.train.wire import Feeding
+from cordee.train.wire import Feeding, Member
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.faults import Faults
-from cordee.train.worker.feed import Feed, Mouth, Whole, fill
+from cordee.train.worker.feed import Ended, Feed, Mouth, Whole, fill
+from cordee.train.worker.job import Job
 from cordee.train.worker.state import place, tensors_of
 
 
 class Outgoing:
     """Feeds those that the coordinator names."""
 
-    def __init__(self, advance: Advance, secret: str, faults: Faults) -> None:
-        self._advance, self._secret, self._faults = advance, secret, faults
+    def __init__(self, advance: Advance, job: Job, faults: Faults) -> None:
+        self._advance, self._job, self._faults = advance, job, faults
         self._wanted: list[Feeding] = []
         self._feeds: dict[int, Feed] = {}
+        self.members: tuple[Member, ...] = ()
 
     def want(self, feeding: Feeding) -> None:
         """One more is to be fed. From any thread."""
@@ -35,8 +37,11 @@ class Outgoing:
             if wanted.anew:
                 continue
             header, tensors = tensors_of(self._advance.trained, self._advance.step)
+            self._faults.reach[wanted.joiner] = wanted.to
             self._faults.at("feed", self._advance.step)
-            self._feeds[wanted.joiner] = Feed(wanted.to, self._secret, header, tensors)
+            by = self._job.secret, self._job.worker
+            whole = Whole(header, self.members)
+            self._feeds[wanted.joiner] = Feed(wanted.to, *by, whole, tensors)
 
     def add(self, gradient: Sequence[Tensor], *, skipped: bool) -> None:
         """A step was made with this gradient, or left out."""
@@ -62,6 +67,10 @@ class Incoming:
         self._advance, self._faults, self._mouth = advance, faults, mouth
         self.filled = False
         """Whether a whole state came."""
+        self.lost = -1
+        """Who has fed last, and ended."""
+        self.members: tuple[Member, ...] = ()
+        """With whom this worker is to work together."""
 
     @property
     def empty(self) -> bool:
@@ -71,10 +80,13 @@ class Incoming:
     def take(self, most_s: float) -> bool:
         """Take one thing. False where whoever fed has ended. Raises `queue.Empty`."""
         fed = self._mouth.next(most_s)
-        if fed is None:
+        if isinstance(fed, Ended):
+            self.lost = fed.worker
             return False
         advance = self._advance
         if isinstance(fed.head, Whole):
+            self.members = fed.head.members
+            self._faults.reach |= {member.worker: member.feed for member in self.members}
             self._faults.at("fed", fed.head.header.step)
             fill(place(advance.trained, fed.head.header), fed.data)
             advance.filled(fed.head.header.step)

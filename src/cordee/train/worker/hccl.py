@@ -6,6 +6,7 @@ in a collective is stopped. `restart_device` makes the chip usable again, and wh
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -16,6 +17,8 @@ from torch._C._distributed_c10d import PrefixStore, ProcessGroup, Work
 
 from cordee.train.worker.groups import Alone, Group, Joined
 from cordee.train.worker.store import reached
+
+LOOK_S = 0.05
 
 
 class Hccl:
@@ -55,6 +58,26 @@ class Hccl:
         if group is not None:
             self._wake()
             group.end()
+
+    def moved_bytes(self) -> int:
+        return -1  # chips exchange it among themselves
+
+    def answers(self, most_s: float) -> bool:
+        """A chip with a collective that is stuck still does what is on another stream; one that hangs does not."""
+        end_s, device = time.monotonic() + most_s, f"npu:{self._index}"
+        try:
+            torch_npu.npu.set_device(self._index)
+            with torch_npu.npu.stream(torch_npu.npu.Stream(device)):
+                torch.ones(1, device=device).add_(1)
+                done = torch_npu.npu.Event()
+                done.record()
+            while not done.query():
+                if time.monotonic() > end_s:
+                    return False
+                time.sleep(LOOK_S)
+        except RuntimeError:
+            return False
+        return True
 
     @contextmanager
     def inside(self) -> Iterator[None]:

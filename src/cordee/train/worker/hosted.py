@@ -23,6 +23,12 @@ class Hosted:
     def drop(self) -> None:
         self._groups.drop()
 
+    def moved_bytes(self) -> int:
+        return self._groups.moved_bytes()
+
+    def answers(self, most_s: float) -> bool:
+        return True
+
 
 class _Copying:
     """A group that copies what is not on the host."""

@@ -1,7 +1,9 @@
 """How fast the link to another member is: bytes sent there and back, on a connection of their own."""
 
 import socket
+import threading
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,29 +13,64 @@ from cordee.train.wire import (
     Member,
     Probed,
     Refused,
+    Role,
     address,
     pack,
     read_body,
     read_exactly,
     sign,
 )
+from cordee.train.worker.sockets import belongs_elsewhere, opened
 
 SIZE_BYTES = 1 << 20
 PROBE_S = 10.0
 
 
+def reached(peer: Member, secret: str, most_s: float) -> bool:
+    """Whether a member is reached in that time, and answers."""
+    try:
+        with _entered(peer, secret, "reach", most_s) as connection:
+            read_exactly(connection, 1)
+            return True
+    except (OSError, EOFError, Refused, msgspec.DecodeError):
+        return False
+
+
 def probe(peer: Member, secret: str) -> Probed:
     """Measure the link to a member; 0 bytes a second where it cannot be reached."""
     try:
-        with socket.create_connection(address(peer.feed), timeout=PROBE_S) as connection:
-            challenge = msgspec.json.decode(read_body(connection), type=Challenge)
-            connection.sendall(pack(Answer(sign(secret, challenge.nonce), "probe")))
+        with _entered(peer, secret, "probe", PROBE_S) as connection:
             began_s = time.monotonic()
             connection.sendall(bytes(SIZE_BYTES))
             read_exactly(connection, SIZE_BYTES)
             return Probed(peer.worker, 2 * SIZE_BYTES / (time.monotonic() - began_s))
     except (OSError, EOFError, Refused, msgspec.DecodeError):
         return Probed(peer.worker, 0.0)
+
+
+def unreached(peers: Sequence[Member], secret: str, most_s: float) -> list[int]:
+    """Those of several members that are not reached in that time."""
+    found: dict[int, bool] = {}
+
+    def look(peer: Member) -> None:
+        found[peer.worker] = reached(peer, secret, most_s)
+
+    looks = [threading.Thread(target=look, args=(peer,), daemon=True) for peer in peers]
+    for thread in looks:
+        thread.start()
+    for thread in looks:
+        thread.join()
+    return sorted(number for number, answered in found.items() if not answered)
+
+
+def _entered(peer: Member, secret: str, role: Role, most_s: float) -> socket.socket:
+    """A connection to a member, which was told what it is for."""
+    connection = socket.create_connection(address(peer.feed), timeout=most_s)
+    belongs_elsewhere(connection)
+    opened()
+    challenge = msgspec.json.decode(read_body(connection), type=Challenge)
+    connection.sendall(pack(Answer(sign(secret, challenge.nonce), role)))
+    return connection
 
 
 def answer_probe(connection: socket.socket) -> None:

@@ -7,10 +7,23 @@ were said to be something else's.
 import os
 import re
 import socket
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 _others: set[int] = set()
+on_opened: list[Callable[[], None]] = []
+"""Called when connections to other workers were opened."""
+TCP_INFO_BYTES = 136
+MOVED_AT = 120
+"""Where struct tcp_info has tcpi_bytes_acked and tcpi_bytes_received (include/uapi/linux/tcp.h)."""
+
+
+def opened() -> None:
+    """There are new connections to other workers."""
+    for told in on_opened:
+        told()
 
 
 def belongs_elsewhere(connection: socket.socket) -> None:
@@ -20,13 +33,13 @@ def belongs_elsewhere(connection: socket.socket) -> None:
 
 def sockets() -> set[int]:
     """Those that may be a group's."""
-    return _by_inode().keys() - _others
+    return by_inode().keys() - _others
 
 
-def _by_inode() -> dict[int, int]:
-    """The file descriptors of sockets."""
+def by_inode(process: int | None = None) -> dict[int, int]:
+    """The file descriptors of the sockets of a process; of this one where none is given."""
     found = {}
-    for entry in Path("/proc/self/fd").iterdir():
+    for entry in Path(f"/proc/{process or 'self'}/fd").iterdir():
         with suppress(OSError):
             match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
             if match:
@@ -35,13 +48,28 @@ def _by_inode() -> dict[int, int]:
 
 
 def shut(inodes: set[int]) -> None:
-    """Break off connections, so that whoever waits for them is woken."""
-    descriptors = _by_inode()
+    """Break off connections, also those that are not there yet, so that whoever waits for them is woken."""
+    for taken in _taken(inodes):
+        with suppress(OSError):
+            taken.shutdown(socket.SHUT_RDWR)
+
+
+def moved_bytes(inodes: set[int]) -> int:
+    """What has come in over connections, and what has gone out and arrived."""
+    moved = 0
+    for taken in _taken(inodes):
+        with suppress(OSError, struct.error):
+            info = taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+            moved += sum(struct.unpack_from("=QQ", info, MOVED_AT))
+    return moved
+
+
+def _taken(inodes: set[int]) -> Iterator[socket.socket]:
+    """Those that are there, but for what listens, one after another."""
+    descriptors = by_inode()
     for inode in inodes & descriptors.keys():
         with suppress(OSError):
             taken = socket.socket(fileno=os.dup(descriptors[inode]))
-            try:
-                taken.getpeername()  # what listens is left alone
-                taken.shutdown(socket.SHUT_RDWR)
-            finally:
-                taken.close()
+            with taken:
+                if not taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    yield taken
