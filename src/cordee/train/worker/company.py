@@ -153,15 +153,18 @@ class Company:
         if self._replica is None:  # else what the members of a replica exchange counts, too
             line.moved_bytes = self._groups.moved_bytes
         line.say(ready)
+        news = False
         while line.pending is None:
             try:
-                if not incoming.take(0.01):
+                news = incoming.take(0.01)
+                if not news:
                     # Whoever fed is gone, or out of reach: another one may.
                     line.say(replace(ready, lost=incoming.lost))
-                elif incoming.empty and self.ready() and self._reaches(incoming.members):
-                    line.say(CaughtUp(self._advance.step))
             except queue.Empty:
                 line.wait_change(0.01)
+            if news and incoming.empty and self.ready() and self._reaches(incoming.members):
+                line.say(CaughtUp(self._advance.step))
+                news = False
         if line.pending.anew:
             find()
 

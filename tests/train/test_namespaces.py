@@ -1,0 +1,91 @@
+"""Does a job on three hosts go on where a cable between two of them is cut, and both still reach the third?
+
+A host is a network namespace, which only those may make who have the rights.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.train.jobs import SMALL
+
+PORT = 29_500
+HOSTS = (1, 2, 3)
+NOBODY = "02:00:00:00:00:99"
+
+
+def space(host: int) -> str:
+    return f"cordee{os.getpid()}-{host}"
+
+
+def where(host: int) -> str:
+    return f"10.77.0.{host}"
+
+
+def ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no network namespaces: ip {' '.join(words)}: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def joined() -> Iterator[None]:
+    """Three network namespaces on one switch, which is in a fourth."""
+    switch = space(0)
+    try:
+        ip("netns", "add", switch)
+        ip("-n", switch, "link", "add", "switch", "type", "bridge")
+        ip("-n", switch, "link", "set", "switch", "up")
+        for host in HOSTS:
+            ip("netns", "add", space(host))
+            end = ("type", "veth", "peer", "name", f"host{host}", "netns", switch)
+            ip("-n", space(host), "link", "add", "cable", *end)
+            ip("-n", switch, "link", "set", f"host{host}", "master", "switch", "up")
+            ip("-n", space(host), "addr", "add", f"{where(host)}/24", "dev", "cable")
+            ip("-n", space(host), "link", "set", "cable", "up")
+            ip("-n", space(host), "link", "set", "lo", "up")
+        yield
+    finally:
+        for host in (0, *HOSTS):
+            subprocess.run(["ip", "netns", "del", space(host)], capture_output=True, check=False)
+
+
+@pytest.mark.slow
+def test_hosts_without_a_cable_between_them_do_not_end_the_job(
+    joined: None, undisturbed: str, tmp_path: Path
+) -> None:
+    endpoints = ",".join(f"{where(host)}:{PORT}" for host in HOSTS)
+    # What host 2 sends to host 3 goes to a network card that nobody has.
+    cut = f"ip neigh replace {where(3)} lladdr {NOBODY} dev cable nud permanent"
+    fault = {"step": 5, "at": "reduce", "do": "run", "command": cut}
+    agents = []
+    for host in HOSTS:
+        options = ("--rdzv-endpoint", endpoints, "--address", f"{where(host)}:{PORT}")
+        command = [sys.executable, "-m", "cordee", "train", "-n", "3", "--page", "off", *options]
+        command += ["--nnodes", "3", "--folder", str(tmp_path)]
+        faults = [fault | {"worker": worker} for worker in range(3)] if host == 2 else []
+        agents.append(
+            subprocess.Popen(
+                ["ip", "netns", "exec", space(host), *command, "--", str(SMALL)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ
+                | {"CORDEE_TRAIN_SECRET": "known", "CORDEE_TRAIN_FAULTS": json.dumps(faults)},
+            )
+        )
+    ended = [(*agent.communicate(timeout=280), agent.returncode) for agent in agents]
+    assert [code for *_, code in ended] == [0, 0, 0], ended
+    journal = (tmp_path / where(1) / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in journal]
+    assert any(e["kind"] == "down" and e["text"].endswith("again") for e in events)
+    assert len([e for e in events if e["kind"] == "evicted"]) >= 1
+    steps = [event["step"] for event in events if event["kind"] == "commit"]
+    assert steps == list(range(20))
+    logs = [log.read_text() for log in tmp_path.rglob("worker-*.log")]
+    digests = {line.split()[1] for log in logs for line in log.splitlines() if "digest" in line}
+    assert digests == {undisturbed}
