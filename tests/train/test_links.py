@@ -6,7 +6,7 @@ What comes over the link is dropped by the kernel. Both ends stay alive, and hea
 from pathlib import Path
 
 import pytest
-from tests.train.jobs import Ended, Fault, job
+from tests.train.jobs import SMALL, Ended, Fault, job
 
 POINTS = ("forward", "backward", "reduce", "vote", "voted", "apply")
 NAMED = "the link between workers 1 and 2 is down"
@@ -104,3 +104,36 @@ def test_of_two_members_without_a_link_one_goes_on(
     assert "the link between workers 0 and 1 is down again" in named(ended)
     assert set(ended.digests) == {undisturbed}
     assert ended.steps == list(range(20))
+
+
+SLOWED: Fault = {
+    "worker": 1,
+    "step": 22,
+    "at": "reduce",
+    "do": "link-slow",
+    "other": 2,
+    "bytes_per_s": 50_000,
+}
+
+
+@pytest.mark.slow
+def test_a_link_that_is_slow_is_left_for_one_over_another_address(tmp_path: Path) -> None:
+    program = (str(SMALL), "--steps", "60")
+    calm = job(tmp_path / "calm", *program)
+    options = ("-n", "3", "--other-address", "127.0.0.9")
+    ended = job(tmp_path / "slow", *program, options=options, faults=(SLOWED,))
+    assert ended.code == 0, ended.err
+    assert any("is slow" in event["text"] for event in ended.of("link"))
+    assert any("over other addresses" in event["reason"] for event in ended.of("epoch"))
+    assert ended.of("evicted") == []
+    assert set(ended.digests) == set(calm.digests)
+
+
+@pytest.mark.slow
+def test_without_another_address_an_end_of_a_slow_link_leaves(tmp_path: Path) -> None:
+    program = (str(SMALL), "--steps", "60")
+    calm = job(tmp_path / "calm", *program)
+    ended = job(tmp_path / "slow", *program, faults=(SLOWED,))
+    assert ended.code == 0, ended.err
+    assert "worker 2 is evicted: it has a link so slow" in ended.out
+    assert set(ended.digests) == set(calm.digests)

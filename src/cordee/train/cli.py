@@ -153,6 +153,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         most=per_host or (chips if meeting is not None and chips else None),
     )
     order = Order(
+        others=hosts["other_address"],
         program=program,
         limits=limits,
         spares=spares,

@@ -147,7 +147,7 @@ class Coordinator:
         self._do(job.resumed(sorted(found.back), "there is another coordinator"))
         now_s = time.monotonic()
         for number in filter(self._crew.has, self._early):
-            self._do(job.joined(number, now_s))
+            self._do(job.joined(number, now_s, ways=self._crew.hellos[number].ways))
         for number in self._waiting:
             self._do(job.ready(number, now_s))
 
@@ -251,7 +251,7 @@ class Coordinator:
         if back is not None and not came and hello.place is None:
             self._early.append(number)
         else:
-            self._do(job.joined(number, time.monotonic(), hello.place))
+            self._do(job.joined(number, time.monotonic(), hello.place, hello.ways))
         return number
 
     def _same(self, number: int, said: Ready) -> None:
@@ -313,12 +313,13 @@ class Coordinator:
                 self.membership.beat(number, *said)
             case Failed():
                 self.events.add("failed", worker=number, error=message.error)
-                self.membership.failed(number, message.epoch, now_s)
+                if message.epoch == self.membership.epoch:
+                    self.membership.ties.standstill.failed(number, now_s)
             case Seen():
                 if not message.reached:
                     self.events.add("unreached", worker=number, other=message.other)
                 pair = (number, message.other)
-                self.membership.standstill.seen(message.look, pair, reached=message.reached)
+                self.membership.ties.standstill.seen(message.look, pair, reached=message.reached)
             case Progressed():
                 self.membership.progressed(number, now_s)
             case Probed():

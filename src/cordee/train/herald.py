@@ -65,7 +65,7 @@ class Herald:
         self._crew.took_part.update(begin.members)
         members = tuple(self._crew.member(number) for number in begin.members)
         told = (begin.epoch, begin.step, members, begin.lost, begin.reason)
-        epoch = Epoch(*told, again=begin.again, anew=begin.anew, stuck=begin.stuck)
+        epoch = Epoch(*told, begin.again, begin.anew, begin.stuck, begin.ways)
         self._crew.cast(begin.members, epoch)
 
     def _planned(self, plan: Plan, job: Membership) -> None:

@@ -35,6 +35,7 @@ class HostOptions(TypedDict):
     slurm: bool
     secret: Path | None
     address: str
+    other_address: tuple[str, ...]
 
 
 def host_options(command: F) -> F:
@@ -85,6 +86,12 @@ _OPTIONS = (
     ),
     click.option(
         "--address", default="", metavar="HOST[:PORT]", help="How others reach this host."
+    ),
+    click.option(
+        "--other-address",
+        multiple=True,
+        metavar="HOST",
+        help="Another address of this host, for members' links where that over the first is slow or down.",
     ),
 )
 

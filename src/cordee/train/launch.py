@@ -75,6 +75,8 @@ class Order:
     """Where it finds other hosts, if there are any."""
     place: tuple[str, int] = ("127.0.0.1", 0)
     """Where this host's agent listens."""
+    others: tuple[str, ...] = ()
+    """Other addresses of this host."""
     secret: str = ""
     """That hosts have in common; none: one is made."""
 
@@ -123,6 +125,7 @@ class _Launcher:
             mode=order.mode,
             keep=order.keep,
             host=self._address,
+            others=order.others,
         )
         self._agent = Agent(order.program, job, self._ended)
         self._over: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()

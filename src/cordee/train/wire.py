@@ -55,6 +55,8 @@ class Hello(Message, tag="hello", frozen=True):
     """So many workers hold a model together; where they are more, shards and parameters come with `Ready`."""
     place: int | None = None
     """Which part of it is this worker's, where a coordinator that is gone has told it."""
+    ways: int = 1
+    """So many addresses it has, over which groups may be formed."""
     epoch: int = 0
     """The newest that it has heard of, where it comes back from a coordinator that is gone."""
     skipped: int = -1
@@ -229,6 +231,8 @@ class Epoch(Message, tag="epoch", frozen=True):
     """Nobody has a state yet: take one that was kept, if there is any."""
     stuck: bool = False
     """What members do together is to fail, although nobody is lost."""
+    ways: tuple[int, ...] = ()
+    """Of each member which of its addresses it uses; none: the first."""
 
 
 class Planned(Message, tag="planned", frozen=True):

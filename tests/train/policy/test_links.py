@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from cordee.train.policy.links import QUIET_STEPS, STEPS, USUAL_STEPS, Links
+from cordee.train.policy.links import QUIET_STEPS, STEPS, USUAL_STEPS, Found, Links
 
 MEMBERS = (0, 1, 2, 3)
 ALL = list(combinations(MEMBERS, 2))
@@ -16,13 +16,14 @@ def known() -> Links:
     return links
 
 
-def probed(rates: dict[tuple[int, int], float]) -> str:
+def probed(rates: dict[tuple[int, int], float]) -> Found:
     links = known()
     for _ in range(STEPS):
         pairs = links.reduced(1.0, 0.0, MEMBERS)
     assert pairs == ALL
     found = [links.probed(pair, rates.get(pair, FAST)) for pair in pairs]
-    assert found[:-1] == [""] * (len(ALL) - 1)
+    assert found[:-1] == [None] * (len(ALL) - 1)
+    assert found[-1] is not None
     return found[-1]
 
 
@@ -45,20 +46,22 @@ def test_one_long_reduction_is_none() -> None:
 
 
 def test_the_link_of_a_pair_is_named() -> None:
-    assert probed({(1, 3): 2e6}) == (
-        "the link between workers 1 and 3 is slow: 2.0 MB/s, 400.0 MB/s between others"
-    )
+    found = probed({(1, 3): 2e6})
+    told = "the link between workers 1 and 3 is slow: 2.0 MB/s, 400.0 MB/s between others"
+    assert (found.text, found.ends) == (told, (1, 3))
 
 
 def test_the_link_of_one_to_all_others_is_named() -> None:
     slow = {pair: 3e6 for pair in ALL if 2 in pair}
-    assert probed(slow) == (
-        "the link of worker 2 is slow: 3.0 MB/s to others, 400.0 MB/s between them"
-    )
+    found = probed(slow)
+    told = "the link of worker 2 is slow: 3.0 MB/s to others, 400.0 MB/s between them"
+    assert (found.text, found.ends) == (told, (2,))
 
 
 def test_it_is_told_where_no_link_stands_out() -> None:
-    assert "no link stands out" in probed({})
+    found = probed({})
+    assert "no link stands out" in found.text
+    assert found.ends == ()
 
 
 def test_a_probe_of_a_group_that_is_no_more_says_nothing() -> None:

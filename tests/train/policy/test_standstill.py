@@ -44,7 +44,7 @@ class Job:
     def answer(self, look: Look, down: Pairs = ()) -> list[Effect]:
         """All look, and these are not reached."""
         for pair in [*look.pairs, *((n, n) for n in self.job.members)]:
-            self.job.standstill.seen(look.number, pair, reached=pair not in down)
+            self.job.ties.standstill.seen(look.number, pair, reached=pair not in down)
         return self.after(0.05)
 
     def step(self) -> None:
@@ -100,7 +100,7 @@ def test_a_link_that_is_down_is_named_and_the_group_formed_again() -> None:
 def test_one_that_does_not_answer_in_time_is_not_reached() -> None:
     job, look = stuck()
     for pair in [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2)]:
-        job.job.standstill.seen(look.number, pair, reached=True)
+        job.job.ties.standstill.seen(look.number, pair, reached=True)
     assert job.after(HANG_S - 0.1) == []
     note, *_ = job.after(0.2)
     assert note == Note("down", "the link between workers 1 and 2 is down")
@@ -167,7 +167,7 @@ def test_a_collective_that_fails_although_nobody_is_gone_is_looked_into_soon() -
     job = Job()
     job.all_at("reduce")
     for number in (0, 2):
-        job.job.failed(number, 1, job.now_s)
+        job.job.ties.standstill.failed(number, job.now_s)
     note, begin = job.answer(job.look(FAILED_S + 0.1))
     assert note == Note("down", "the link between workers 0 and 2 is down")
     assert isinstance(begin, Begin)
@@ -176,11 +176,11 @@ def test_a_collective_that_fails_although_nobody_is_gone_is_looked_into_soon() -
 def test_one_for_whom_collectives_fail_again_and_again_leaves() -> None:
     job = Job(moved_bytes=-1)
     job.all_at("reduce")
-    job.job.failed(1, 1, job.now_s)
+    job.job.ties.standstill.failed(1, job.now_s)
     (note, _) = job.answer(job.look(FAILED_S + 0.1))
     assert note == Note("down", "the link of worker 1 is down")
     job.agree()
-    job.job.failed(1, 2, job.now_s)
+    job.job.ties.standstill.failed(1, job.now_s)
     assert evicted(job.answer(job.look(FAILED_S + 0.1))) == [1]
 
 

@@ -25,6 +25,8 @@ class Begin:
     """Whether nobody has a state yet: members take what was kept of an earlier one."""
     stuck: bool = False
     """Whether what members do together is to be freed, although nobody is gone."""
+    ways: tuple[int, ...] = ()
+    """Of each member which of its addresses is used; none: the first."""
 
 
 @dataclass(frozen=True, slots=True)

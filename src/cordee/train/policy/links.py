@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 
+from cordee.train.policy.pace import Late
+
 USUAL_STEPS = 20
 """So many reductions of a group say how long one usually takes."""
 SLOW_TIMES = 3.0
@@ -21,6 +23,17 @@ QUIET_STEPS = 100
 Pair = tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What probes have shown."""
+
+    text: str
+    ends: tuple[int, ...] = ()
+    """Of the link that is slow; one alone: all its links are."""
+    gain: float = 1.0
+    """A step would be so many times shorter without the last of them."""
+
+
 @dataclass(slots=True)
 class Links:
     """What is known of the links of a group of members."""
@@ -30,11 +43,23 @@ class Links:
     _quiet: int = 0
     _open: set[Pair] = field(default_factory=set)
     _rates: dict[Pair, float] = field(default_factory=dict)
+    _made_s: float = 0.0
+    """When the last step was made."""
+    _step_s: tuple[float, float] = (0.0, 0.0)
+    """How long members computed in it, and how long the reduction took."""
 
     def changed(self) -> None:
         """There is another group."""
         self._usual_s, self._slow = [], 0
         self._open, self._rates = set(), {}
+        self._made_s = 0.0
+
+    def made(self, late: Late, now_s: float, members: Sequence[int]) -> list[Pair]:
+        """A step was made; gives the pairs to be probed."""
+        if self._made_s:
+            self._step_s = late.came_s - self._made_s, now_s - late.came_s
+        self._made_s = now_s
+        return self.reduced(now_s - late.came_s, late.waited_s, members)
 
     def reduced(self, reduce_s: float, waited_s: float, members: Sequence[int]) -> list[Pair]:
         """The pairs to be probed after a reduction, for whose last member others waited so long."""
@@ -52,17 +77,27 @@ class Links:
         self._open = set(pairs)
         return pairs
 
-    def probed(self, pair: Pair, bytes_per_s: float) -> str:
+    def probed(self, pair: Pair, bytes_per_s: float) -> Found | None:
         """A pair's rate has been measured; when all have, what is found."""
         if pair not in self._open:
-            return ""
+            return None
         self._open.discard(pair)
         self._rates[pair] = bytes_per_s
-        return "" if self._open else _found(self._rates)
+        if self._open:
+            return None
+        text, ends = _found(self._rates)
+        return Found(text, ends, self._gain(len({n for pair in self._rates for n in pair})))
+
+    def _gain(self, members: int) -> float:
+        """How many times shorter a step would be without one of so many."""
+        compute_s, reduce_s = self._step_s
+        usual_s = median(self._usual_s) if members > 2 else 0.0
+        then_s = compute_s * members / (members - 1) + usual_s
+        return (compute_s + reduce_s) / then_s if then_s else 1.0
 
 
-def _found(rates: dict[Pair, float]) -> str:
-    """The link that is slow, in words."""
+def _found(rates: dict[Pair, float]) -> tuple[str, tuple[int, ...]]:
+    """The link that is slow, in words, and its ends."""
     usual = median(rates.values())
     slow = {pair: rate for pair, rate in rates.items() if SLOW_TIMES * rate < usual}
     members = {member for pair in rates for member in pair}
@@ -72,13 +107,17 @@ def _found(rates: dict[Pair, float]) -> str:
         # Half of all pairs or more may be its own, so the usual rate is that of the others.
         if rest and all(SLOW_TIMES * rates[pair] < median(rest) for pair in own):
             most = max(rates[pair] for pair in own)
-            return f"the link of worker {member} is slow: {_mb(most)} to others, {_mb(median(rest))} between them"
+            told = f"{_mb(most)} to others, {_mb(median(rest))} between them"
+            return f"the link of worker {member} is slow: {told}", (member,)
     if slow:
         (one, other), rate = min(slow.items(), key=lambda item: item[1])
-        return f"the link between workers {one} and {other} is slow: {_mb(rate)}, {_mb(usual)} between others"
+        told = f"{_mb(rate)}, {_mb(usual)} between others"
+        return f"the link between workers {one} and {other} is slow: {told}", (one, other)
+    slower = "reductions are slower than they were"
     if len(rates) == 1:
-        return f"reductions are slower than they were: {_mb(usual)} between the two workers"
-    return f"reductions are slower than they were, and no link stands out: {_mb(usual)} between workers"
+        ((one, other),) = rates
+        return f"{slower}: {_mb(usual)} between the two workers", (one, other)
+    return f"{slower}, and no link stands out: {_mb(usual)} between workers", ()
 
 
 def _mb(bytes_per_s: float) -> str:

@@ -22,12 +22,12 @@ from cordee.train.policy.effects import (
     Seat,
 )
 from cordee.train.policy.footing import footing
-from cordee.train.policy.links import Links
 from cordee.train.policy.pace import Move, Pace, TooSlow
 from cordee.train.policy.shards import assign
-from cordee.train.policy.standstill import Again, Look, Out, Standstill
+from cordee.train.policy.standstill import Again, Look, Out
 from cordee.train.policy.sums import Total, total_of
 from cordee.train.policy.teams import Team, held_by, teams
+from cordee.train.policy.ties import Ties
 from cordee.train.policy.trust import Agreed, Ask, Guilty, Stop, Trust, Vote
 from cordee.train.policy.workers import Limits, Phase, Report, Worker, gone
 
@@ -44,8 +44,7 @@ class Membership:
     over: bool = False
     trust: Trust = field(default_factory=Trust)
     pace: Pace = field(default_factory=Pace)
-    links: Links = field(default_factory=Links)
-    standstill: Standstill = field(default_factory=Standstill)
+    ties: Ties = field(default_factory=Ties)
     owners: tuple[int, ...] = ()
     """Of the shards, as last told; of a team it is the first member."""
     teams: tuple[Team, ...] = ()
@@ -69,10 +68,12 @@ class Membership:
 
     # What comes in.
 
-    def joined(self, number: int, now_s: float, place: int | None = None) -> list[Effect]:
-        """A worker has begun; it is not ready yet. `place`: that it was given by another coordinator."""
+    def joined(
+        self, number: int, now_s: float, place: int | None = None, ways: int = 1
+    ) -> list[Effect]:
+        """A worker has begun; it is not ready yet. `place`: that it was given by another coordinator; `ways`: addresses."""
         place = 0 if self.limits.replica == 1 else place
-        self.workers[number] = Worker(number, now_s, place=place)
+        self.workers[number] = Worker(number, now_s, place=place, ways=ways)
         return self._seat()
 
     def ready(self, number: int, now_s: float, lost: int = -1) -> list[Effect]:
@@ -96,13 +97,6 @@ class Membership:
         changed = worker is not None and worker.beats(phase, shard_s, moved_bytes, now_s)
         if changed and phase == "reduce" and number in self._heads and self._planned:
             self.pace.arrived(number, shard_s, now_s)
-        return []
-
-    def failed(self, number: int, epoch: int, now_s: float) -> list[Effect]:
-        """A collective has failed for a member."""
-        self._heard(number, now_s)
-        if epoch == self.epoch and number in self.members:
-            self.standstill.failed(number, now_s)
         return []
 
     def progressed(self, number: int, now_s: float) -> list[Effect]:
@@ -165,7 +159,7 @@ class Membership:
 
     def probed(self, number: int, other: int, bytes_per_s: float) -> list[Effect]:
         """A member has measured its link to another one."""
-        found = self.links.probed((min(number, other), max(number, other)), bytes_per_s)
+        found = self.ties.probed((min(number, other), max(number, other)), bytes_per_s)
         return [Note("link", found)] if found else []
 
     def stopped(self, error: str) -> list[Effect]:
@@ -226,19 +220,7 @@ class Membership:
             return self._out([worker.number for worker, _ in lost], lost[0][1])
         if not self._planned:  # there may be room for fewer than before
             return [] if self.members else self._gather()
-        match self.standstill.tick(members, self.limits, self.step, now_s):
-            case Look() as look:
-                return [look]
-            case Again(text):
-                begin = self._begin(
-                    self.members, (), f"{text}: the group is formed again", stuck=True
-                )
-                return [Note("down", text), *begin]
-            case Out(workers, reason, text, guilty):
-                note = [Note("down", text)] if text else []
-                return [*note, *self._out(workers, reason, guilty=guilty)]
-            case _:
-                return []
+        return self._react(self.ties.standstill.tick(members, self.limits, self.step, now_s))
 
     def fellows(self, number: int) -> tuple[int, ...]:
         """The members that have the same part of the model as one has."""
@@ -247,23 +229,39 @@ class Membership:
 
     # What follows from it.
 
+    def _react(self, found: Look | Again | Out | None) -> list[Effect]:
+        """Do something about links, or members that are stuck."""
+        match found:
+            case Again(text, ends, stuck):
+                turned = [number for number in ends if self.workers[number].turns()]
+                anew = "the group is formed again" + (", over other addresses" if turned else "")
+                note = [Note("down", text)] if stuck else []
+                return [*note, *self._begin(self.members, (), f"{text}: {anew}", stuck=stuck)]
+            case Out(workers, reason, text, guilty):
+                note = [Note("down", text)] if text else []
+                return [*note, *self._out(workers, reason, guilty=guilty)]
+            case _:
+                return [found] if found is not None else []
+
     def _commit(self, agreed: Agreed, now_s: float) -> list[Effect]:
         step, self._asked = self.step, None
         self.step += 1
-        self.standstill.stepped()
         if agreed.skip:
             self._skipped = step
         effects: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
         late, pace = self.pace.late(), self.pace.stepped(self.owners, self._heads)
-        if late is not None and self.limits.replica == 1:
-            pairs = self.links.reduced(now_s - late.came_s, late.waited_s, self.members)
-            effects += [Probe(tuple(pairs))] if pairs else []
+        came = late if self.limits.replica == 1 else None
+        pairs = self.ties.stepped(came, now_s, self.members)
+        effects += [Probe(tuple(pairs))] if pairs else []
         moved = pace.owners if isinstance(pace, Move) else ()
         if isinstance(pace, Move):
             self.owners = pace.owners
             effects.append(Note("pace", pace.text))
         commit = Commit(self.epoch, step, agreed.skip, moved, late, self._total)
+        members = {n: self.workers[n] for n in self.members if n in self.workers}
         effects += [commit, *self._enter()]
+        if self.epoch == commit.epoch:
+            effects += self._react(self.ties.relief(members, self.limits))
         if isinstance(pace, TooSlow) and len(self._heads) > max(1, self.limits.least):
             effects += self._evict(Guilty((pace.worker,), pace.text))
         return effects
@@ -350,10 +348,11 @@ class Membership:
         self._reports, self._planned = {}, False
         self._done.clear()
         self.pace.changed()
-        self.links.changed()
-        self.standstill.changed()
+        self.ties.changed()
         again = self._again == self.step
-        begin = Begin(self.epoch, self.step, self.members, lost, reason, again, self._anew, stuck)
+        ways = tuple(self.workers[n].way for n in self.members)
+        told = (self.epoch, self.step, self.members, lost, reason, again, self._anew, stuck)
+        begin = Begin(*told, ways if any(ways) else ())
         return [begin, *self._feed()]
 
     def _plan(self) -> list[Effect]:

@@ -40,6 +40,10 @@ class Again:
     """The group is formed again."""
 
     text: str
+    ends: tuple[int, ...] = ()
+    """Of the links that are down, or slow: they use other addresses, if they have any."""
+    stuck: bool = True
+    """Whether nothing moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +147,9 @@ class Standstill:
         if not down and any(worker.moved_bytes < 0 for worker in members):
             return None  # whether anything moves is not known
         self._formed += 1
-        return Again(
-            _named(down) if down else "nothing moves between members, who reach each other"
-        )
+        if not down:
+            return Again("nothing moves between members, who reach each other")
+        return Again(_named(down), tuple(sorted({end for pair in down for end in pair})))
 
     def _suspects(self, members: Sequence[Worker]) -> set[Pair]:
         """Links over which a collective has failed, by who said so. One alone says nothing about the other end."""

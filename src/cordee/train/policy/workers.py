@@ -64,6 +64,10 @@ class Worker:
     """Over its connections to other members; -1: not known."""
     moved_s: float = 0.0
     """When these bytes last became more."""
+    ways: int = 1
+    """So many addresses it has, over which groups may be formed."""
+    way: int = 0
+    """The one that is used."""
     avoid: set[int] = field(default_factory=set)
     """Members from which the state did not come."""
 
@@ -71,6 +75,12 @@ class Worker:
     def still_since_s(self) -> float:
         """Since when it is at the same, and nothing moves."""
         return max(self.phase_s, self.moved_s)
+
+    def turns(self) -> bool:
+        """Use another address, if there is one that was not used before."""
+        turned = self.way + 1 < self.ways
+        self.way += turned
+        return turned
 
     def beats(self, phase: Phase, shard_s: float, moved_bytes: int, now_s: float) -> bool:
         """A sign of life; gives whether it is at something else now."""

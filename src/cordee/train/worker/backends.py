@@ -1,5 +1,7 @@
 """Which groups there are for which device."""
 
+from collections.abc import Sequence
+
 import torch
 
 from cordee.core.errors import UsageError
@@ -9,12 +11,12 @@ from cordee.train.worker.hosted import Hosted
 from cordee.train.worker.job import Mode
 
 
-def groups_for(device: torch.device, mode: Mode, host: str, name: str = "") -> Groups:
-    """Groups for tensors on a device; `name` as those of `Gloo`. Raises `UsageError` where there are none."""
+def groups_for(device: torch.device, mode: Mode, hosts: Sequence[str], name: str = "") -> Groups:
+    """Groups for tensors on a device; `hosts` and `name` as those of `Gloo`. Raises `UsageError` where there are none."""
     if device.type == "cpu":
-        return Gloo(host, name)
+        return Gloo(hosts, name)
     if mode == "local":
-        return Hosted(host)
+        return Hosted(hosts)
     if device.type == "npu":
         from cordee.train.worker.hccl import Hccl  # torch_npu is not everywhere
 

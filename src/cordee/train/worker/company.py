@@ -85,7 +85,7 @@ class Company:
         self._replica = replica if self._door is not None else None
         self._job, self._advance, self._kind, self._faults = job, advance, kind, faults
         self._device = device
-        self._groups = groups_for(device, kind[1], job.host)
+        self._groups = groups_for(device, kind[1], (job.host, *job.others))
         self.ready: Callable[[], bool] = lambda: True
         """Whether it may be let in, now that it has the state of the others."""
         self._group: Group | None = None
@@ -236,6 +236,7 @@ class Company:
         work.settle(plan, holds=holds)
         if self._job.worker in plan.back:
             work.back(plan.step)
+        self._groups.over(epoch.ways[self.members.index(self._job.worker)] if epoch.ways else 0)
         self._faults.at("form", step)
         control.enter("form")
         group = self._form(epoch, plan)

@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class Cut:
 
     process: int
     """That of the worker at the other end."""
+    spared: frozenset[str]
+    """Addresses, as the kernel writes them: what goes by way of them is another link."""
     bytes_per_s: int
     """0: nothing comes."""
     until_s: float
@@ -42,7 +45,7 @@ class Cut:
 
     def strike(self) -> None:
         """On all connections that there are now."""
-        for inode in _towards(self.process) - self._struck:
+        for inode in _towards(self.process, self.spared) - self._struck:
             with suppress(OSError):
                 _set(inode, self.bytes_per_s)
                 self._struck.add(inode)
@@ -61,10 +64,14 @@ class Cut:
         self.mend()
 
 
-def cut(to: str, bytes_per_s: int, for_s: float) -> None:
-    """Cut the link to the worker that listens there, or slow it down; for good where `for_s` is 0."""
+def cut(to: str, bytes_per_s: int, for_s: float, others: Iterable[str]) -> None:
+    """Cut the link to the worker that listens there, or slow it down; for good where `for_s` is 0.
+
+    `others`: addresses of this host over which there is another link.
+    """
     until_s = time.monotonic() + for_s if for_s else float("inf")
-    made = Cut(_listener(to), bytes_per_s, until_s)
+    spared = frozenset(map(_written, others))
+    made = Cut(_listener(to), spared, bytes_per_s, until_s)
     made.strike()
     sockets.on_opened.append(made.strike)
     threading.Thread(target=made.last, name="train_cut", daemon=True).start()
@@ -83,7 +90,7 @@ def _set(inode: int, bytes_per_s: int | None) -> None:
             found.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
-def _towards(process: int) -> set[int]:
+def _towards(process: int, spared: frozenset[str]) -> set[int]:
     """This process's sockets whose other end is a socket of another one."""
     theirs = sockets.by_inode(process)
     found = {ends: inode for ends, inode, _ in _connections()}
@@ -91,14 +98,16 @@ def _towards(process: int) -> set[int]:
     return {
         inode
         for (local, remote), inode in found.items()
-        if inode in own and found.get((remote, local)) in theirs
+        if inode in own
+        and found.get((remote, local)) in theirs
+        and spared.isdisjoint((local[:-5], remote[:-5]))
     }
 
 
 def _listener(to: str) -> int:
     """The process that listens at HOST:PORT. Raises `OSError` where there is none."""
     host, port = address(to)
-    place = f"{socket.inet_aton(host)[::-1].hex().upper()}:{port:04X}"
+    place = f"{_written(host)}:{port:04X}"
     inode = next(i for (local, _), i, state in _connections() if (local, state) == (place, LISTENS))
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -106,6 +115,11 @@ def _listener(to: str) -> int:
                 if inode in sockets.by_inode(int(entry.name)):
                     return int(entry.name)
     raise OSError(f"no process listens at {to}")
+
+
+def _written(host: str) -> str:
+    """An address as /proc has it."""
+    return socket.inet_aton(host)[::-1].hex().upper()
 
 
 def _connections() -> list[tuple[tuple[str, str], int, str]]:

@@ -92,7 +92,8 @@ class Faults:
             case "sleep":
                 time.sleep(fault.for_s)
             case "link-down" | "link-slow":
-                cut(self.reach[fault.other], fault.bytes_per_s, fault.for_s)
+                others = os.environ.get(f"{PREFIX}OTHERS", "").split()
+                cut(self.reach[fault.other], fault.bytes_per_s, fault.for_s, others)
             case "run":
                 subprocess.run(fault.command, shell=True, check=True)
             case "nan":

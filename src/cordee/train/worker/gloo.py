@@ -75,9 +75,12 @@ class Gloo:
     sockets are those that were opened while the group was formed.
     """
 
-    def __init__(self, host: str = LOOPBACK, name: str = "") -> None:
-        """`host`: the address under which others reach this process; `name`: tells them from others of the same members."""
-        self._host, self._name = host, name
+    def __init__(self, hosts: Sequence[str] = (LOOPBACK,), name: str = "") -> None:
+        """`hosts`: addresses under which others reach this process, of which the first is used unless another one is said.
+
+        `name`: tells the groups from others of the same members.
+        """
+        self._hosts, self._host, self._name = hosts, hosts[0], name
         self._patience = Patience() if name else None
         """Only for what programs do themselves: a thread more is in the way of those that fork."""
         self._lock = threading.Lock()
@@ -116,6 +119,9 @@ class Gloo:
         options._timeout = timedelta(seconds=GROUP_S)
         options._devices = [kind.create_device(hostname=self._host)]
         return options
+
+    def over(self, way: int) -> None:
+        self._host = self._hosts[way]
 
     def free(self, epoch: int) -> None:
         with self._lock:

@@ -88,6 +88,9 @@ class Groups(Protocol):
     def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
         """Join the others of an epoch. Raises `RuntimeError` where one is gone, or it was freed."""
 
+    def over(self, way: int) -> None:
+        """Groups that are formed from now on use this one of the host's addresses, where the kind of group has a choice."""
+
     def free(self, epoch: int) -> None:
         """Let what is stuck in a group of an earlier epoch fail. From any thread."""
 

@@ -47,6 +47,9 @@ class Hccl:
         group.all_reduce(torch.zeros(1, device=f"npu:{self._index}"))  # links are made at first use
         return group
 
+    def over(self, way: int) -> None:
+        """Chips have links of their own."""
+
     def free(self, epoch: int) -> None:
         with self._lock:
             self._freed = max(self._freed, epoch)

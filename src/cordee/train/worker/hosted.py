@@ -11,11 +11,14 @@ from cordee.train.worker.groups import Group
 class Hosted:
     """Groups of gloo that take tensors of any device."""
 
-    def __init__(self, host: str) -> None:
-        self._groups = Gloo(host)
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._groups = Gloo(hosts)
 
     def form(self, epoch: int, rank: int, stores: Sequence[str]) -> Group:
         return _Copying(self._groups.form(epoch, rank, stores))
+
+    def over(self, way: int) -> None:
+        self._groups.over(way)
 
     def free(self, epoch: int) -> None:
         self._groups.free(epoch)

@@ -31,6 +31,8 @@ class Job:
     mode: Mode | None = None
     host: str = "127.0.0.1"
     """The address under which others reach this process."""
+    others: tuple[str, ...] = ()
+    """Other addresses of this host."""
     keep: Keep = field(default_factory=Keep)
 
     def environment(self) -> dict[str, str]:
@@ -44,6 +46,7 @@ class Job:
             f"{PREFIX}SHARDS": str(self.shards),
             f"{PREFIX}MODE": self.mode or "",
             f"{PREFIX}HOST": self.host,
+            f"{PREFIX}OTHERS": " ".join(self.others),
         } | self.keep.environment()
 
 
@@ -60,6 +63,7 @@ def job_of(environment: Mapping[str, str] = os.environ) -> Job:
         shards=_number(environment, "SHARDS"),
         mode=mode,  # type: ignore[arg-type]
         host=given["HOST"] or "127.0.0.1",
+        others=tuple(environment.get(f"{PREFIX}OTHERS", "").split()),
         keep=keep_of(environment),
     )
 
@@ -91,6 +95,7 @@ def hello_of(
         store=f"{job.host}:{ports[0]}",
         feed=f"{job.host}:{ports[1]}",
         device=str(device),
+        ways=1 if replica > 1 else 1 + len(job.others),
         shards=kind[0],
         mode=kind[1],
         parameters=parameters,

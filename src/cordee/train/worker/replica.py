@@ -65,7 +65,7 @@ class Replica:
         """One more group of the program's."""
         self._stable.append(stable)
         name = f"replica{len(self._stable)}"
-        self._groups.append(groups_for(self._device, "exact", job_of().host, name))
+        self._groups.append(groups_for(self._device, "exact", (job_of().host,), name))
 
     def form(self, epoch: Epoch, plan: Planned, worker: int) -> bool:
         """Join the others of the team; gives whether there is one. Raises `RuntimeError`."""

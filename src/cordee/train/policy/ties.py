@@ -1,0 +1,51 @@
+"""What is done about links between members: other addresses where one is slow or down, and at last one end leaves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cordee.train.policy.links import Found, Links, Pair
+from cordee.train.policy.pace import EVICT_GAIN, Late
+from cordee.train.policy.standstill import Again, Out, Standstill
+from cordee.train.policy.workers import Limits, Worker
+
+
+@dataclass(slots=True)
+class Ties:
+    """Those of a group of members."""
+
+    links: Links = field(default_factory=Links)
+    standstill: Standstill = field(default_factory=Standstill)
+    _slow: Found | None = None
+    """A slow link about which nothing was done yet."""
+
+    def changed(self) -> None:
+        """There is another group."""
+        self.links.changed()
+        self.standstill.changed()
+        self._slow = None
+
+    def stepped(self, late: Late | None, now_s: float, members: Sequence[int]) -> list[Pair]:
+        """A step was made; gives the pairs to be probed. `late`: who came last to its reduction."""
+        self.standstill.stepped()
+        return self.links.made(late, now_s, members) if late is not None else []
+
+    def probed(self, pair: Pair, bytes_per_s: float) -> str:
+        """A pair's rate has been measured; when all have, what is found."""
+        found = self.links.probed(pair, bytes_per_s)
+        if found is None:
+            return ""
+        self._slow = found
+        return found.text
+
+    def relief(self, members: Mapping[int, Worker], limits: Limits) -> Again | Out | None:
+        """Between two steps: what is done about a link that is slow."""
+        slow, self._slow = self._slow, None
+        if slow is None or not slow.ends or not set(slow.ends) <= members.keys():
+            return None
+        if any(members[end].way + 1 < members[end].ways for end in slow.ends):
+            return Again(slow.text, slow.ends, stuck=False)
+        enough = limits.moves and len(members) > max(1, limits.least) and limits.replica == 1
+        if not enough or slow.gain <= EVICT_GAIN:
+            return None
+        times = f"a step is {slow.gain:.1f} times shorter without it"
+        return Out((slow.ends[-1],), f"has a link so slow that {times}")
