@@ -105,4 +105,4 @@ class Herald:
         for number in job.members:
             others = [other for one, other in look.pairs if one == number]
             peers = tuple(self._crew.member(other) for other in others)
-            self._crew.say(number, Looking(look.number, peers, job.limits.hang_s))
+            self._crew.say(number, Looking(look.number, peers, look.most_s))

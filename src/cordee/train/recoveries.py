@@ -9,6 +9,7 @@ NOTICED = {
     "evicted": "its silence, or its time",
     "crashed": "itself",
     "coordinator-lost": "the agent of its host, or of another one",
+    "standstill": "all members, who waited for each other",
 }
 PHASES = ("agreed_s", "formed_s", "restored_s")
 
@@ -50,13 +51,16 @@ class Recoveries:
                 self._now.phases_s[phase] = max(self._now.phases_s[phase], _number(event[phase]))
         elif kind == "commit" and self._now.epochs:
             self._over(event)
+        elif kind == "commit" and not self._now.workers:
+            self._now = None  # it went on by itself
 
     def _lost(self, event: Event, noticed_by: str) -> None:
         if self._now is None:
             self._now = _Recovery(
                 _number(event["time_s"]), int(_number(event.get("step", -1))), [], noticed_by, ""
             )
-        self._now.workers.append(event.get("worker", "coordinator"))
+        if event["kind"] != "standstill":
+            self._now.workers.append(event.get("worker", "coordinator"))
 
     def _over(self, commit: Event) -> None:
         found, self._now = self._now, None

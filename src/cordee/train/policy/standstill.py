@@ -17,6 +17,8 @@ FAILED_S = 1.0
 """So long after a collective has failed it is known whether someone is gone."""
 AGAIN_S = 1.0
 """A group that was formed again is looked at sooner."""
+LOOK_MOST_S = 10.0
+"""A look takes no longer: one for whom a collective has failed does not wait for ever."""
 REST_TIMES = 2.0
 """Where nothing was found the next look comes so many times later."""
 REMEMBER_STEPS = 100
@@ -33,6 +35,8 @@ class Look:
     """Of the look: answers to another one do not count."""
     pairs: tuple[Pair, ...]
     """The first of each looks whether it reaches the second."""
+    most_s: float
+    """So long it may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Standstill:
         if since_s > self._asked_s and not self._failed:
             self.changed()  # it goes on by itself
             return None
-        if None in self._asked.values() and now_s - self._asked_s <= limits.hang_s:
+        if None in self._asked.values() and now_s - self._asked_s <= _look_s(limits):
             return None
         answers, self._asked = self._asked, {}
         found = self._found(answers, members, step)
@@ -125,7 +129,7 @@ class Standstill:
         self._asked = dict.fromkeys(((w.number, w.number) for w in members), None)
         self._asked |= dict.fromkeys(pairs, None)
         self._asked_s, self._look = now_s, self._look + 1
-        return Look(self._look, pairs)
+        return Look(self._look, pairs, _look_s(limits))
 
     def _found(
         self, answers: dict[Pair, bool | None], members: Sequence[Worker], step: int
@@ -155,6 +159,10 @@ class Standstill:
         """Links over which a collective has failed, by who said so. One alone says nothing about the other end."""
         there = sorted(set(self._failed) & {worker.number for worker in members})
         return set(combinations(there, 2)) or {(n, n) for n in there}
+
+
+def _look_s(limits: Limits) -> float:
+    return min(limits.hang_s, LOOK_MOST_S)
 
 
 def pairs_of(members: Sequence[int]) -> list[Pair]:

@@ -118,8 +118,8 @@ class Report:
 
 def hanging(members: Sequence[Worker], limits: Limits, now_s: float) -> list[Worker]:
     """Members that compute while all others have long been waiting for them."""
-    waiting = [worker for worker in members if worker.phase in WAITING]
-    computing = [worker for worker in members if worker not in waiting]
+    waiting = [worker for worker in members if worker.phase in ("reduce", "team")]
+    computing = [worker for worker in members if worker.phase not in WAITING]
     if not waiting or not computing:
         return []
     since_s = max(worker.phase_s for worker in waiting)

@@ -20,7 +20,7 @@ from pathlib import Path
 from cordee.train.wire import address
 from cordee.train.worker import sockets
 
-LOOK_S = 0.02
+LOOK_S = 0.1
 LISTENS = "0A"
 """Source: proc_pid_net(5), include/net/tcp_states.h."""
 SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MAX_PACING_RATE = 26, 27, 47
@@ -45,10 +45,10 @@ class Cut:
 
     def strike(self) -> None:
         """On all connections that there are now."""
-        for inode in _towards(self.process, self.spared) - self._struck:
-            with suppress(OSError):
-                _set(inode, self.bytes_per_s)
+        with suppress(OSError):  # the other process, or a connection, is gone
+            for inode in _towards(self.process, self.spared) - self._struck:
                 self._struck.add(inode)
+                _set(inode, self.bytes_per_s)
 
     def mend(self) -> None:
         for inode in self._struck:
@@ -78,7 +78,9 @@ def cut(to: str, bytes_per_s: int, for_s: float, others: Iterable[str]) -> None:
 
 
 def _set(inode: int, bytes_per_s: int | None) -> None:
-    with socket.socket(fileno=os.dup(sockets.by_inode()[inode])) as found:
+    """So many bytes a second go over a socket, none come, or all again. Raises `OSError`."""
+    descriptor = sockets.by_inode().get(inode, -1)
+    with socket.socket(fileno=os.dup(descriptor)) as found:
         if bytes_per_s:
             found.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, bytes_per_s)
         elif bytes_per_s is not None:
