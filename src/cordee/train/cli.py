@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack, get_args
 
@@ -153,7 +154,6 @@ def run(  # noqa: PLR0913 - an argument is an option
         most=per_host or (chips if meeting is not None and chips else None),
     )
     order = Order(
-        others=hosts["other_address"],
         program=program,
         limits=limits,
         spares=spares,
@@ -165,14 +165,15 @@ def run(  # noqa: PLR0913 - an argument is an option
         place=place,
         secret=secret,
     )
-    _run(order, where, slurm=hosts["slurm"])
+    _run(order, where, hosts)
 
 
-def _run(order: Order, where: str, *, slurm: bool) -> None:
+def _run(order: Order, where: str, hosts: HostOptions) -> None:
+    order = replace(order, others=hosts["other_address"])
     try:
         asyncio.run(_seen(order, where, Live(sys.stdout, order.folder)))
     finally:
-        if slurm:
+        if hosts["slurm"]:
             forget_secret()
 
 
