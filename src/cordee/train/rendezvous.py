@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -94,8 +95,9 @@ class Rendezvous:
         self._came.set()
         self._came_s = time.monotonic()
         gone = asyncio.ensure_future(connection.hear(_reader))  # it says no more
+        either: list[asyncio.Future[Any]] = [gone, self._met]
         try:
-            await asyncio.wait({gone, self._met}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if self._met.done():
                 connection.say(Roster(number, self._hosts, opened(self._hosts)))
             await gone
