@@ -21,8 +21,9 @@ from cordee.train.checkpoint.custody import keep_for
 from cordee.train.guest.plain import fits
 from cordee.train.hosts import HostOptions, forget_secret, host_options, meeting_of
 from cordee.train.kubernetes.cli import manifests
-from cordee.train.launch import Order, launch
+from cordee.train.launch import launch
 from cordee.train.live import Live
+from cordee.train.order import Order
 from cordee.train.page.cli import show
 from cordee.train.page.record import Record
 from cordee.train.page.server import page

@@ -5,17 +5,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import msgspec
 
 from cordee.core.errors import CordeeError, UsageError
 from cordee.core.events import Event, Events
-from cordee.train.agent import END_S, Agent, Program, how
+from cordee.train.agent import END_S, Agent, how
 from cordee.train.checkpoint.custody import custody
-from cordee.train.checkpoint.keep import Keep
 from cordee.train.door import Connection, Door, entered
 from cordee.train.host_wire import (
     Alive,
@@ -30,15 +27,14 @@ from cordee.train.host_wire import (
     Start,
     ToAgent,
 )
+from cordee.train.order import Order
 from cordee.train.peers import Peers
-from cordee.train.policy.trust import Checks
-from cordee.train.policy.workers import Limits
 from cordee.train.recoveries import Recoveries
-from cordee.train.rendezvous import Meeting, Rendezvous
+from cordee.train.rendezvous import Rendezvous
 from cordee.train.seat import Charge, Seat
 from cordee.train.tasks import Tasks, on_failure
 from cordee.train.wire import ALIVE_S, Answer, Leads, Leave, Refused, new_secret
-from cordee.train.worker.job import Job, Mode, host_name
+from cordee.train.worker.job import Job, host_name
 
 EVENTS = "events.jsonl"
 AGAIN_S = 0.05
@@ -57,39 +53,6 @@ class Gone(Failed):
     """This host has left a job that others go on with."""
 
     exit_code = 128 + signal.SIGTERM
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be run."""
-
-    program: Program
-    limits: Limits
-    spares: int
-    mode: Mode | None
-    checks: Checks
-    folder: Path
-    """Takes the journal, and what workers write."""
-    keep: Keep = field(default_factory=Keep)
-    meeting: Meeting | None = None
-    """Where it finds other hosts, if there are any."""
-    place: tuple[str, int] = ("127.0.0.1", 0)
-    """Where this host's agent listens."""
-    others: tuple[str, ...] = ()
-    """Other addresses of this host."""
-    secret: str = ""
-    """That hosts have in common; none: one is made."""
-
-    def told(self) -> dict[str, object]:
-        """What it is, for the journal."""
-        return {
-            "command": [self.program.script, *self.program.arguments],
-            "folder": str(self.folder),
-            "workers": self.limits.workers,
-            "least": self.limits.least,
-            "spares": self.spares,
-            "mode": self.mode,
-        }
 
 
 async def launch(order: Order, watch: Callable[[Event], None]) -> None:
