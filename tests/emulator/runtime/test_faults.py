@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from ctypes import (
     Structure,
     byref,
@@ -219,6 +220,20 @@ def test_what_waits_for_a_chip_that_hangs_ends_when_the_device_is_stopped(acl: A
     faults.repair(None)
     acl.aclrtSynchronizeDevice()
     assert acl.read(device, 8) == bytes(8)
+
+
+def test_what_was_aborted_is_not_done_when_the_chip_is_repaired_right_after(acl: Acl) -> None:
+    device, stream = acl.malloc(8), acl.stream()
+    acl.aclrtMemset(device, 8, 0, 8)
+    for _ in range(20):
+        faults.strike(None, faults.Hang(chip=0))
+        acl.aclrtMemsetAsync(device, 8, 9, 8, stream)
+        time.sleep(0.002)  # so that it has begun to wait
+        acl.aclrtDeviceTaskAbort(0, 0)
+        faults.repair(None)
+        with suppress(Refused):
+            acl.aclrtSynchronizeDevice()
+        assert acl.read(device, 8) == bytes(8)
 
 
 def test_a_stream_that_is_aborted_ends_its_wait_for_a_chip_that_hangs(acl: Acl) -> None:

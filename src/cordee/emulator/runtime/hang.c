@@ -7,7 +7,7 @@ enum { SLICE_NS = 5000000 };
 
 bool hang_lasts(int chip)
 {
-    return atomic_load_explicit(&machine_of_process()->chips[chip].hung, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&machine_of_process()->chips[chip].hung, memory_order_acquire) != 0;
 }
 
 /* Whether waiting should end although the chip still hangs; explained. */
@@ -31,9 +31,12 @@ aclError hang_wait(int chip, const stream *s)
     uint32_t device_aborts = streams_aborted(chip);
     uint32_t stream_aborts = s ? atomic_load(&s->aborts) : 0;
 
-    while (hang_lasts(chip)) {
+    for (;;) {
+        /* In this order: what was aborted before the repair must not be done after it. */
+        bool lasts = hang_lasts(chip);
         aclError code = given_up(chip, s, device_aborts, stream_aborts);
-        if (code != ACL_SUCCESS)
+
+        if (code != ACL_SUCCESS || !lasts)
             return code;
         if ((clock_ns() - began) / 1000u >= timeout_us)
             return chip_fail(ACL_ERROR_RT_AICORE_TIMEOUT,
@@ -41,5 +44,4 @@ aclError hang_wait(int chip, const stream *s)
                              (unsigned long)(timeout_us / 1000u));
         nanosleep(&slice, NULL);
     }
-    return ACL_SUCCESS;
 }
