@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # Linux, prctl(2)
 GRACE_S = 15.0
 """So long a program that is asked to end may take."""
 _prctl = ctypes.CDLL(None).prctl
@@ -27,6 +27,11 @@ def end_with_parent() -> None:
 def outlive_parent() -> None:
     """From now on: go on when who started this is gone, in spite of `end_with_parent`."""
     _prctl(PR_SET_PDEATHSIG, 0)
+
+
+def adopting(yes: bool) -> None:
+    """Whether processes below this one become its children when what started them is gone, rather than those of init."""
+    _prctl(PR_SET_CHILD_SUBREAPER, int(yes))
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

@@ -13,6 +13,8 @@ from cordee.serve.cluster.kubernetes import Kubernetes
 from cordee.serve.cluster.ray import Engine, Ray
 from cordee.serve.gateway.reading import Reading, reading_of
 from cordee.serve.pool.config import PoolConfig
+from cordee.serve.pool.forked import Kind
+from cordee.serve.pool.zygote import Birth
 from cordee.serve.vllm import command as vllm
 
 READY_S = 120.0
@@ -32,6 +34,8 @@ class Launch:
     """Where it will answer /health; None: it says on its standard output where."""
     tells_why: bool = True
     """Whether the last line of its log is an error that says why it did not start."""
+    forked_as: tuple[Kind, Birth] | None = None
+    """What a zygote is told that has it forked; else it is a program of its own."""
 
 
 def launch(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
@@ -41,18 +45,19 @@ def launch(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) 
 
 
 def _own(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
-    environment = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-    if config.device == "cpu":
-        environment["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
-    if chips:
-        environment[vllm.DEVICES[config.device].visible] = ",".join(map(str, chips))
-    command = (
-        sys.executable, "-m", "cordee.serve.engine", "--model", config.model,
-        "--name", config.called, "--device", config.device,
+    kind = Kind(config.device, threads)
+    visible = vllm.DEVICES[config.device].visible
+    own = {visible: ",".join(map(str, chips))} if chips else {}
+    arguments = (
+        "--model", config.model, "--name", config.called, "--device", config.device,
         "--threads", str(threads), *config.arguments,
     )  # fmt: skip
     return Launch(
-        command=command, environment=environment, log=log, ready_s=config.ready_s or READY_S
+        command=(sys.executable, "-m", "cordee.serve.engine", *arguments),
+        environment=kind.environment | own,
+        log=log,
+        ready_s=config.ready_s or READY_S,
+        forked_as=(kind, Birth(arguments, own)),
     )
 
 

@@ -15,6 +15,7 @@ from cordee.serve.gateway.fleet import Action, Pool, Replica
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.scaling import Candidate, superfluous
 from cordee.serve.pool.config import PoolConfig
+from cordee.serve.pool.forked import Zygotes
 from cordee.serve.pool.launch import cluster_of, launch, reading
 from cordee.serve.pool.logs import keep
 from cordee.serve.pool.process import Process, StartError, how_it_ended, start
@@ -73,6 +74,7 @@ class LocalFleet:
     _endings: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Those of engines that are given time for it."""
     _warming: Warming = field(default_factory=Warming)
+    _zygotes: Zygotes = field(default_factory=Zygotes)
     _unseen: dict[str, str] = field(default_factory=dict)
     """Why the engines of a pool in a cluster are not known, by its name."""
 
@@ -145,6 +147,7 @@ class LocalFleet:
         for ending in self._endings:
             ending.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._zygotes.close()
 
     async def first_ready(self) -> None:
         """Wait for a replica to take requests. Raises `UsageError` where none of them can be."""
@@ -327,7 +330,7 @@ class LocalFleet:
                 made = launch(place.config, place.chips, self._threads(place.config), log)
                 if place.config.kind == "vllm":
                     self.tell("replica-starting", replica, f"starts vLLM, see {log}")
-                place.process = await start(made)
+                place.process = await start(made, self._zygotes)
             except (StartError, UsageError) as error:
                 if isinstance(error, StartError) and error.crashed:
                     keep(log)

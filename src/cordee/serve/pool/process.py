@@ -11,6 +11,7 @@ from cordee.core.background import begun
 from cordee.core.errors import CordeeError
 from cordee.core.programs import ended_how, signal_group
 from cordee.serve.http.client import Client, Unreachable
+from cordee.serve.pool.forked import Forked, Zygotes
 from cordee.serve.pool.launch import Launch
 from cordee.serve.pool.logs import last_words, told_error
 
@@ -30,7 +31,7 @@ class StartError(CordeeError):
 class Process:
     """A replica that runs."""
 
-    inner: asyncio.subprocess.Process
+    inner: "asyncio.subprocess.Process | Forked"
     port: int
 
     @property
@@ -53,16 +54,13 @@ class Process:
         return code
 
 
-async def start(launch: Launch) -> Process:
-    """Start a replica and wait until it is ready. Raises `StartError` with its last words."""
-    with launch.log.open("ab") as log:
-        begins_at = log.tell()
-        inner = await begun(
-            launch.command,
-            out=asyncio.subprocess.PIPE if launch.port is None else log,
-            errors=log,
-            environment=launch.environment,
-        )
+async def start(launch: Launch, zygotes: Zygotes | None = None) -> Process:
+    """Start a replica, forked from one of `zygotes` where that can be, and wait until it is ready.
+
+    Raises `StartError` with its last words.
+    """
+    begins_at = launch.log.stat().st_size if launch.log.exists() else 0
+    inner = await _begun(launch, zygotes)
     process = Process(inner, launch.port or 0)
     try:
         async with asyncio.timeout(launch.ready_s):
@@ -79,12 +77,25 @@ async def start(launch: Launch) -> Process:
     return process
 
 
+async def _begun(launch: Launch, zygotes: Zygotes | None) -> "asyncio.subprocess.Process | Forked":
+    if launch.forked_as is not None and zygotes is not None:
+        with suppress(ChildProcessError):
+            return await zygotes.born(*launch.forked_as, launch.log)
+    with launch.log.open("ab") as log:
+        return await begun(
+            launch.command,
+            out=asyncio.subprocess.PIPE if launch.port is None else log,
+            errors=log,
+            environment=launch.environment,
+        )
+
+
 def how_it_ended(code: int) -> str:
     """An exit code in words."""
     return "ended as it was asked to" if code == 0 else ended_how(code)
 
 
-async def _says_where(inner: asyncio.subprocess.Process) -> int:
+async def _says_where(inner: "asyncio.subprocess.Process | Forked") -> int:
     assert inner.stdout is not None
     while line := await inner.stdout.readline():
         with suppress(ValueError, KeyError, TypeError):
@@ -92,7 +103,7 @@ async def _says_where(inner: asyncio.subprocess.Process) -> int:
     raise StartError("ended before it was ready")
 
 
-async def _answers(inner: asyncio.subprocess.Process, port: int) -> None:
+async def _answers(inner: "asyncio.subprocess.Process | Forked", port: int) -> None:
     client = Client(connect_s=1.0)
     try:
         while inner.returncode is None:
