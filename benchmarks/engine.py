@@ -213,7 +213,7 @@ def engines(folder: Path, model: str, counts: list[int], peers: Path | None) -> 
     """What each engine is called, and how it is measured."""
     name, tokens = model, TOKENS[model]
     ours = [
-        sys.executable, "-m", "cordee.serve.engine", "--model", str(folder / model), "--name", name,
+        sys.executable, "-m", "cordee.serve.replica", "--model", str(folder / model), "--name", name,
         "--threads", str(THREADS), "--max-model-len", "1024",
     ]  # fmt: skip
     many, program = ",".join(map(str, counts)), HERE / "engines"

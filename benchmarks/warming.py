@@ -26,7 +26,15 @@ HERE = Path(__file__).parent
 
 @contextmanager
 def engine(model: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "cordee.serve.engine", "--model", str(model), "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "cordee.serve.replica",
+        "--model",
+        str(model),
+        "--threads",
+        "1",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:

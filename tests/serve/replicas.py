@@ -27,7 +27,7 @@ class Replica:
 
 @contextmanager
 def replica(
-    model: Path, *arguments: str, module: str = "cordee.serve.engine", under: Sequence[str] = ()
+    model: Path, *arguments: str, module: str = "cordee.serve.replica", under: Sequence[str] = ()
 ) -> Iterator[Replica]:
     """An engine on a free port, ended with the block."""
     command = [*under, sys.executable, "-m", module, "--model", str(model), *arguments]

@@ -120,7 +120,7 @@ def test_the_last_lines_of_a_replica_that_crashes_are_shown(
     # Python runs this before everything else; it ends engines, and what would fork them, before they can say anything in good order.
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if {'cordee.serve.engine', 'cordee.serve.pool.zygote'} & {*sys.orig_argv}:\n"
+        "if {'cordee.serve.replica', 'cordee.serve.pool.zygote'} & {*sys.orig_argv}:\n"
         "    print('RuntimeError: it is broken', file=sys.stderr, flush=True)\n"
         "    os._exit(1)\n"
     )

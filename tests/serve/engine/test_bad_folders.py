@@ -12,7 +12,7 @@ import pytest
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cordee.serve.engine", "--model", str(folder), *arguments]
+    command = [sys.executable, "-m", "cordee.serve.replica", "--model", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -57,7 +57,7 @@ def test_an_engine_ends_when_one_of_its_chips_is_lost(model_folder: Path) -> Non
 
 @pytest.mark.parametrize(("count", "words"), [("3", "cannot be cut into 3 parts")])
 def test_a_model_that_cannot_be_cut_says_so(model_folder: Path, count: str, words: str) -> None:
-    command = [sys.executable, "-m", "cordee.serve.engine", "--model", str(model_folder)]
+    command = [sys.executable, "-m", "cordee.serve.replica", "--model", str(model_folder)]
     ended = subprocess.run(
         [*command, "--tensor-parallel", count],
         capture_output=True,

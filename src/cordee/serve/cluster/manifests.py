@@ -97,7 +97,7 @@ def _fleet(wanted: Wanted) -> Manifest:
 def _engines(wanted: Wanted) -> Manifest:
     # 0.0.0.0: the gateway comes from another pod.
     command = [
-        "python", "-m", "cordee.serve.engine", "--host", "0.0.0.0", "--port", str(ENGINE_PORT),
+        "python", "-m", "cordee.serve.replica", "--host", "0.0.0.0", "--port", str(ENGINE_PORT),
         "--model", wanted.model, "--device", wanted.device, *wanted.arguments,
     ]  # fmt: skip
     container: dict[str, object] = {

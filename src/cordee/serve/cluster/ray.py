@@ -158,7 +158,7 @@ class Ray:
     def _job(self, name: str, port: int) -> dict[str, object]:
         config, engine = self.config, self.engine
         command = [
-            config.python, "-m", "cordee.serve.engine", "--host", "0.0.0.0", "--port", str(port),
+            config.python, "-m", "cordee.serve.replica", "--host", "0.0.0.0", "--port", str(port),
             "--model", engine.model, "--name", engine.called, "--device", engine.device,
             *engine.arguments,
         ]  # fmt: skip

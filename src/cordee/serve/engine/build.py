@@ -10,7 +10,6 @@ from cordee.core.errors import UsageError
 from cordee.serve.engine.checkpoint import Checkpoint
 from cordee.serve.engine.decoder import Decoder
 from cordee.serve.engine.operators.table import BLOCK_TOKENS
-from cordee.serve.engine.service import Identity
 from cordee.serve.engine.shape import Shape, read_shape
 from cordee.serve.engine.tensor_parallel import ALONE, Part
 from cordee.serve.engine.worker import Pace, Worker
@@ -43,6 +42,18 @@ class Options:
     canary: bool | None = None
     tensor_parallel: int = 1
     portable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What an engine says of itself."""
+
+    numerics: str
+    """Engines with the same value give the same answers bit for bit."""
+    device: str
+    chip: str | None
+    generation: str
+    """Another after each start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ side: gloo between hosts' memories, NCCL and HCCL between chips.
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Generic
@@ -98,13 +97,12 @@ def follow(decoder: Decoder[A, W, C], cache: C, group: Distributed) -> None:
             decoder.states(rows, cache)
 
 
-def start_followers(count: int) -> list["subprocess.Popen[bytes]"]:
-    """Start this very command once more for each other rank; they end with this process."""
+def start_followers(count: int, command: Sequence[str]) -> list["subprocess.Popen[bytes]"]:
+    """Start a command once for each other rank; they end with this process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         store = f"127.0.0.1:{free.getsockname()[1]}"
     os.environ[STORE], os.environ[RANK] = store, "0"
-    command: Sequence[str] = [sys.executable, "-m", "cordee.serve.engine", *sys.argv[1:]]
     return [
         subprocess.Popen(command, env={**os.environ, RANK: str(rank)}, stdout=subprocess.DEVNULL)
         for rank in range(1, count)

@@ -53,7 +53,7 @@ def _own(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) ->
         "--threads", str(threads), *config.arguments,
     )  # fmt: skip
     return Launch(
-        command=(sys.executable, "-m", "cordee.serve.engine", *arguments),
+        command=(sys.executable, "-m", "cordee.serve.replica", *arguments),
         environment=kind.environment | own,
         log=log,
         ready_s=config.ready_s or READY_S,

@@ -44,7 +44,7 @@ def main() -> None:
     """Fork an engine for each message until the service closes its end."""
     device, handle = sys.argv[1:]
     channel, service = socket.socket(fileno=int(handle)), os.getppid()
-    for name in ("cordee.serve.engine.__main__", *NEEDS[device]):
+    for name in ("cordee.serve.replica.__main__", *NEEDS[device]):
         with suppress(Exception):  # the engine will say what is missing
             importlib.import_module(name)
     gc.freeze()  # so that engines go on sharing what is here
@@ -96,7 +96,7 @@ def _be(birth: Birth, files: Sequence[int], service: int) -> None:
     sys.argv[1:] = birth.arguments
     code: int | str | None = 1
     try:
-        from cordee.serve.engine.__main__ import main as engine
+        from cordee.serve.replica.__main__ import main as engine
 
         engine()
     except SystemExit as end:

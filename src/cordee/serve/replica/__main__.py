@@ -1,4 +1,4 @@
-"""One replica: `python -m cordee.serve.engine --model FOLDER`."""
+"""One replica: `python -m cordee.serve.replica --model FOLDER`."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ import click
 
 from cordee.core.errors import CordeeError
 from cordee.serve.engine.build import Engine, Options, build, follow
-from cordee.serve.engine.service import Service
 from cordee.serve.http.loop import run
 from cordee.serve.http.server import Limits, listen
+from cordee.serve.replica.service import Service
 
 FAILED = 70
 """The exit code of an engine whose chip failed (EX_SOFTWARE): start it again, elsewhere."""
@@ -74,7 +74,8 @@ def main(
             if os.environ.get(RANK, "0") != "0":
                 follow(options)
                 os._exit(0)
-            followers = start_followers(options.tensor_parallel)
+            same = (sys.executable, "-m", "cordee.serve.replica", *sys.argv[1:])
+            followers = start_followers(options.tensor_parallel, same)
         engine = build(options)
         for follower in followers:
             Thread(target=_watch, args=(follower, engine), daemon=True).start()

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Generic
 
 import msgspec
@@ -21,31 +20,20 @@ from cordee.serve.api.requests import (
     parse,
     prompts_of,
 )
+from cordee.serve.engine.build import Identity
 from cordee.serve.engine.choice import Told
-from cordee.serve.engine.generation import Generation
-from cordee.serve.engine.metrics import Metrics
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, A, C, W
-from cordee.serve.engine.prefixes import PREFIXES, WARM, Prefixes
 from cordee.serve.engine.worker import Worker
 from cordee.serve.http import bundle
 from cordee.serve.http.exchange import Exchange
+from cordee.serve.replica.generation import Generation
+from cordee.serve.replica.metrics import Metrics
+from cordee.serve.replica.prefixes import PREFIXES, WARM, Prefixes
 from cordee.serve.text.model import Model
 from cordee.serve.text.wish import Wish
 from cordee.serve.text.wishes import chat_wishes, completion_wishes, prompt_of
 
 ANSWERS_MOST = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What an engine says of itself."""
-
-    numerics: str
-    """Engines with the same value give the same answers bit for bit."""
-    device: str
-    chip: str | None
-    generation: str
-    """Another after each start."""
 
 
 class Service(Generic[A, W, C]):

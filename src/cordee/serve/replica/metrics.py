@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily
 
 from cordee.serve.engine.choice import Event
-from cordee.serve.engine.generation import Generation
 from cordee.serve.engine.operators.table import A, C, W
 from cordee.serve.engine.worker import Worker
+from cordee.serve.replica.generation import Generation
 from cordee.serve.text.answer import Piece
 
 TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -1,0 +1,1 @@
+"""One replica: a process that answers HTTP with an engine's tokens."""
