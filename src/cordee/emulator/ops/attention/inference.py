@@ -9,9 +9,10 @@ from torch import Tensor
 
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.attention import layouts
+from cordee.emulator.ops.attention.decoding import decoded
 from cordee.emulator.ops.attention.dense import HIGHEST, LOWEST, Attended, Terms, attend
 from cordee.emulator.ops.attention.masks import Sparse, Visibility
-from cordee.emulator.ops.attention.paged import block_tokens, gathered
+from cordee.emulator.ops.attention.paged import block_tokens, blocks_view, gathered
 from cordee.emulator.ops.attention.position import GivenBias
 from cordee.emulator.ops.attention.scales import (
     Antiquant,
@@ -103,6 +104,11 @@ def infer(plan: Inference, query: Tensor, key: Cache, value: Cache) -> Attended:
         plan.block_table is None or plan.block_size in (0, block_tokens(key.tensor)),
         (f"block_size is {plan.block_size}, but key has blocks of {block_tokens(key.tensor)}"),
     )
+    if _only_decodes(plan, query, key, value):
+        assert plan.block_table is not None
+        keys, values = (blocks_view(cache.tensor, plan.key_heads) for cache in (key, value))
+        lengths = [_of(plan.key_lengths, index) or 0 for index in range(query.shape[0])]
+        return decoded(query, keys, values, plan.block_table, lengths, plan.scale)
     rows = query.shape[:3]
     parts: Attended | None = None
     for turn in _turns(plan, query, key):
@@ -120,6 +126,14 @@ def infer(plan: Inference, query: Tensor, key: Cache, value: Cache) -> Attended:
             whole[turn.batch, :, turn.queries] = part[0]
     assert parts is not None, "a batch has at least one sequence"
     return parts
+
+
+def _only_decodes(plan: Inference, query: Tensor, key: Cache, value: Cache) -> bool:
+    """Whether each sequence has one query, and nothing matters but its blocks and its length."""
+    plain = all(cache[1:] == (None, None, None) for cache in (key, value))
+    others = (plan.mask, plan.pse, plan.sink, plan.products, plan.query_padding, plan.key_padding)
+    paged = plan.block_table is not None and bool(plan.key_lengths)
+    return paged and plan.decodes and plain and not plan.query_lengths and others == (None,) * 6
 
 
 def _turns(plan: Inference, query: Tensor, key: Cache) -> Iterator[Turn]:
