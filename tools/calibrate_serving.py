@@ -5,8 +5,10 @@ Run: python tools/calibrate_serving.py. It writes src/cordee/plan/calibration/se
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from itertools import repeat
 from pathlib import Path
 
 from cordee.plan.calibration.serving_fitting import Measure, fit_serving
@@ -16,7 +18,7 @@ from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
 from cordee.plan.validation.serving_results import METRICS, serving_results
 from cordee.plan.validation.serving_scoring import serving_intervals, serving_scores
-from cordee.plan.validation.serving_splits import Folds, folds, measure
+from cordee.plan.validation.serving_splits import folds, measure
 from cordee.plan.validation.splits import SPLITS
 
 TABLE = Path(__file__).parents[1] / "src/cordee/plan/calibration/serving.toml"
@@ -34,16 +36,11 @@ SOURCE = 'source = "tools/calibrate_serving.py, on the results in plan/validatio
 
 def main() -> None:
     """Fit each split, and write the table."""
-    known = serving_results()
-    where = folds(known)
-    every = [
-        (_corrected(measure(result), ServingCalibration()), where[result.id]) for result in known
-    ]
-    print("ratios of simulation to formula are there", file=sys.stderr)
-    found: list[str] = []
-    for split in range(2 * SPLITS + 1):
-        found += _split(every, split)
-    TABLE.write_text("\n".join([HEAD, *found]), "utf-8")
+    with ProcessPoolExecutor() as pool:
+        ratios = list(pool.map(_ratios, range(len(serving_results())), chunksize=20))
+        print("ratios of simulation to formula are there", file=sys.stderr)
+        found = list(pool.map(_split, range(2 * SPLITS + 1), repeat(ratios)))
+    TABLE.write_text("\n".join([HEAD, *(row for split in found for row in split)]), "utf-8")
     WIDTHS.write_text("\n".join([WIDE, *_widths()]), "utf-8")
 
 
@@ -59,12 +56,21 @@ def _widths() -> Iterator[str]:
             )
 
 
-def _corrected(one: Measure, known: ServingCalibration) -> Measure:
-    return one.corrected(known, serve(one.works.decode.deployment, one.traffic, known))
+def _ratios(place: int) -> Mapping[str, float]:
+    """What the simulation makes of the formula, under a calibration as is usual."""
+    one, usual = measure(serving_results()[place]), ServingCalibration()
+    served = serve(one.works.decode.deployment, one.traffic, usual)
+    return one.corrected(usual, served).ratios
 
 
-def _split(every: Sequence[tuple[Measure, Folds]], split: int) -> list[str]:
-    rows = [one for one, fold in every if split not in (fold.group, fold.stack)]
+def _split(split: int, ratios: Sequence[Mapping[str, float]]) -> list[str]:
+    known = serving_results()
+    where = folds(known)
+    rows = [
+        replace(measure(one), ratios=theirs)
+        for one, theirs in zip(known, ratios, strict=True)
+        if split not in (where[one.id].group, where[one.id].stack)
+    ]
     found = list(_fits(fit_serving(rows), rows, split))
     print(f"split {split}: {len(rows)} results", file=sys.stderr)
     return found
@@ -73,8 +79,9 @@ def _split(every: Sequence[tuple[Measure, Folds]], split: int) -> list[str]:
 def _fits(known: ServingCalibrations, rows: Sequence[Measure], split: int) -> Iterator[str]:
     counts: Counter[Kind | str] = Counter(one.kind for one in rows)
     counts.update(Kind(one.kind.generation) for one in rows)
-    counts.update(one.family for one in rows)
-    generations = {one.family: one.kind.generation for one in rows}
+    names = [name for one in rows for name in (one.version, one.family)]
+    counts.update(names)
+    generations = {name: one.kind.generation for one in rows for name in (one.version, one.family)}
     for kind, calibration in known.fitted.items():
         yield _row(kind, "", calibration, split, counts[kind])
     for family, calibration in known.families.items():

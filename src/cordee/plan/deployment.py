@@ -161,6 +161,8 @@ class Scheduling:
     """Requests under way at once, at most."""
     reserved: float = 0.0
     """Part of an answer that must have room before its prompt is read."""
+    captured: bool = True
+    """Whether the launches of passes that only give tokens are captured, and not made one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

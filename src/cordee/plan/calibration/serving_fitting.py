@@ -1,7 +1,7 @@
 """Fits calibrations of inference: a generation first, then each engine and class of models, each family.
 
-Fitted is the formula of `steady`, times what the simulation of the queue makes of it: that ratio
-depends on the traffic and hardly on the calibration, and is reckoned once.
+Fitted is the formula of `steady`, times what the simulation of the queue makes of it: that ratio is
+near 1, depends on the traffic and hardly on the calibration, and is reckoned once.
 """
 
 from collections import defaultdict
@@ -29,14 +29,25 @@ FEWEST = 4
 QUEUED = 3.0
 """Times to first tokens that are so many times what an empty queue gives say little of a calibration."""
 ROUNDS = 5
-SAMPLE = 60
+SAMPLE = 80
 """Results of a generation, or of an engine, that are looked at: more say little more."""
 WEIGHTS = {"TPOT": 1.0, "TTFT": 0.45, "throughput": 0.8}
 OWN = (
     "matmul", "matmul_8", "matmul_4", "stream", "expert", "cache", "kernel_s", "collective_s",
     "pass_s", "sequence_s", "request_s", "crowd_s", "prefill", "launch_s", "imbalance", "acceptance",
 )  # fmt: skip
-"""What a family has of its own."""
+"""What a version of an engine, and a family, have of their own."""
+LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.05, 0.15, 0.2, 0.2, 0.1
+"""How much a generation is thought to be as usual, an engine like its generation, and so on down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What a calibration is thought to be like, before anything is measured."""
+
+    calibration: ServingCalibration
+    strength: float
+    """How many times a residual of 1 spread counts beside those of results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +56,14 @@ class Measure:
 
     kind: Kind
     family: str
+    version: str
+    """Of the software, on one kind of chip."""
     chip: Accelerator
     works: Works
     traffic: Traffic
     published: Mapping[str, float]
+    doubted: str = ""
+    """A metric that nothing is to be fitted to."""
     ratios: Mapping[str, float] = field(default_factory=dict)
     """Of what the simulation says to what the formula says, by metric."""
 
@@ -68,7 +83,7 @@ class Measure:
         return [
             WEIGHTS[name] * log(found[name] * self.ratios.get(name, 1.0) / value)
             for name, value in self.published.items()
-            if name != "TTFT" or self.ratios.get(name, 1.0) < QUEUED
+            if name != self.doubted and (name != "TTFT" or self.ratios.get(name, 1.0) < QUEUED)
         ]
 
     def corrected(self, calibration: ServingCalibration, served: Served) -> "Measure":
@@ -87,27 +102,46 @@ def metrics(served: Served) -> dict[str, float]:
     }
 
 
-def fit_serving(
-    measured: Sequence[Measure], start: ServingCalibrations | None = None
-) -> ServingCalibrations:
-    """Calibrations for every kind and family that is measured often enough, from `start` on."""
-    known = start or ServingCalibrations()
+def fit_serving(measured: Sequence[Measure]) -> ServingCalibrations:
+    """Calibrations of all generations, kinds, versions and families that are measured often enough.
+
+    Each is thought to be like the one above it.
+    """
+    found = ServingCalibrations(fitted=_kinds(measured))
+    for belief, named in ((LIKE_KIND, _versions(measured)), (LIKE_VERSION, _families(measured))):
+        families = {
+            name: _fit(
+                theirs,
+                Belief(found.find(theirs[0].kind, theirs[0].family), belief),
+                _names(theirs, OWN),
+            )
+            for name, theirs in named.items()
+            if len(theirs) >= FEWEST
+        }
+        found = replace(found, families={**found.families, **families})
+    return found
+
+
+def _kinds(measured: Sequence[Measure]) -> Mapping[Kind, ServingCalibration]:
     fitted: dict[Kind, ServingCalibration] = {}
+    usual = Belief(ServingCalibration(), LIKE_USUAL)
     for generation, theirs in _by(measured, lambda one: Kind(one.kind.generation)).items():
-        own = known.fitted.get(generation)
-        names = _names(theirs, SERVING_SPREADS)
-        fitted[generation] = own or _fit(_some(theirs), ServingCalibration(), names, 0.03)
+        fitted[generation] = _fit(_some(theirs), usual, _names(theirs, SERVING_SPREADS))
     for kind, theirs in _by(measured, lambda one: one.kind).items():
         if len(theirs) >= FEWEST:
-            own = known.fitted.get(kind, fitted[Kind(kind.generation)])
-            fitted[kind] = _fit(_some(theirs), own, _names(theirs, SERVING_SPREADS), 0.05)
-    found = ServingCalibrations(fitted=fitted)
-    families = {}
-    for family, theirs in _by(measured, lambda one: one.family).items():
-        if len(theirs) >= FEWEST:
-            own = known.families.get(family, found.find(theirs[0].kind))
-            families[family] = _fit(theirs, own, _names(theirs, OWN), 0.05)
-    return replace(found, families=families)
+            above = Belief(fitted[Kind(kind.generation)], LIKE_GENERATION)
+            fitted[kind] = _fit(_some(theirs), above, _names(theirs, SERVING_SPREADS))
+    return fitted
+
+
+def _versions(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
+    """Those of an engine that serve several models: with one, they are its family."""
+    found = _by(measured, lambda one: one.version)
+    return {n: theirs for n, theirs in found.items() if len(_families(theirs)) > 1}
+
+
+def _families(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
+    return _by(measured, lambda one: one.family)
 
 
 def _some(measured: Sequence[Measure]) -> Sequence[Measure]:
@@ -117,14 +151,12 @@ def _some(measured: Sequence[Measure]) -> Sequence[Measure]:
 
 def fit_family(measured: Sequence[Measure], start: ServingCalibration) -> ServingCalibration:
     """One's own measurements, from what is published on."""
-    return _fit(measured, start, _names(measured, OWN), 0.1)
+    return _fit(measured, Belief(start, LIKE_PUBLISHED), _names(measured, OWN))
 
 
-def _fit(
-    measured: Sequence[Measure], start: ServingCalibration, names: Sequence[str], belief: float
-) -> ServingCalibration:
+def _fit(measured: Sequence[Measure], like: Belief, names: Sequence[str]) -> ServingCalibration:
     def made(at: Sequence[float]) -> ServingCalibration:
-        return replace(start, **{n: exp(v) for n, v in zip(names, at, strict=True)})
+        return replace(like.calibration, **{n: exp(v) for n, v in zip(names, at, strict=True)})
 
     def residuals(at: list[float]) -> list[float]:
         calibration = made(at)
@@ -132,11 +164,11 @@ def _fit(
 
     problem = Problem(
         residuals=residuals,
-        start=[log(getattr(start, name)) for name in names],
+        start=[log(getattr(like.calibration, name)) for name in names],
         spread=[SERVING_SPREADS[name] for name in names],
         low=[log(SERVING_BOUNDS[name][0]) for name in names],
         high=[log(SERVING_BOUNDS[name][1]) for name in names],
-        belief=belief,
+        belief=like.strength,
         outlier=0.12,
     )
     return made(solve(problem, rounds=ROUNDS))
@@ -164,7 +196,9 @@ def _names(measured: Sequence[Measure], among: Iterable[str]) -> list[str]:
     )
     silent |= set() if any(one.drafting.tokens for one in deployments) else {"acceptance"}
     first = any("TTFT" in one.published for one in measured)
-    silent |= set() if first else {"request_s", "crowd_s", "launch_s"}
+    silent |= set() if first else {"request_s", "crowd_s"}
+    launched = any(not one.scheduling.captured for one in deployments)
+    silent |= set() if first or launched else {"launch_s"}
     return [name for name in among if name not in silent]
 
 

@@ -64,6 +64,7 @@ def serving_own(
         Measure(
             kind=kind,
             family=family,
+            version=f"{one.chip.name}/{kind.stack} yours",
             chip=one.chip,
             works=works_of(one),
             traffic=run.traffic,

@@ -21,7 +21,7 @@ class ServingFitted(Fact):
     stack: str = ANY
     model: str = ANY
     family: str = ""
-    """One model under one version of an engine on one chip, where it holds for no more than that."""
+    """A version of an engine on one kind of chip, or one model under it, where it holds for no more than that."""
     split: int = 0
     """0: fitted on all groups, for use; others leave groups out."""
     results: int
@@ -41,9 +41,10 @@ class ServingCalibrations:
     families: Mapping[str, ServingCalibration] = field(default_factory=dict)
 
     def find(self, kind: Kind, family: str = "") -> ServingCalibration:
-        """The nearest: of the family, the engine and class of models, the generation, or the usual."""
-        if family in self.families:
-            return self.families[family]
+        """The nearest: of the family, of its version of the engine, and so on up to the usual."""
+        for name in (family, family.rpartition("/")[0]):
+            if name in self.families:
+                return self.families[name]
         steps = (kind, Kind(kind.generation))
         found = next((self.fitted[step] for step in steps if step in self.fitted), None)
         return found or _usual(self.fitted.values())

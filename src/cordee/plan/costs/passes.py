@@ -92,10 +92,11 @@ class Passes:
         chip += self._sends_s(rows + read)
         if batch.given and drafting.tokens:
             chip *= 1 + drafting.tokens * drafting.cost
+        if batch.read or not self.deployment.scheduling.captured:
+            # Launched one by one: the slower of chip and host, softly.
+            chip = _soft(chip, kernels * self.calibration.launch_s)
         if batch.read:
-            # Prompts are not captured: the slower of chip and host, softly.
-            launch = kernels * self.calibration.launch_s
-            chip = (chip**SOFT + launch**SOFT) ** (1 / SOFT) * self.calibration.prefill
+            chip *= self.calibration.prefill
         return chip + self._host_s(batch)
 
     def parts(self, batch: Batch) -> Parts:

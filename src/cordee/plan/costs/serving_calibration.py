@@ -45,7 +45,7 @@ class ServingCalibration:
     """Of a request before its first pass: it is received, cut into tokens and queued."""
     crowd_s: float = 1.5e-3
     """The same for each other request of its copy: they share the host."""
-    acceptance: float = 0.6
+    acceptance: float = 0.75
     """How likely a guessed token is right, where it is not published."""
     prefill: float = 1.0
     """By how much passes over prompts are longer than all this says."""
@@ -61,7 +61,7 @@ SERVING_BOUNDS = {
     "edge": (4.0, 500.0), "stream": (0.15, 0.98), "expert": (0.2, 1.3), "cache": (0.1, 0.98),
     "attention": (0.05, 0.9), "vector": (0.7, 15.0), "kernel_s": (3e-7, 6e-5),
     "launch_s": (3e-7, 3e-4), "collective_s": (1e-6, 2e-4), "link": (0.08, 0.98),
-    "network": (0.04, 0.98), "imbalance": (1.0, 3.0), "pass_s": (1e-5, 5e-2),
+    "network": (0.04, 0.98), "imbalance": (1.0, 3.0), "pass_s": (1e-5, 0.15),
     "sequence_s": (1e-7, 1e-3), "request_s": (1e-3, 2.0),
     "crowd_s": (1e-6, 0.05), "acceptance": (0.3, 0.95),
     "prefill": (0.3, 6.0),

@@ -67,7 +67,7 @@ class Traffic:
         found = []
         for number in range(self._many()):
             prompt = max(round(self.prompt * self._part(dice) * (1 - self.cached)), 1)
-            answer = max(round(self.answer * self._part(dice)), 1)
+            answer = max(round(self.answer * self._part(dice) * self._left(number, dice)), 1)
             if self.rate_per_s is not None:
                 now_s += dice.expovariate(self.rate_per_s)
             found.append(Request(number, now_s, prompt, answer))
@@ -75,6 +75,14 @@ class Traffic:
 
     def _part(self, dice: Random) -> float:
         return self.shortest + (1 - self.shortest) * dice.random()
+
+    def _left(self, number: int, dice: Random) -> float:
+        """Of the first answers of clients with equal lengths: as if each had begun some time before.
+
+        All would come and go together for ever, which real ones, with their own delays, do not.
+        """
+        begun = self.clients and not self.count and self.shortest == 1 and number < self.clients
+        return dice.random() if begun else 1.0
 
     def _many(self) -> int:
         if self.count:

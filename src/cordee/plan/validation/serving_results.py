@@ -48,10 +48,14 @@ class ServingResult(Fact):
     requests: int = 0
     most: int | None = None
     chunk: int | None = None
+    eager: bool = False
+    """Whether passes that only give tokens are launched kernel by kernel."""
     drafts: int = 0
     ttft_ms: float | None = None
     tpot_ms: float | None = None
     output_tokens_per_s: float | None = None
+    doubted: str = ""
+    """The metric that the source's own others contradict: see the note. Nothing is fitted to it."""
     is_floor: bool = False
     """Whether it is what a test demands, which lies a little below what is measured."""
     quality: str
@@ -101,7 +105,12 @@ class ServingResult(Fact):
     def deployment(self) -> Deployment:
         """What ran."""
         usual = engines()[self.stack]
-        scheduling = replace(usual, chunk=self.chunk or usual.chunk, most=self.most or usual.most)
+        scheduling = replace(
+            usual,
+            chunk=self.chunk or usual.chunk,
+            most=self.most or usual.most,
+            captured=not self.eager,
+        )
         apart = Engine(
             tensor=self.prefill_tensor, data=self.prefill_data, expert=self.prefill_expert
         )

@@ -5,7 +5,7 @@ version known. Times and speeds come from the simulation of the queue.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf, log
@@ -130,7 +130,7 @@ def serving_families(known: Sequence[ServingScore]) -> tuple[Family, ...]:
 
 
 def serving_targets(known: Sequence[ServingScore]) -> tuple[Family, ...]:
-    """Each metric, on all chips and on Ascend, calibrated and not."""
+    """Each metric, on all chips and on Ascend, calibrated and not; then what others publish errors of."""
     covered = _covered(known)
     found = []
     for metric in METRICS:
@@ -138,11 +138,28 @@ def serving_targets(known: Sequence[ServingScore]) -> tuple[Family, ...]:
             words = "calibrated on the stack" if calibrated else "not calibrated"
             theirs = [s for s in known if s.metric == metric and s.calibrated == calibrated]
             ascend = [s for s in theirs if s.kind.generation.startswith("ascend")]
+            sure = [s for s in theirs if metric != s.result.doubted]
             if theirs:
                 found.append(_family(f"{metric}, {words}", theirs, covered))
+            if 0 < len(sure) < len(theirs):
+                left = f"without {len(theirs) - len(sure)} that their source contradicts"
+                found.append(_family(f"{metric}, {words}, {left}", sure, covered))
             if ascend:
                 found.append(_family(f"{metric} on Ascend, {words}", ascend, covered))
-    return tuple(found)
+    parts = _parts([s for s in known if s.metric == "TPOT" and not s.calibrated])
+    return (*found, *(_family(name, theirs, covered) for name, theirs in parts if theirs))
+
+
+def _parts(scores: Sequence[ServingScore]) -> Iterator[tuple[str, Sequence[ServingScore]]]:
+    """Of times between tokens, not calibrated: parts for which others' errors are known."""
+    nvidia = [s for s in scores if not s.kind.generation.startswith("ascend")]
+    for chip in sorted({s.result.chip for s in nvidia}):
+        yield f"TPOT on {chip}, not calibrated", [s for s in nvidia if s.result.chip == chip]
+    for model in ("dense", "mixture"):
+        name = f"TPOT of {model} models on NVIDIA, not calibrated"
+        yield name, [s for s in nvidia if s.kind.model == model]
+    apart = [s for s in nvidia if s.result.prefill_replicas]
+    yield "TPOT where prompts are read apart, on NVIDIA, not calibrated", apart
 
 
 def _family(

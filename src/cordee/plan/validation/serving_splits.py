@@ -39,8 +39,10 @@ def measure(result: ServingResult) -> Measure:
     return Measure(
         kind=kind_of(chip, result.stack, serving_model(result.model)),
         family=result.family,
+        version=result.version,
         chip=chip,
         works=works_of(result.deployment()),
         traffic=result.traffic,
         published=result.published,
+        doubted=result.doubted,
     )
