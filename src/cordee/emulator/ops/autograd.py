@@ -57,11 +57,13 @@ def differentiable(
             )
 
     def run(keys: torch._C.DispatchKeySet, *args: Any, **kwargs: Any) -> Any:
-        named = defaults | dict(zip(positional, args, strict=False)) | kwargs
-        arguments = [named[name] for name in positional + keywords]
-        if any(_stands_for_others(argument) for argument in arguments):
+        if any(map(_stands_for_others, (*args, *kwargs.values()))):
             return adapters.call_boxed(keys, *args, **kwargs)
-        return Differentiated.apply(*arguments)  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled():
+            with torch._C._AutoDispatchBelowAutograd():
+                return operator(*args, **kwargs)
+        named = defaults | dict(zip(positional, args, strict=False)) | kwargs
+        return Differentiated.apply(*(named[name] for name in positional + keywords))  # type: ignore[no-untyped-call]
 
     return run
 

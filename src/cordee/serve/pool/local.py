@@ -18,14 +18,12 @@ from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.forked import Zygotes
 from cordee.serve.pool.launch import cluster_of, launch, reading
 from cordee.serve.pool.logs import keep
+from cordee.serve.pool.place import BRIEF_PAUSE_S, LONGEST_PAUSE_S, Place
 from cordee.serve.pool.process import Process, StartError, how_it_ended, start
 from cordee.serve.pool.warming import Warming
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 20.0
 LOOK_S = 1.0
 """How often a cluster is asked where its engines are."""
-STEADY_S = 30.0
-"""One that ran so long before it died is started again at once."""
 GENTLE_S = 600.0
 ENDING_S = 20.0
 """So long vLLM may take to end once it has nothing to do."""
@@ -37,23 +35,6 @@ Where all are silent the machine may have too much to do, and new ones would tak
 CHIP_FAILED = 70
 """The exit code of an engine whose chip failed."""
 Tell = Callable[[str, Replica, str], None]
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """Where a replica runs, and its process while it has one."""
-
-    replica: Replica
-    config: PoolConfig
-    chips: tuple[int, ...] = ()
-    process: Process | None = None
-    task: "asyncio.Task[None] | None" = None
-    wanted: bool = True
-    leaves: bool = False
-    """Whether it goes once it has ended: the pool is to be smaller."""
-    started_s: float = 0.0
-    pause_s: float = 0.0
-    error: str = ""
 
 
 @dataclass(slots=True)
@@ -337,7 +318,7 @@ class LocalFleet:
                 place.error = f"{replica.name}: {error}"
                 self._set(replica, "dead")
                 self.tell("replica-dead", replica, str(error))
-                await self._pause(place)
+                await asyncio.sleep(place.pause(LONGEST_PAUSE_S))
                 continue
             place.error, place.started_s = "", time.monotonic()
             replica.breaker, replica.mistrusted = Breaker(), ""
@@ -360,18 +341,11 @@ class LocalFleet:
             if place.chips and (code == CHIP_FAILED or replica.mistrusted):
                 self._to_spare(place)
             if code != 0:
-                await self._pause(place)
+                await asyncio.sleep(place.pause(BRIEF_PAUSE_S))
         self._gone(place)
 
     def _after(self, place: Place) -> str:
         return "dead" if place.wanted else "stopped"
-
-    async def _pause(self, place: Place) -> None:
-        """The longer, the more often it died soon after its start."""
-        steady = time.monotonic() - place.started_s > STEADY_S and place.started_s > 0
-        place.pause_s = FIRST_PAUSE_S if steady else min(LONGEST_PAUSE_S, 2 * place.pause_s)
-        place.pause_s = max(FIRST_PAUSE_S, place.pause_s)
-        await asyncio.sleep(place.pause_s)
 
     def _to_spare(self, place: Place) -> None:
         """A chip failed: spare ones take its place, as far as there are any."""
