@@ -12,6 +12,8 @@ from tests.serve.models import write_model
 from tests.serve.replicas import Replica, replica
 
 TOKENS = 900
+TRIES = 5
+"""On a busy machine an answer may be complete before the strike that its client asks for."""
 LONG = {
     "messages": [{"role": "user", "content": "Tell me about parsers."}],
     "max_tokens": TOKENS,
@@ -61,8 +63,13 @@ def test_an_answer_is_the_same_to_the_byte_when_its_replica_fails(
 ) -> None:
     expected = answer(service, body)
     before = service.status()["gateway"]["failovers"]
-    assert disturbed(service, body, action) == expected
-    assert service.status()["gateway"]["failovers"] > before
+    for _ in range(TRIES):
+        service.wait_ready(2)
+        assert disturbed(service, body, action) == expected
+        if service.status()["gateway"]["failovers"] > before:
+            break
+    else:
+        raise AssertionError("every strike came too late")
     assert len(expected) == TOKENS + 1
     service.wait_ready(2)
 
