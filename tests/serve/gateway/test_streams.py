@@ -10,6 +10,7 @@ import pytest
 from tests.serve.gateway.conftest import Service, served
 from tests.serve.models import write_model
 from tests.serve.replicas import Replica, replica
+from tests.waiting import until
 
 TOKENS = 900
 TRIES = 5
@@ -206,13 +207,17 @@ def test_a_greedy_answer_of_a_vllm_goes_on_from_its_tokens(model_folder: Path, s
             before = {engine.url: generated(engine) for engine in (one, two)}
             lines = struck(service, body, engines)
             told = [plain(chunk) for chunk in chunks(iter(lines))]
+            until(lambda: one.process.poll() or two.process.poll())
             (left,) = [engine for engine in (one, two) if engine.process.poll() is None]
             made = generated(left) - before[left.url]
     assert said(told) == said(expected)
     assert told[-1] == expected[-1]
-    if (
+    moved_once = (
         sum(line.startswith(": replica") for line in lines) == 2
-    ):  # a slow machine moves it more often
+    )  # slow machines do it again
+    if (
+        moved_once and not stops
+    ):  # the gateway sees the string when the engine is some tokens further
         assert made < len(said(expected)[1])  # the rest alone
 
 
