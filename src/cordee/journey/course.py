@@ -62,7 +62,7 @@ def travel(order: Order, say: Callable[[str], None], title: Callable[[str], None
     book = _Book(order, desk, _digest(examples))
     title("1  examples/nvidia_gpt, written for CUDA: ported, and proven on a virtual Ascend")
     ported = book.chapter("port", Ported, lambda: port(desk, examples / "nvidia_gpt", target))
-    title(f"2  trained on four virtual Ascend chips; one is killed at step {order.kill_step}")
+    title(f"2  trained on four virtual Ascend chips; one is killed after step {order.kill_step}")
     script = examples / "elastic_gpt" / "train.py"
     asked = f"{order.steps} {order.kill_step}"
     trained = book.chapter(

@@ -67,7 +67,7 @@ def train(desk: Desk, script: Path, ported: Path, steps: int, kill_at: int) -> T
     with desk.start("train", arguments, {"PYTHONPATH": _with(ported)}) as running:
         _wait_for_step(desk, running, job, kill_at)
         pid = next(e["pid"] for e in _events(job, "worker") if e["worker"] == victim)
-        desk.say(f"kill -9 {pid}  # worker {victim}, at step {kill_at}")
+        desk.say(f"kill -9 {pid}  # worker {victim}, after step {kill_at}")
         os.kill(pid, signal.SIGKILL)
         _wait_for_step(desk, running, job, steps - 1)
         while not running.ended:
