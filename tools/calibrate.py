@@ -60,7 +60,10 @@ def _widths() -> Iterator[str]:
 
 def _fits(calibrations: Calibrations, rows: Sequence[Measured], split: int) -> Iterator[str]:
     counts = Counter(one.kind for one in rows)
-    counts.update(Kind(one.kind.generation) for one in rows)
+    counts.update(Kind(one.kind.generation, ANY, one.kind.model) for one in rows)
+    for generation in {one.kind.generation for one in rows}:
+        classes = [counts[Kind(generation, ANY, model)] for model in ("dense", "mixture")]
+        counts[Kind(generation)] = classes[0] or classes[1]
     for kind, calibration in calibrations.fitted.items():
         values = asdict(calibration)
         shown = ", ".join(f"{name} = {values[name]:.5g}" for name in NAMES if name != "pace")
@@ -73,11 +76,12 @@ def _fits(calibrations: Calibrations, rows: Sequence[Measured], split: int) -> I
 
 
 def _paces(calibrations: Calibrations, rows: Sequence[Measured], split: int) -> Iterator[str]:
-    counts = Counter((one.chip.name, one.kind.stack, one.release) for one in rows)
-    for (chip, stack, release), pace in calibrations.paces.items():
+    counts = Counter((one.chip.name, one.kind.stack, one.release, one.kind.model) for one in rows)
+    for version, pace in calibrations.paces.items():
+        chip, stack, release, model = version
         yield (
-            f'[[row]]\nchip = "{chip}"\nstack = "{stack}"\nrelease = "{release}"\nsplit = {split}\n'
-            f"pace = {pace:.5g}\nresults = {counts[chip, stack, release]}\n{SOURCE}"
+            f'[[row]]\nchip = "{chip}"\nstack = "{stack}"\nrelease = "{release}"\nmodel = "{model}"\n'
+            f"split = {split}\npace = {pace:.5g}\nresults = {counts[version]}\n{SOURCE}"
         )
 
 

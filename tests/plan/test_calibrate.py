@@ -28,7 +28,7 @@ def measured(slower: float) -> str:
     for tensor, pipeline, micro_batch in LAYOUTS:
         layout = Layout(chips=8, tensor=tensor, pipeline=pipeline, micro_batch=micro_batch)
         job = Job(model=model, layout=layout, sequence=4096, batch=64)
-        seconds = step(work_of(job, chip), Costs(chip, truth, "bf16")).seconds
+        seconds = step(work_of(job, chip), Costs(chip, truth, job.program)).seconds
         rows.append(
             f'[[measured]]\nmodel = "Llama-2-7B"\nchip = "910B2"\nsequence = 4096\nbatch = 64\n'
             f"chips = 8\ntensor = {tensor}\npipeline = {pipeline}\nmicro_batch = {micro_batch}\n"

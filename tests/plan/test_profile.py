@@ -52,7 +52,7 @@ def slower(tensor: int) -> Step:
         batch=64,
         program=Program(),
     )
-    return step(work_of(job, chip), Costs(chip, truth, "bf16"))
+    return step(work_of(job, chip), Costs(chip, truth, job.program))
 
 
 def rows_of(one: Step, steps: int = 2) -> list[list[object]]:

@@ -27,7 +27,7 @@ def job(**degrees: object) -> Job:
 
 
 def stepped(one: Job, calibration: Calibration = USUAL) -> Step:
-    return step(work_of(one, A100), Costs(A100, calibration, "bf16"))
+    return step(work_of(one, A100), Costs(A100, calibration, one.program))
 
 
 def test_the_flops_of_a_step_are_those_of_the_published_formula() -> None:
@@ -59,13 +59,14 @@ def test_backward_has_twice_the_products_of_forward() -> None:
 
 def test_a_product_at_the_peak_takes_its_flops_by_the_peak() -> None:
     product = Matmul("large", 8192, 8192, 8192)
-    seconds = Costs(A100, IDEAL, "bf16").matmul_s(product)
-    assert seconds == pytest.approx(2 * 8192**3 / 312e12)
+    seconds = Costs(A100, IDEAL, Program()).matmul_s(product)
+    # 32 x 64 tiles on 108 cores: 18.96 waves, of which the last is nearly full.
+    assert seconds == pytest.approx(2 * 8192**3 / 312e12, rel=0.01)
 
 
 def test_a_product_with_one_row_is_bound_by_memory() -> None:
     product = Matmul("one row", 1, 8192, 8192)
-    seconds = Costs(A100, IDEAL, "bf16").matmul_s(product)
+    seconds = Costs(A100, IDEAL, Program()).matmul_s(product)
     assert seconds == pytest.approx(2 * 8192**2 / 2039e9, rel=0.01)
 
 

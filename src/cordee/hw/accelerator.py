@@ -40,6 +40,8 @@ class Accelerator(Fact):
     """Peak rate of dense matrix products by dtype, as the vendor states it."""
     vector_flops_per_s: dict[str, float] = field(default_factory=dict)
     """Peak rate of everything else by dtype, where the chip has cores of its own for it."""
+    cores: int | None = None
+    """How many cores share a matrix product: streaming multiprocessors, or cube cores."""
     memory_bytes: int
     """Size of the memory on the chip."""
     memory_bytes_per_s: float | None = None

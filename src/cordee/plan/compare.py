@@ -6,6 +6,7 @@ from math import ceil, exp
 
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator, Price
+from cordee.plan.calibration.stacks import with_stack
 from cordee.plan.calibration.table import Calibrations, Kind, calibration, kind_of
 from cordee.plan.calibration.usual import usual_stack
 from cordee.plan.calibration.widths import nearest, widths
@@ -123,6 +124,8 @@ def outcome(
     stack = usual_stack(chip.generation)
     kind = kind_of(chip, stack, request.model)
     program = replace(request.program, dtype=dtype)
+    if request.program is TODAY:
+        program = with_stack(program, stack)
     search = Search(chip, calibrations.find(kind, chip.name), program)
     found = _found(request, search, program)
     off, judged_by = nearest(widths(), kind)

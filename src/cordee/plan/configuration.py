@@ -1,6 +1,6 @@
 """A training step as one row of a table: model, chips, layout, and what the program does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cordee.core.facts import Fact
 from cordee.plan.layout import Job, Layout, Program
@@ -36,6 +36,15 @@ class Configuration(Fact):
     overlaps_tensor: bool = False
     overlaps_gradients: bool = True
     trains_all: bool = True
+    gradient_bytes: int = 4
+    overlaps_stages: bool = False
+    overlaps_experts: bool = False
+    dispatch: str = "exchange"
+    fused_experts: bool = False
+    graphed: list[str] = field(default_factory=list)
+    recomputed: list[str] = field(default_factory=list)
+    narrow_attention: bool = False
+    blocks: bool = False
 
     def job(self, model: Model, micro_batch: int) -> Job:
         """The step, with the model that its name stands for."""
@@ -61,6 +70,15 @@ class Configuration(Fact):
             overlaps_tensor=self.overlaps_tensor,
             overlaps_gradients=self.overlaps_gradients,
             trains_all=self.trains_all,
+            gradient_bytes=self.gradient_bytes,
+            overlaps_stages=self.overlaps_stages,
+            overlaps_experts=self.overlaps_experts,
+            dispatch=self.dispatch,
+            fused_experts=self.fused_experts,
+            graphed=tuple(self.graphed),
+            recomputed=tuple(self.recomputed),
+            narrow_attention=self.narrow_attention,
+            blocks=self.blocks,
         )
         return Job(
             model=model, layout=layout, sequence=self.sequence, batch=self.batch, program=program

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from cordee.core.errors import UsageError
 from cordee.plan.model import Model
+from cordee.plan.parts import PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +80,14 @@ class Layout:
 class Program:
     """What the program does that is the same in every layout."""
 
+    DISPATCH: ClassVar = ("exchange", "fused")
+
     dtype: str = "bf16"
     """Of the matrix products."""
     fused_attention: bool = True
     """Whether scores stay in the chip."""
+    attention: str = ""
+    """The kernel that does so; the usual one where it is left out."""
     fused_norm: bool = True
     fused_activation: bool = True
     causal: bool = True
@@ -91,12 +96,35 @@ class Program:
     """Whether collectives of `tensor` run beside the products that they belong to."""
     overlaps_gradients: bool = True
     """Whether gradients are summed up beside the backward pass."""
+    overlaps_stages: bool = False
+    """Whether what stages send runs beside work, where they are in chunks."""
     overlaps_experts: bool = False
     """Whether tokens travel to experts beside other work."""
+    dispatch: str = "exchange"
+    """How tokens get to experts: copies of them, sorted before and after; "fused": one kernel that
+    sorts them and sends a chip each token once."""
+    fused_experts: bool = False
+    """Whether the products of experts are one kernel, with what lies between them."""
+    graphed: tuple[str, ...] = ()
+    """Parts of a layer that the host starts as recorded graphs; "all" of a step."""
+    recomputed: tuple[str, ...] = ()
+    """Parts of a layer that are reckoned again in the backward pass."""
+    narrow_attention: bool = False
+    """Whether attention is reckoned in 8 bits too."""
+    blocks: bool = False
+    """Whether numbers of 8 bits are scaled in small blocks (MX)."""
     gradient_bytes: int = 4
     """Size of a summed gradient."""
     trains_all: bool = True
     """False where only small matrices beside the weights are trained (LoRA)."""
+
+    def __post_init__(self) -> None:
+        if self.dispatch not in self.DISPATCH:
+            raise UsageError(f"dispatch = {self.dispatch!r}: one of {', '.join(self.DISPATCH)}")
+        for name in ("graphed", "recomputed"):
+            unknown = sorted(set(getattr(self, name)) - PARTS.keys() - {"all"})
+            if unknown:
+                raise UsageError(f"{name}: {', '.join(unknown)}: known are {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class Search:
 
     def __init__(self, chip: Accelerator, calibration: Calibration, program: Program) -> None:
         self.chip = chip
-        self._costs = Costs(chip, calibration, program.dtype)
+        self._costs = Costs(chip, calibration, program)
         self._known: dict[tuple[object, ...], tuple[Work, Times]] = {}
 
     def find(self, wanted: Wanted) -> Found:

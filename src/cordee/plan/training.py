@@ -9,6 +9,7 @@ from cordee.plan.costs.links import Group
 from cordee.plan.costs.seconds import Costs, Spent
 from cordee.plan.layout import Job
 from cordee.plan.model import Layer
+from cordee.plan.parts import names_of
 from cordee.plan.shares import Share, shares
 from cordee.plan.work import Pass, embedding_pass, head_pass, layer_pass
 from cordee.plan.work.operators import Collective, Matmul
@@ -34,8 +35,8 @@ class LayerTimes:
 
     forward: Spent
     backward: Spent
-    core: Spent
-    """Of the forward pass, what is between the products of attention where it is not fused."""
+    again: Spent
+    """Of the forward pass, what is reckoned again where not the whole is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,8 @@ def step(work: Work, costs: Costs, known: Times | None = None) -> Step:
     slowest, others = _stages(work, costs, known or times_of(work, costs))
     count = max(job.micro_batches, 1.0)
     send = _send_s(work, costs)
-    one = slowest.total + send * (2 if layout.pipeline > 1 else 0)
+    hidden = job.program.overlaps_stages and layout.chunks > 1
+    one = slowest.total + 2 * send * (costs.calibration.exposed if hidden else 1)
     bubble = others / layout.chunks + (layout.pipeline - 1) * send
     gradients = _gradients_s(work, costs, slowest.total * count)
     optimizer = _optimizer_s(work, costs)
@@ -151,12 +153,13 @@ def step(work: Work, costs: Costs, known: Times | None = None) -> Step:
 def times_of(work: Work, costs: Costs) -> Times:
     """The passes of one micro-batch, apart from what the pipeline makes of them."""
     layers = {}
+    names = _again(work.job)
     for layer, kind in work.kinds:
-        core = [op for op in kind.forward if op.name in ("scores", "softmax", "weighted sums")]
+        again = [op for op in kind.forward if op.name in names]
         layers[layer] = LayerTimes(
             forward=costs.spent(kind.forward, work.groups),
             backward=costs.spent(kind.backward, work.groups),
-            core=costs.spent(core, work.groups) if core else Spent(),
+            again=costs.spent(again, work.groups) if again else Spent(),
         )
     return Times(
         layers=layers,
@@ -181,11 +184,20 @@ def _stages(work: Work, costs: Costs, times: Times) -> tuple[Spent, float]:
         ends += _layer_spent(work, costs, times.layers[layer]) + times.head
     if stages == 1:
         return most + ends, 0.0
-    # Where layers do not divide, the last stages have one less: the loss takes its place.
-    lean = (len(job.model.layers) % stages) != 0
-    last = most * ((per_stage - 1) / per_stage) + ends if lean else most + ends
+    # Where layers do not divide, the last stage has what is left: the loss takes its place.
+    left = len(job.model.layers) - per_stage * (stages - 1)
+    last = most * (max(left, 0) / per_stage) + ends
     slowest = last if last.total > most.total else most
     return slowest, total + ends.total - min(slowest.total, total + ends.total)
+
+
+def _again(job: Job) -> frozenset[str]:
+    """Operators that the backward pass does once more."""
+    names = names_of(job.program.recomputed)
+    if job.layout.recompute == "selective" and not job.program.fused_attention:
+        # arxiv.org/abs/2205.05198, section 5: what is between the products of attention.
+        names |= {"scores", "softmax", "weighted sums"}
+    return names
 
 
 def _layer_spent(work: Work, costs: Costs, times: LayerTimes) -> Spent:
@@ -196,8 +208,8 @@ def _layer_spent(work: Work, costs: Costs, times: LayerTimes) -> Spent:
         layers = len(job.model.layers) / layout.pipeline
         share = 1.0 if layout.recompute_layers is None else min(layout.recompute_layers / layers, 1)
         spent += times.forward * share
-    elif layout.recompute == "selective" and not job.program.fused_attention:
-        spent += times.core
+    else:
+        spent += times.again
     return spent + _sharded(work, costs, spent) if layout.zero == 3 else spent
 
 
@@ -211,7 +223,7 @@ def _sharded(work: Work, costs: Costs, spent: Spent) -> Spent:
         group,
     )
     moved = 2 * gather + scatter
-    share = costs.calibration.exposed
+    share = costs.calibration.exposed_weights
     return Spent(exposed=moved * share + max(0.0, moved * (1 - share) - spent.total))
 
 
@@ -247,8 +259,10 @@ def _gradients_s(work: Work, costs: Costs, passes_s: float) -> float:
     if not program.overlaps_gradients:
         return moved
     share = costs.calibration.exposed
-    # Only the last micro-batch's backward pass runs beside them.
-    beside = passes_s / max(work.job.micro_batches, 1) * 0.6
+    # The last micro-batch's backward pass runs beside them; of chunks, those of all stages' last ones.
+    count = max(work.job.micro_batches, 1)
+    last = min(layout.pipeline, count) * (layout.chunks - 1) / layout.chunks
+    beside = passes_s / count * max(last, 1) * 0.6
     return moved * share + max(0.0, moved * (1 - share) - beside)
 
 

@@ -1,7 +1,7 @@
 """Fits calibrations to measured speeds: a generation first, then each software and class of models."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
 from statistics import fmean
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.calibration.least_squares import Problem, solve
-from cordee.plan.calibration.table import Calibrations, Kind
+from cordee.plan.calibration.table import ANY, Calibrations, Kind
 from cordee.plan.costs.calibration import BOUNDS, Calibration
 from cordee.plan.costs.seconds import Costs
 from cordee.plan.training import Step, Work, step
@@ -17,18 +17,33 @@ from cordee.plan.training import Step, Work, step
 K = TypeVar("K", bound=Hashable)
 
 SPREADS = {
-    "matmul": 0.25, "matmul_fp8": 0.3, "matmul_fp4": 0.3, "expert": 0.3, "edge": 1.0,
-    "attention": 0.4, "attention_narrow": 0.2, "vector": 0.5, "kernel_s": 0.7, "host_s": 0.7,
-    "link": 0.3, "network": 0.3, "exposed": 0.7, "step_s": 1.0, "scale": 0.7,
+    "matmul": 0.15, "matmul_fp8": 0.2, "matmul_blocks": 0.1, "matmul_fp4": 0.3, "expert": 0.2,
+    "edge": 0.5, "attention": 0.2, "attention_narrow": 0.2, "vector": 0.35, "kernel_s": 0.5,
+    "host_s": 0.7, "link": 0.25, "network": 0.2, "exchange": 0.3, "exposed": 0.5,
+    "exposed_weights": 0.4,     "exposed_exchange": 0.6, "routing": 0.4, "count_s": 1.0, "step_s": 0.7, "scale": 0.5,
 }  # fmt: skip
 """How far logarithms of these may be from what is usual without surprise."""
 
+EXPERTS = ("expert", "exchange", "exposed_exchange", "routing", "count_s", "host_s")
+"""What mixtures say, given what dense models do: the cost of experts, of the way there and back."""
 FEWEST = 4
 """Measurements from which on a kind has a calibration of its own."""
 PART = 1.0
 """What a part of a step weighs in a fit, beside the whole."""
 SMALLEST = 0.01
 """Of a step: smaller parts say nothing."""
+ALIKE = 0.5
+"""How much less one of a group counts the more there are: 0 not at all, 1 so that a group is as one."""
+FAR = 0.05
+"""How many times a surprise about a generation of chips counts beside the others."""
+NEAR = 0.12
+"""The same of a class of models or a software, given what the generation is like."""
+OUTLIER = 0.06
+"""From which residual on a result counts less, of dense models."""
+LOOSE = 0.2
+"""The same of mixtures, whose results are further apart."""
+ROUNDS = 15
+"""Of a fit: more change nothing that shows."""
 SHRINK = 2.0
 """As many measurements as this weigh against a version's own pace."""
 
@@ -44,31 +59,30 @@ class Measured:
     tokens_per_s_per_chip: float
     parts: Mapping[str, float] = field(default_factory=dict)
     """Seconds of a step by kind of work, where a profiler says so."""
+    group: str = ""
+    """Measurements that err alike: those of one model under one software."""
 
     def predicted(self, calibration: Calibration) -> float:
         """Tokens a second of a chip."""
-        costs = Costs(self.chip, calibration, self.works[0].job.program.dtype)
+        costs = Costs(self.chip, calibration, self.works[0].job.program)
         return max(step(work, costs).tokens_per_s_per_chip for work in self.works)
 
     def predicted_parts(self, calibration: Calibration) -> dict[str, float]:
         """Seconds of a step by kind of work, as a profiler has them."""
-        costs = Costs(self.chip, calibration, self.works[0].job.program.dtype)
+        costs = Costs(self.chip, calibration, self.works[0].job.program)
         return profiled(step(self.works[0], costs))
 
     def residual(self, calibration: Calibration) -> float:
         """The logarithm of predicted by measured."""
         return log(self.predicted(calibration) / self.tokens_per_s_per_chip)
 
-    def residuals(self, calibration: Calibration) -> list[float]:
-        """That of the whole, and weighted ones of the parts."""
-        found = [self.residual(calibration)]
+    def residuals(self, calibration: Calibration, predicted: float) -> list[float]:
+        """That of the whole, for which so much is predicted, and weighted ones of the parts."""
+        found = [log(predicted / self.tokens_per_s_per_chip)]
         if self.parts:
-            predicted, least = (
-                self.predicted_parts(calibration),
-                SMALLEST * sum(self.parts.values()),
-            )
+            parts, least = self.predicted_parts(calibration), SMALLEST * sum(self.parts.values())
             found += [
-                PART * log(max(predicted[name], least) / seconds)
+                PART * log(max(parts[name], least) / seconds)
                 for name, seconds in self.parts.items()
                 if seconds > least
             ]
@@ -88,14 +102,23 @@ def profiled(one: Step) -> dict[str, float]:
 
 
 def fit_all(measured: Sequence[Measured]) -> Calibrations:
-    """Calibrations for every kind that is measured often enough, and the pace of each version."""
+    """For every kind that is measured often enough, and the pace of each version."""
     fitted: dict[Kind, Calibration] = {}
-    by_generation = _by(measured, lambda one: Kind(one.kind.generation))
-    for generation, theirs in by_generation.items():
-        fitted[generation] = fit(theirs, Calibration())
+    by_class = _by(measured, lambda one: Kind(one.kind.generation, ANY, one.kind.model))
+    # Dense models say what a chip does; mixtures only what experts cost on top.
+    for kind in sorted(by_class, key=lambda kind: kind.model):
+        plain = fitted.get(Kind(kind.generation))
+        fitted[kind] = (
+            fit(by_class[kind], plain, belief=NEAR, outlier=LOOSE, only=EXPERTS)
+            if plain
+            else fit(by_class[kind], Calibration())
+        )
+        fitted.setdefault(Kind(kind.generation), fitted[kind])
     for kind, theirs in _by(measured, lambda one: one.kind).items():
         if len(theirs) >= FEWEST:
-            fitted[kind] = fit(theirs, fitted[Kind(kind.generation)])
+            start = fitted[Kind(kind.generation, ANY, kind.model)]
+            only, outlier = (EXPERTS, LOOSE) if kind.model == "mixture" else ((), OUTLIER)
+            fitted[kind] = fit(theirs, start, belief=NEAR, outlier=outlier, only=only)
     calibrations = Calibrations(fitted=fitted)
     return replace(calibrations, paces=_paces(measured, calibrations))
 
@@ -104,21 +127,37 @@ def fit(
     measured: Sequence[Measured],
     start: Calibration,
     *,
-    belief: float = 0.05,
-    outlier: float = 0.06,
+    belief: float = FAR,
+    outlier: float = OUTLIER,
+    only: Collection[str] = (),
 ) -> Calibration:
-    """The calibration that explains these best, near `start` where they say little."""
-    names = _names(measured)
+    """The calibration that explains these best, near `start` where they say little.
+
+    With `only`, of nothing but these unknowns.
+    """
+    names = [name for name in _names(measured) if not only or name in only]
 
     def made(at: Sequence[float]) -> Calibration:
         return replace(start, **{n: exp(v) for n, v in zip(names, at, strict=True)})
 
+    firsts, places = _distinct(measured)
+
     def residuals(at: list[float]) -> list[float]:
         calibration = made(at)
-        return [value for one in measured for value in one.residuals(calibration)]
+        predicted = [one.predicted(calibration) for one in firsts]
+        return [
+            value
+            for one, place in zip(measured, places, strict=True)
+            for value in one.residuals(calibration, predicted[place])
+        ]
 
+    sizes = Counter(one.group for one in measured if one.group)
+    weights = [
+        sizes.get(one.group, 1) ** -ALIKE for one in measured for _ in one.residuals(start, 1.0)
+    ]
     problem = Problem(
         residuals=residuals,
+        weights=weights,
         start=[log(getattr(start, name)) for name in names],
         spread=[SPREADS[name] for name in names],
         low=[log(BOUNDS[name][0]) for name in names],
@@ -126,7 +165,21 @@ def fit(
         belief=belief,
         outlier=outlier,
     )
-    return made(solve(problem))
+    return made(solve(problem, ROUNDS))
+
+
+def _distinct(measured: Sequence[Measured]) -> tuple[list[Measured], list[int]]:
+    """One of each kind of work, and which of them each is: versions are measured with the same."""
+    found: dict[Hashable, int] = {}
+    firsts: list[Measured] = []
+    places: list[int] = []
+    for one in measured:
+        key = (one.chip.name, *(work.job for work in one.works))
+        if key not in found:
+            found[key] = len(firsts)
+            firsts.append(one)
+        places.append(found[key])
+    return firsts, places
 
 
 def _names(measured: Sequence[Measured]) -> list[str]:
@@ -136,9 +189,19 @@ def _names(measured: Sequence[Measured]) -> list[str]:
     silent = set()
     silent |= {"matmul_fp8"} if "fp8" not in dtypes else set()
     silent |= {"matmul_fp4"} if "fp4" not in dtypes else set()
+    mixtures = [one for one in measured if one.works[0].job.model.is_mixture]
     silent |= (
-        {"expert"} if not any(one.works[0].job.model.is_mixture for one in measured) else set()
+        {"expert", "routing", "count_s", "exchange", "exposed_exchange"} if not mixtures else set()
     )
+    silent |= (
+        {"exposed_exchange"}
+        if not any(o.works[0].job.program.overlaps_experts for o in mixtures)
+        else set()
+    )
+    silent |= (
+        {"matmul_blocks"} if not any(o.works[0].job.program.blocks for o in measured) else set()
+    )
+    silent |= {"exposed_weights"} if all(layout.zero < 3 for layout in layouts) else set()
     silent |= {"network", "scale"} if max(layout.chips for layout in layouts) <= 8 else set()
     return [name for name in SPREADS if name not in silent]
 
@@ -152,9 +215,11 @@ def _by(measured: Iterable[Measured], key: Callable[[Measured], K]) -> Mapping[K
 
 def _paces(
     measured: Sequence[Measured], calibrations: Calibrations
-) -> dict[tuple[str, str, str], float]:
+) -> dict[tuple[str, str, str, str], float]:
     """What is left over for a version on a chip, the less of it the fewer measurements there are."""
-    versions = _by(measured, lambda one: (one.chip.name, one.kind.stack, one.release))
+    versions = _by(
+        measured, lambda one: (one.chip.name, one.kind.stack, one.release, one.kind.model)
+    )
     found = {}
     for version, theirs in versions.items():
         left = fmean(

@@ -23,6 +23,8 @@ class Problem:
     high: Vector
     outlier: float = 0.06
     """From which residual on it counts less."""
+    weights: Sequence[float] = ()
+    """What each residual counts; 1 where it is left out."""
     belief: float = 0.05
     """How many times a residual of 1 spread counts beside the others."""
 
@@ -60,6 +62,10 @@ def _inside(problem: Problem, there: Vector) -> Vector:
     ]
 
 
+def _weights(problem: Problem, residuals: Vector) -> Sequence[float]:
+    return problem.weights or [1.0] * len(residuals)
+
+
 def _weight(problem: Problem, residual: float) -> float:
     """Of a square: 1 for a small residual, less for an outlier."""
     return 1 / sqrt(1 + (residual / problem.outlier) ** 2)
@@ -67,7 +73,10 @@ def _weight(problem: Problem, residual: float) -> float:
 
 def _cost(problem: Problem, at: Vector, residuals: Vector) -> float:
     scale = problem.outlier**2
-    found = sum(2 * scale * (sqrt(1 + value**2 / scale) - 1) for value in residuals)
+    found = sum(
+        2 * scale * weight * (sqrt(1 + value**2 / scale) - 1)
+        for value, weight in zip(residuals, _weights(problem, residuals), strict=True)
+    )
     return found + sum(value**2 for value in _beliefs(problem, at))
 
 
@@ -89,7 +98,10 @@ def _normal(problem: Problem, at: Vector, residuals: Vector) -> tuple[list[Vecto
         moved[place] += ahead
         found = problem.residuals(moved)
         columns.append([(b - a) / ahead for a, b in zip(residuals, found, strict=True)])
-    weights = [_weight(problem, value) for value in residuals]
+    weights = [
+        weight * _weight(problem, value)
+        for value, weight in zip(residuals, _weights(problem, residuals), strict=True)
+    ]
     matrix = [
         [_weighted(weights, columns[i], columns[j]) for j in range(size)] for i in range(size)
     ]

@@ -27,9 +27,8 @@ from cordee.plan.layout import Job
 from cordee.plan.model import model
 from cordee.plan.training import work_of
 
-BELIEF = 0.1
-"""How much what is published weighs beside a few measurements of one's own: twice as much as beside
-the many published ones."""
+BELIEF = 0.05
+"""How much what is published weighs beside a few measurements of one's own."""
 OUTLIER = 0.3
 """One's own measurements are believed, unless they are off by more than this."""
 

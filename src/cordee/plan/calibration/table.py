@@ -61,6 +61,8 @@ class Pace(Fact):
     chip: str
     stack: str
     release: str = ""
+    model: str
+    """"dense" or "mixture"."""
     split: int = 0
     pace: float
     results: int = 0
@@ -71,7 +73,8 @@ class Calibrations:
     """Calibrations of one split."""
 
     fitted: Mapping[Kind, Calibration] = field(default_factory=dict)
-    paces: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    paces: Mapping[tuple[str, str, str, str], float] = field(default_factory=dict)
+    """By chip, software, its version and class of models."""
 
     def find(self, kind: Kind, chip: str, release: str = "") -> Calibration:
         """The nearest: of this software and class of models, of the generation, or what is usual."""
@@ -84,7 +87,7 @@ class Calibrations:
         found = next((self.fitted[step] for step in steps if step in self.fitted), None)
         if found is None:
             found = _usual(self.fitted.values())
-        pace = self.paces.get((chip, kind.stack, release), 1.0)
+        pace = self.paces.get((chip, kind.stack, release, kind.model), 1.0)
         return Calibration(**{name: getattr(found, name) for name in NAMES[:-1]}, pace=pace)
 
     def knows(self, kind: Kind) -> bool:
@@ -120,7 +123,7 @@ def read(fits: Traversable, paces: Traversable, split: int = 0) -> Calibrations:
         if row.split == split
     }
     known = {
-        (row.chip, row.stack, row.release): row.pace
+        (row.chip, row.stack, row.release, row.model): row.pace
         for row in rows(paces, Pace)
         if row.split == split
     }

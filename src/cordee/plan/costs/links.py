@@ -39,6 +39,10 @@ class Links:
     network: float
     latency_s: float = LATENCY_S
     """Of a small collective."""
+    member_s: float = 0.0
+    """That it takes longer for each further chip in a node."""
+    exchange: float = 1.0
+    """Of what other collectives reach, by exchanges."""
 
     def seconds(self, collective: Collective, group: Group) -> float:
         """Of one collective over that group."""
@@ -47,13 +51,18 @@ class Links:
         if collective.pattern == "send":
             return collective.size_bytes / self._send_rate(group) + self.latency_s
         beta = max(self.moving_s(collective, group))
+        if collective.group == "expert":
+            beta /= self.exchange
         turns = turns_of(collective)
-        return turns * (beta + self.latency_s + HOP_S * (group.nodes - 1))
+        waits = self.latency_s + HOP_S * (group.nodes - 1) + self.member_s * (group.within - 1)
+        return turns * (beta + waits)
 
     def moving_s(self, collective: Collective, group: Group) -> tuple[float, float]:
         """Seconds of what moves within nodes and of what moves between them, in one turn."""
         moved = collective.size_bytes * (group.size - 1) / group.size
         within = moved / self.within_rate(group)
+        if collective.once:
+            within *= _distinct(collective.copies, group.size)
         if group.nodes == 1:
             return within, 0.0
         outside = collective.size_bytes * (group.nodes - 1) / group.nodes
@@ -87,5 +96,5 @@ def turns_of(collective: Collective) -> int:
 
 
 def _distinct(copies: int, nodes: int) -> float:
-    """What is left of `copies` to experts anywhere when each node gets one at most."""
+    """What is left of `copies` to experts anywhere when each node, or chip, gets one at most."""
     return nodes * (1 - (1 - 1 / nodes) ** copies) / copies

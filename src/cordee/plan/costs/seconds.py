@@ -4,12 +4,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cordee.hw.accelerator import Accelerator
+from cordee.plan.costs.attention import kernel_of
 from cordee.plan.costs.calibration import Calibration
 from cordee.plan.costs.links import Group, Links
-from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
+from cordee.plan.costs.power import powered
+from cordee.plan.costs.tiles import lost_to_tiles
+from cordee.plan.layout import Program
+from cordee.plan.parts import names_of
+from cordee.plan.work.operators import (
+    AttentionCore,
+    Collective,
+    Count,
+    Matmul,
+    Operator,
+    Vector,
+)
 
 WIDTHS = {"fp32": 4.0, "tf32": 4.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5}
-KINDS = ("matmul", "expert", "attention", "vector", "collective", "hidden")
+NARROW_ATTENTION = 1.4  # of 16 bits' rate, forward and backward: arxiv.org/abs/2407.08608, table 1
+MEMBER_S = 2e-6  # of a collective for each chip in a node: ascend-microbench, NCCL's rings
+DIAGONAL = 128.0  # keys: as many as a tile has
+LOOPED = 0.5  # of what starting a kernel from Python takes
+AMAX = 3  # kernels: the largest number is looked for, makes a scale, then all are cast
+ROUTING = frozenset(("router", "tokens sorted", "tokens put back"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,68 +65,120 @@ class Spent:
 
 
 class Costs:
-    """A chip, as its software makes use of it, at one dtype of products."""
+    """A chip, as its software makes use of it, with what the program does."""
 
-    def __init__(self, chip: Accelerator, calibration: Calibration, dtype: str) -> None:
+    def __init__(self, chip: Accelerator, calibration: Calibration, program: Program) -> None:
         self.chip, self.calibration = chip, calibration
-        self.links = Links(chip=chip, link=calibration.link, network=calibration.network)
+        self.links = Links(
+            chip=chip,
+            link=calibration.link,
+            network=calibration.network,
+            exchange=calibration.exchange,
+            member_s=MEMBER_S,
+        )
+        dtype = program.dtype
         half = "bf16" if "bf16" in chip.flops_per_s else "fp16"
         self._half = chip.flops_per_s.get(half) or chip.peak_flops_per_s("fp8") / 2
-        peak = self._half if dtype in ("bf16", "fp16") else chip.peak_flops_per_s(dtype)
-        self._matmul = peak * calibration.matmul_of(dtype)
-        self._width = WIDTHS.get(dtype, 2.0)
         self._narrow = dtype not in ("bf16", "fp16", "fp32", "tf32")
+        peak = self._half if dtype in ("bf16", "fp16") else chip.peak_flops_per_s(dtype)
+        runs = powered(chip)
+        self._wide = self._half * calibration.matmul * runs
+        self._matmul = peak * calibration.matmul_of(dtype, program.blocks) * runs
+        self._faster = peak / self._half
+        self._width = WIDTHS.get(dtype, 2.0)
         self._memory = chip.memory_bytes_per_s or 1e12
+        self._kernel = kernel_of(chip.generation, program.attention)
+        self._attention = self._half * (NARROW_ATTENTION if program.narrow_attention else 1)
+        self._blocks = self._narrow and program.blocks
+        self._fused_experts = program.fused_experts
+        self._every = "all" in program.graphed
+        self._graphed = names_of(part for part in program.graphed if part != "all")
 
     def spent(self, operators: Sequence[Operator], groups: Mapping[str, Group]) -> Spent:
         """Seconds of a pass, with what the chip waits for its host."""
-        matmul = attention = vector = exposed = hidden = 0.0
-        kernels = 0
+        matmul = attention = vector = exposed = hidden = waited = 0.0
         for operator in operators:
             if isinstance(operator, Matmul):
                 matmul += self.matmul_s(operator)
-                kernels += operator.count if operator.is_expert else 1
-                if self._narrow:
+                if self._narrow and operator.casts and not operator.is_wide:
                     vector += self._cast_s(operator)
-                    kernels += 2 * (operator.count if operator.is_expert else 1)
             elif isinstance(operator, Vector):
-                vector += self.vector_s(operator.size_bytes, operator.kernels)
-                kernels += operator.kernels
+                vector += self.operator_s(operator)
             elif isinstance(operator, AttentionCore):
                 attention += self.attention_s(operator)
-                kernels += 1
-            else:
+            elif isinstance(operator, Collective):
                 seconds = self.collective_s(operator, groups)
-                hidden += seconds * operator.hidden
-                exposed += seconds * (not operator.hidden)
-                kernels += 1
+                if operator.hidden:
+                    part = self._exposed(operator)
+                    exposed += seconds * part
+                    hidden += seconds * (1 - part)
+                else:
+                    exposed += seconds
+            elif not self._every:
+                waited += self.calibration.count_s
         work = matmul + attention + vector
-        share = self.calibration.exposed
-        exposed += hidden * share + max(0.0, hidden * (1 - share) - work)
+        exposed += max(0.0, hidden - work)
         # The slower of chip and host, and a little more where they are alike.
-        chip, host = work + exposed, kernels * self.calibration.host_s
+        chip = work + exposed
+        host = self._started(operators) * self.calibration.host_s
         host = chip * ((1 + (host / chip) ** 4) ** 0.25 - 1) if chip else host
-        return Spent(matmul, attention, vector, exposed, host)
+        return Spent(matmul, attention, vector, exposed, host + waited)
+
+    def _exposed(self, collective: Collective) -> float:
+        exchanges = collective.pattern == "exchange" and collective.group == "expert"
+        return self.calibration.exposed_exchange if exchanges else self.calibration.exposed
+
+    def _started(self, operators: Sequence[Operator]) -> float:
+        """Kernels that the host starts one by one."""
+        if self._every:
+            return 0.0
+        return sum(
+            self._kernels(operator) for operator in operators if operator.name not in self._graphed
+        )
+
+    def _kernels(self, operator: Operator) -> float:
+        if isinstance(operator, Vector):
+            return operator.kernels
+        if isinstance(operator, Matmul):
+            cast = self._narrow and operator.casts and not operator.is_wide
+            looped = operator.is_expert and not self._fused_experts
+            # Those of experts are started one by one, in a loop that is not Python's, and so is what casts for them;
+            # two more put scales in order where these are of blocks: github.com/NVIDIA/TransformerEngine/pull/1525.
+            each = 1 + (1 if self._blocks else AMAX) * cast + 2 * self._blocks
+            return 1 + cast + (LOOPED * each * operator.count if looped else 0)
+        return 0 if isinstance(operator, Count) else 1
 
     def matmul_s(self, product: Matmul) -> float:
-        """Of a product: what is lost at its edges makes it as slow as a larger one."""
-        edge = self.calibration.edge
-        lost = 1 + edge / product.m + edge / product.n + edge / product.k
-        rate = self._matmul * (self.calibration.expert if product.is_expert else 1)
+        """Of a product: tiles of its result start and end, whatever k is, and seldom fit the cores."""
+        rate = self._wide if product.is_wide else self._matmul
+        # What starts and ends a tile takes as long where numbers are narrower and products faster.
+        ramp = self.calibration.edge * (1 if product.is_wide else self._faster)
+        lost = 1 + ramp / product.k
+        if self.chip.cores:
+            lost *= lost_to_tiles(product.m, product.n, product.count, self.chip.cores)
+        rate *= self.calibration.expert if product.is_expert else 1
+        width = 2.0 if product.is_wide else self._width
         seconds = product.flops * lost / rate
-        return max(seconds, product.size_bytes(self._width) / self._memory) + (
+        return max(seconds, product.size_bytes(width) / self._memory) + (
             product.added_bytes / self._memory + self.calibration.kernel_s
         )
 
     def attention_s(self, core: AttentionCore) -> float:
-        """Of fused attention; backward it keeps less of the chip busy."""
-        reached = self.calibration.attention
+        """Of fused attention; where few keys are seen, tiles on the diagonal are mostly in vain."""
+        reached = self._kernel.backward if core.backward else self._kernel.forward
+        reached *= self.calibration.attention
         if core.score_size < 128:
             narrow = self.calibration.attention_narrow
             reached *= narrow ** ((128 - core.score_size) / 64)
-        reached *= 0.85 if core.backward else 1
-        seconds = core.flops / (self._half * reached)
+        seconds = core.flops * (1 + DIAGONAL / core.keys) / (self._attention * reached)
         return max(seconds, core.size_bytes / self._memory) + self.calibration.kernel_s
+
+    def operator_s(self, vector: Vector) -> float:
+        """Of kernels that are bound by memory; those that sort tokens take longer."""
+        if vector.name in ROUTING:
+            seconds = vector.size_bytes * self.calibration.routing / self._memory
+            return seconds + vector.kernels * self.calibration.kernel_s
+        return self.vector_s(vector.size_bytes, vector.kernels)
 
     def vector_s(self, size_bytes: float, kernels: int = 1) -> float:
         """Of kernels that are bound by memory."""

@@ -67,7 +67,7 @@ def as_it_is(job: Job, request: Request, found: Outcome, known: Calibrations) ->
     job = replace(job, program=program, sequence=request.sequence, batch=request.batch)
     job.check()
     kind = kind_of(chip, found.stack, job.model)
-    took = step(work_of(job, chip), Costs(chip, known.find(kind, chip.name), program.dtype))
+    took = step(work_of(job, chip), Costs(chip, known.find(kind, chip.name), program))
     needs = memory(job)
     return AsItIs(
         chip=chip,

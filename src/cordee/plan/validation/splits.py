@@ -37,6 +37,7 @@ def measured(result: Result) -> Measured:
         kind=kind_of(chip, result.stack, jobs[0].model),
         chip=chip,
         release=result.release,
+        group=result.group,
         works=tuple(work_of(job, chip) for job in jobs),
         tokens_per_s_per_chip=result.tokens_per_s_per_chip,
     )

@@ -1,7 +1,7 @@
 """What the first and the last stage do besides layers: the table of tokens, and the loss."""
 
 from cordee.plan.layout import Job
-from cordee.plan.work.layers import HALF, MASTER, Pass, matmul_backward
+from cordee.plan.work.layers import HALF, Pass, matmul_backward
 from cordee.plan.work.operators import Collective, Matmul, Operator, Vector
 
 
@@ -19,14 +19,14 @@ def head_pass(job: Job) -> Pass:
     layout, model = job.layout, job.model
     tokens = _tokens(job)
     columns = model.vocabulary / layout.tensor
-    product = Matmul("logits", tokens, columns, model.hidden)
+    product = Matmul("logits", tokens, columns, model.hidden, is_wide=True)
     forward: list[Operator] = [product]
     if layout.tensor > 1 and layout.sequence_parallel:
         size = tokens * model.hidden * HALF
         forward.append(Collective("logits", "gather", size, "tensor"))
     # A cast, the largest, differences, exponentials and their sum: five times 4 to 8 bytes.
     forward.append(Vector("loss", tokens * columns * 26, 8))
-    adds = 2 * MASTER if layout.zero < 3 else HALF
+    adds = 2 * job.program.gradient_bytes if layout.zero < 3 else HALF
     trains = job.program.trains_all
     backward: list[Operator] = [Vector("loss", tokens * columns * 14, 4)]
     backward += matmul_backward(product, adds, trains)

@@ -6,14 +6,13 @@ Traffic of vector kernels is counted in numbers of 2 bytes that each kernel read
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cordee.plan.layout import Job
 from cordee.plan.model import Attention, Experts, LatentAttention, Layer, Mlp
-from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
+from cordee.plan.work.operators import AttentionCore, Collective, Count, Matmul, Operator, Vector
 
 HALF = 2  # bytes of a number in bf16 or fp16
-MASTER = 4  # bytes of a summed gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +72,25 @@ def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[Opera
         yield Matmul("queries and short vector", tokens, queries + short, shape.hidden)
     made = heads * (attention.plain_size + attention.value_size)
     yield Matmul("keys and values", tokens, made, attention.kv_rank)
-    # Norms of the short vectors; keys are put together from their two parts.
-    moved = 2 * (attention.kv_rank + (attention.query_rank or 0)) + 4 * queries + 2 * made
-    yield Vector("short vectors", tokens * moved * HALF, 4)
+    # Norms of the short vectors; where nothing is fused, heads are put together from their two parts.
+    moved = 2.0 * (attention.kv_rank + (attention.query_rank or 0))
+    moved += 0 if shape.job.program.fused_norm else 4 * queries + 2 * made
+    yield Vector("short vectors spread", tokens * moved * HALF, 4)
 
 
 def _core(shape: Shape, attention: Attention) -> Iterator[Operator]:
     job, layout = shape.job, shape.job.layout
     heads = attention.heads / layout.tensor
     keys = max(attention.kv_heads / layout.tensor, 1)
-    turned = heads * attention.score_size + keys * attention.score_size
-    moved = turned + keys * attention.value_size
     fused = job.program.fused_norm
-    yield Vector(
-        "rotary, turned round", shape.tokens * (2 * turned + 2 * moved) * HALF, 3 if fused else 8
-    )
+    turned = heads * attention.score_size + keys * attention.score_size
+    moved = 2 * turned + 2 * (turned + keys * attention.value_size)
+    if isinstance(attention, LatentAttention) and fused:
+        # One kernel turns what carries the position, and writes keys and values where they belong.
+        made = heads * (attention.plain_size + attention.value_size)
+        moved = 2 * heads * attention.rope_size + made
+        moved += keys * (attention.score_size + attention.value_size)
+    yield Vector("rotary, turned round", shape.tokens * moved * HALF, 3 if fused else 8)
     yield from _context(shape, attention, keys)
     seen = seen_tokens(job, attention.window)
     scores = layout.micro_batch * heads * (job.sequence / layout.context) * seen
@@ -95,7 +98,7 @@ def _core(shape: Shape, attention: Attention) -> Iterator[Operator]:
     ends = heads * (attention.score_size + attention.value_size)
     size_bytes = shape.tokens * (ends + 2 * keys * attention.score_size) * HALF
     if job.program.fused_attention:
-        yield AttentionCore("attention", flops, size_bytes, attention.score_size)
+        yield AttentionCore("attention", flops, size_bytes, attention.score_size, seen)
         return
     # Unfused: every score is reckoned, written, read by mask, softmax and dropout, and read again.
     scores = layout.micro_batch * heads * (job.sequence / layout.context) * job.sequence
@@ -124,6 +127,9 @@ def _context(shape: Shape, attention: Attention, keys: float) -> Iterator[Operat
     size = shape.tokens * keys * (attention.score_size + attention.value_size) * HALF
     if layout.context_kind == "ring":
         yield Collective("keys go round", "gather", size * layout.context, "context", hidden=True)
+        # What each part of the keys gives is added up in fp32.
+        given = shape.tokens * attention.heads / layout.tensor * attention.value_size
+        yield Vector("parts of keys", given * 12 * (layout.context - 1), 3 * (layout.context - 1))
         return
     heads = attention.heads / layout.tensor
     whole = size + shape.tokens * heads * (attention.score_size + attention.value_size) * HALF
@@ -135,55 +141,71 @@ def _mlp(shape: Shape, layer: Layer) -> Iterator[Operator]:
         yield from _experts(shape, layer.mlp)
         return
     yield from _entering(shape, "mlp")
-    yield from _products(shape, layer.mlp, shape.tokens)
+    yield from _products(shape, layer.mlp, "mlp")
     yield from _leaving(shape, "mlp")
 
 
-def _products(shape: Shape, mlp: Mlp, tokens: float) -> Iterator[Operator]:
-    tensor = shape.job.layout.tensor
+def _products(shape: Shape, mlp: Mlp, name: str) -> Iterator[Operator]:
+    tensor, tokens = shape.job.layout.tensor, shape.tokens
     size = mlp.size / tensor
-    yield Matmul("mlp in", tokens, mlp.in_size / tensor, shape.hidden)
-    yield _activation(shape, mlp, tokens * size)
-    yield Matmul("mlp out", tokens, shape.hidden, size)
+    yield Matmul(f"{name} in", tokens, mlp.in_size / tensor, shape.hidden)
+    yield _activation(shape, mlp, tokens * size, name)
+    yield Matmul(f"{name} out", tokens, shape.hidden, size)
 
 
-def _activation(shape: Shape, mlp: Mlp, numbers: float) -> Vector:
+def _activation(shape: Shape, mlp: Mlp, numbers: float, name: str) -> Vector:
     fused = shape.job.program.fused_activation
     touched = (3 if fused else 7) if mlp.gated else (2 if fused else 6)
-    return Vector("activation", numbers * touched * HALF, 1 if fused else 3)
+    return Vector(f"{name} activation", numbers * touched * HALF, 1 if fused else 3)
 
 
 def _experts(shape: Shape, experts: Experts) -> Iterator[Operator]:
-    layout, program = shape.job.layout, shape.job.program
-    tokens = shape.tokens / layout.tensor
+    layout = shape.job.layout
     spread = min(layout.expert, experts.count)
     # Within an expert, its matrices are shared out over `tensor` where experts are not spread.
     inner = 1 if spread > 1 else layout.tensor
-    tokens = tokens if inner == 1 else shape.tokens
-    yield Matmul("router", tokens, experts.count, shape.hidden)
-    yield Vector("router", tokens * experts.count * 24, 6)
+    tokens = shape.tokens / layout.tensor if inner == 1 else shape.tokens
+    yield Matmul("router", tokens, experts.count, shape.hidden, is_wide=True)
+    yield Vector("router", tokens * experts.count * 24, 16)
     sent = tokens * experts.chosen * shape.hidden * HALF
     if inner > 1:
         yield from _entering(shape, "experts")
-    yield Vector("tokens sorted", 2 * sent, 4)
-    hidden = program.overlaps_experts
+    yield Count("tokens counted")
+    fused = spread > 1 and shape.job.program.dispatch == "fused"
+    if not fused:
+        yield Vector("tokens sorted", 2 * sent, 8)
     if spread > 1:
-        yield Collective("tokens to experts", "exchange", sent, "expert", hidden, experts.chosen)
-    here = experts.count // spread
-    each = tokens * experts.chosen / here
-    size = experts.expert.size / inner
-    yield Matmul(
-        "experts in", each, experts.expert.in_size / inner, shape.hidden, here, is_expert=True
-    )
-    yield _activation(shape, experts.expert, each * here * size)
-    yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True)
+        yield _exchange(shape, experts, sent, "tokens to experts")
+    yield from _grouped(shape, experts, tokens, inner)
     if spread > 1:
-        yield Collective("tokens back", "exchange", sent, "expert", hidden, experts.chosen)
-    yield Vector("tokens put back", 3 * sent, 4)
+        yield _exchange(shape, experts, sent, "tokens back")
+    # One token is made of what its experts give.
+    yield Vector("tokens put back", (1 if fused else 3) * sent, 1 if fused else 4)
     if inner > 1:
         yield from _leaving(shape, "experts")
     if experts.shared:
-        yield from _products(shape, experts.shared, shape.tokens)
+        yield from _products(shape, experts.shared, "shared")
+
+
+def _grouped(shape: Shape, experts: Experts, tokens: float, inner: int) -> Iterator[Operator]:
+    """The products of the experts that a chip has, one after another or in one kernel."""
+    program = shape.job.program
+    here = experts.count // min(shape.job.layout.expert, experts.count)
+    each = tokens * experts.chosen / here
+    size = experts.expert.size / inner
+    columns = experts.expert.in_size / inner
+    fused = program.fused_experts
+    yield Matmul("experts in", each, columns, shape.hidden, here, is_expert=True)
+    if not fused:
+        yield _activation(shape, experts.expert, each * here * size, "experts")
+    yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True, casts=not fused)
+
+
+def _exchange(shape: Shape, experts: Experts, sent: float, name: str) -> Collective:
+    program = shape.job.program
+    fused = program.dispatch == "fused"
+    hidden, copies = program.overlaps_experts, experts.chosen if fused else 1
+    return Collective(name, "exchange", sent, "expert", hidden, copies, once=fused)
 
 
 def _norms(shape: Shape, layer: Layer) -> Iterator[Operator]:
@@ -219,16 +241,16 @@ def _leaving(shape: Shape, where: str) -> Iterator[Operator]:
 
 def _backward(job: Job, operators: list[Operator]) -> Iterator[Operator]:
     """Two products for each, attention's 2.5 times the work, what was gathered is summed up."""
-    adds = 2 * MASTER if job.layout.zero < 3 else HALF
+    adds = 2 * job.program.gradient_bytes if job.layout.zero < 3 else HALF
     for operator in operators:
         if isinstance(operator, Matmul):
             yield from matmul_backward(operator, adds, job.program.trains_all)
         elif isinstance(operator, AttentionCore):
             flops, size = 2.5 * operator.flops, 3 * operator.size_bytes
-            yield AttentionCore(operator.name, flops, size, operator.score_size, backward=True)
+            yield replace(operator, flops=flops, size_bytes=size, backward=True)
         elif isinstance(operator, Vector):
             yield Vector(operator.name, 1.6 * operator.size_bytes, operator.kernels)
-        else:
+        elif isinstance(operator, Collective):
             yield from _collective_backward(job, operator)
 
 
@@ -238,7 +260,7 @@ def _collective_backward(job: Job, operator: Collective) -> Iterator[Collective]
     if operator.group == "context" and operator.pattern == "gather":
         yield Collective(operator.name, "gather", 2 * size, group, hidden=hidden)
         return
-    yield Collective(operator.name, turned, size, group, hidden, operator.copies)
+    yield Collective(operator.name, turned, size, group, hidden, operator.copies, operator.once)
     if operator.pattern == "gather" and group == "tensor" and job.program.trains_all:
         # Sequence parallelism gathers the input again for the gradient of the weights, beside work.
         yield Collective(operator.name, "gather", size, group, hidden=True)
@@ -246,10 +268,11 @@ def _collective_backward(job: Job, operator: Collective) -> Iterator[Collective]
 
 def matmul_backward(product: Matmul, adds: float, trains: bool) -> Iterator[Matmul]:
     """The gradient of what came in, and of the weights, which is added to what is there."""
-    m, n, k, count, expert = product.m, product.n, product.k, product.count, product.is_expert
-    yield Matmul(product.name, m, k, n, count, is_expert=expert)
-    if trains and product.name not in ("scores", "weighted sums"):
-        added = n * k * count * adds
-        yield Matmul(product.name, n, k, m, count, added, is_expert=expert)
-    elif trains:
-        yield Matmul(product.name, n, k, m, count, is_expert=expert)
+    m, n, k = product.m, product.n, product.k
+    yield replace(product, n=k, k=n)
+    core = product.name in ("scores", "weighted sums")
+    if not trains and not core:
+        return
+    added = n * k * product.count * adds
+    # The gradient of what came out was cast for the first, turned round too.
+    yield replace(product, m=n, n=k, k=m, added_bytes=0 if core else added, casts=False)

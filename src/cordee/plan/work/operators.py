@@ -16,6 +16,10 @@ class Matmul:
     added_bytes: float = 0
     """What it reads and writes beside its operands: gradients that it adds to."""
     is_expert: bool = False
+    is_wide: bool = False
+    """Whether it stays in 16 bits where others have fewer."""
+    casts: bool = True
+    """Whether what comes in is cast for it, where products have few bits."""
 
     @property
     def flops(self) -> float:
@@ -35,6 +39,8 @@ class AttentionCore:
     flops: float
     size_bytes: float
     score_size: int
+    keys: float
+    """That a query meets."""
     backward: bool = False
 
 
@@ -62,6 +68,15 @@ class Collective:
     """Whether the program lets it run beside other work."""
     copies: int = 1
     """Of an exchange, how many copies of a token it sends; one of them suffices for a node."""
+    once: bool = False
+    """Whether one of them suffices for a chip, too."""
 
 
-Operator = Matmul | AttentionCore | Vector | Collective
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The host waits until it knows how many tokens come, and starts kernels anew."""
+
+    name: str
+
+
+Operator = Matmul | AttentionCore | Vector | Collective | Count
