@@ -216,6 +216,7 @@ class Company:
         began_s = time.monotonic()
         epoch = control.take_epoch()
         control.enter("outside")
+        self.outgoing.rest(up_for=False)
         work.halt(lambda: self._groups.free(epoch.epoch))
         self._faults.at("epoch", self._advance.step)
         self._group = None
@@ -246,15 +247,21 @@ class Company:
         self._group = group
         work.goes_on(plan)
         self.outgoing.stop(self.members)
+        self.outgoing.rest(up_for=bool(epoch.lost))
+        self._joined(began_s, planned_s, formed_s)
+
+    def _joined(self, began_s: float, planned_s: float, formed_s: float) -> None:
+        """Say how long what has taken, and begin to compute."""
+        assert self.epoch is not None
         told = {
-            "epoch": epoch.epoch,
+            "epoch": self.epoch.epoch,
             "agreed_s": round(planned_s - began_s, 4),
             "formed_s": round(formed_s - planned_s, 4),
             "restored_s": round(time.monotonic() - formed_s, 4),
             "step": self._advance.step,
         }
-        control.say(Told("joined", dict(told)))
-        control.enter("compute")
+        self.line.say(Told("joined", dict(told)))
+        self.line.enter("compute")
 
     def _begun(self, epoch: Epoch) -> bool:
         """Whether this worker has the state of the job, or nobody has one."""

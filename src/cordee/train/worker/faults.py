@@ -20,7 +20,17 @@ from cordee.train.worker.spread import part_of
 from cordee.train.worker.state import Trained
 
 Point = Literal[
-    "forward", "backward", "reduce", "vote", "voted", "apply", "epoch", "form", "feed", "fed"
+    "forward",
+    "backward",
+    "bucket",
+    "reduce",
+    "vote",
+    "voted",
+    "apply",
+    "epoch",
+    "form",
+    "feed",
+    "fed",
 ]
 Do = Literal[
     "kill",
@@ -38,6 +48,7 @@ Do = Literal[
     "link-slow",
     "run",
 ]
+SPOILING: tuple[Do, ...] = ("flip", "nan")
 VARIABLE = "CORDEE_TRAIN_FAULTS"
 
 
@@ -59,6 +70,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is run, by a shell, and waited for."""
     shard: int = -1
     """Only while it computes this shard; -1: whichever."""
+    bucket: int = -1
+    """Only when this bucket of the gradient is about to be summed; -1: whichever."""
     each: bool = False
     """Not once, but whenever it comes there from that step on."""
 
@@ -75,10 +88,14 @@ class Faults:
     reach: dict[int, str] = field(default_factory=dict)
     """Where workers are fed, HOST:PORT, as far as it is known."""
 
-    def at(self, point: Point, step: int) -> None:
+    def spoils(self, step: int) -> bool:
+        """Whether what a backward pass makes is changed when it has ended: nobody may have got any of it then."""
+        return any(f.at == "backward" and f.do in SPOILING and step >= f.step for f in self.left)
+
+    def at(self, point: Point, step: int, bucket: int = -1) -> None:
         """The worker is at a point of a step."""
         for fault in [f for f in self.left if f.at == point and step >= f.step]:
-            if fault.shard in (-1, self.shard):
+            if fault.shard in (-1, self.shard) and fault.bucket in (-1, bucket):
                 if not fault.each:
                     self.left.remove(fault)
                 self._strike(fault)

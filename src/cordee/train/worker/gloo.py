@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from torch._C._distributed_c10d import (
 )
 
 from cordee.train.worker.groups import Alone, Group, Joined
-from cordee.train.worker.patience import Patience
+from cordee.train.worker.patience import GRACE_S, LOOK_S, Patience
 from cordee.train.worker.sockets import moved_bytes, opened, shut, sockets
 from cordee.train.worker.store import GROUP_S, reached
 
@@ -40,6 +41,21 @@ class _Pairs(Joined):
         elif not self._patience.wait(works, self._freed):
             _left.append(self.group)
             raise RuntimeError("a collective was freed")
+
+    def sum_later(self, data: Tensor) -> Work:
+        return self.group.allreduce([data])
+
+    def ended(self, work: Work) -> None:
+        end_s = 0.0
+        while not work.is_completed():
+            with suppress(RuntimeError):  # it has not ended yet, or has failed
+                work.wait(timedelta(seconds=LOOK_S))
+            if not end_s and self._freed():
+                end_s = time.monotonic() + GRACE_S
+            if end_s and time.monotonic() > end_s:
+                _left.append(self.group)
+                raise RuntimeError("a collective was freed")
+        work.wait()
 
     def all_to_all(
         self, data: Tensor, out: Tensor, received: Sequence[int], sent: int

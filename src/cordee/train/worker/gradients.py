@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,14 @@ class Part:
     numbers: int
 
 
+class Place(NamedTuple):
+    """Where the numbers of a parameter lie in a part."""
+
+    part: int
+    first: int
+    end: int
+
+
 class Layout:
     """Where the gradient of each parameter lies."""
 
@@ -32,14 +41,25 @@ class Layout:
         self.parameters = [p for p in parameters if p.requires_grad]
         self._room, self._passes = room, 0
         self._fresh: Sequence[Tensor] | None = None
+        self._views: list[Tensor] = []
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
         kinds = dict.fromkeys([torch.float32, *(p.dtype for p in self.parameters)])
         self.parts = [self._part(dtype, device) for dtype in kinds]
+        self.places = self._places()
 
     def _part(self, dtype: torch.dtype, device: torch.device) -> Part:
         mine = tuple(p for p in self.parameters if p.dtype == dtype)
         numbers = sum(part_of(p).numel() for p in mine) + (dtype == torch.float32)
         return Part(dtype, device, mine, numbers)
+
+    def _places(self) -> list[Place]:
+        found, ends = [], [0] * len(self.parts)
+        parts = {part.dtype: number for number, part in enumerate(self.parts)}
+        for parameter in self.parameters:
+            part = parts[parameter.dtype]
+            first, ends[part] = ends[part], ends[part] + part_of(parameter).numel()
+            found.append(Place(part, first, ends[part]))
+        return found
 
     def buffers(self) -> list[Tensor]:
         """New ones, of zeros."""
@@ -51,13 +71,8 @@ class Layout:
     def attach(self, buffers: Sequence[Tensor]) -> None:
         """Let the backward pass add into these."""
         self._passes, self._fresh = 0, None
-        for part, buffer in zip(self.parts, buffers, strict=True):
-            at = 0
-            for parameter in part.parameters:
-                own = part_of(parameter)
-                size = own.numel()
-                parameter.grad = like(buffer[at : at + size].view(own.shape), parameter)
-                at += size
+        for parameter, view in zip(self.parameters, self._views_of(buffers), strict=True):
+            parameter.grad = view
 
     def await_into(self, buffers: Sequence[Tensor]) -> None:
         """What the next backward pass makes is put into these instead of what they have.
@@ -65,29 +80,33 @@ class Layout:
         On the host that takes half the time of adding to zeros, which passes over memory five times.
         """
         self.detach()
-        self._passes, self._fresh = 0, buffers
+        self._passes, self._fresh, self._views = 0, buffers, self._views_of(buffers)
 
-    def collect(self) -> None:
-        """What was awaited is there."""
+    @property
+    def awaits(self) -> bool:
+        """Whether something is awaited."""
+        return self._fresh is not None
+
+    def collect(self, which: Sequence[int] | None = None) -> None:
+        """What was awaited is there; `which`: of these parameters, by their numbers."""
         if self._fresh is None:
             return
-        made = [parameter.grad for parameter in self.parameters]
-        buffers = self._fresh
-        self.attach(buffers)
         views, grads = [], []
-        for parameter, grad in zip(self.parameters, made, strict=True):
-            view = parameter.grad
-            assert view is not None
-            if grad is not None and grad.layout == torch.strided:
+        for number in which if which is not None else range(len(self.parameters)):
+            parameter, view = self.parameters[number], self._views[number]
+            grad, parameter.grad = parameter.grad, view
+            if grad is None:
+                view.zero_()
+            elif grad.layout != torch.strided:
+                view.zero_().add_(grad)
+            elif grad is not view:
                 views.append(view)
                 grads.append(grad)
-            else:
-                view.zero_()
-                if grad is not None:
-                    view.add_(grad)
         if views:
             torch._foreach_copy_(views, grads)
-        buffers[0][self.parts[0].numbers - 1] = 0.0  # the loss
+        if which is None:
+            self._fresh[0][self.parts[0].numbers - 1] = 0.0  # the loss
+            self._fresh, self._views = None, []
 
     def detach(self) -> None:
         """Parameters have no gradients any more."""
@@ -135,3 +154,10 @@ class Layout:
         ]
         whole: Tensor = torch.linalg.vector_norm(torch.stack(found))
         return whole
+
+    def _views_of(self, buffers: Sequence[Tensor]) -> list[Tensor]:
+        """The part of each parameter."""
+        return [
+            like(buffers[part][first:end].view(part_of(parameter).shape), parameter)
+            for parameter, (part, first, end) in zip(self.parameters, self.places, strict=True)
+        ]

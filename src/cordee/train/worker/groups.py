@@ -1,7 +1,7 @@
 """Process groups, one for each epoch, that can be freed while they are stuck."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 from torch._C._distributed_c10d import ProcessGroup, Work
@@ -29,6 +29,17 @@ class Group(Protocol):
 
     def broadcast(self, data: Tensor, source: int) -> None:
         """`data` of the member with the rank `source` on all."""
+
+
+@runtime_checkable
+class Summing(Group, Protocol):
+    """A group that can sum something up while the program computes."""
+
+    def sum_later(self, data: Tensor) -> Work:
+        """Begin to sum into `data` on all."""
+
+    def ended(self, work: Work) -> None:
+        """Wait for that. Raises `RuntimeError`."""
 
 
 class Alone:

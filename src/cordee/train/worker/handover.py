@@ -1,6 +1,7 @@
 """State that passes between workers while training goes on: out to those who wait, and in from a member."""
 
 import queue
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,6 +14,9 @@ from cordee.train.worker.feed import Ended, Feed, Mouth, Whole, fill
 from cordee.train.worker.job import Job
 from cordee.train.worker.state import place, tensors_of
 
+REST_S = 1.0
+"""So long feeding waits for a step that others wait for: it takes memory and cores from that."""
+
 
 class Outgoing:
     """Feeds those that the coordinator names."""
@@ -22,14 +26,19 @@ class Outgoing:
         self._wanted: list[Feeding] = []
         self._feeds: dict[int, Feed] = {}
         self.members: tuple[Member, ...] = ()
+        self._from_s = 0.0
 
     def want(self, feeding: Feeding) -> None:
         """One more is to be fed. From any thread."""
         self._wanted.append(feeding)
 
+    def rest(self, *, up_for: bool) -> None:
+        """Whether what a lost member has computed is to be made up for first."""
+        self._from_s = time.monotonic() + REST_S if up_for else 0.0
+
     def start(self) -> None:
         """Begin with those that are wanted, from the state as it is now."""
-        while self._wanted:
+        while self._wanted and time.monotonic() >= self._from_s:
             wanted = self._wanted.pop(0)
             for old in list(self._feeds) if wanted.anew else [wanted.joiner]:
                 if old in self._feeds:
@@ -45,6 +54,7 @@ class Outgoing:
 
     def add(self, gradient: Sequence[Tensor], *, skipped: bool) -> None:
         """A step was made with this gradient, or left out."""
+        self._from_s = 0.0
         if self._feeds:
             for feed in self._feeds.values():
                 used = self._advance.used

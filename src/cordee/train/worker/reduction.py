@@ -1,20 +1,21 @@
 """From gradients of shards to that of the batch: in a fixed order (`exact`), or as it comes (`fast`).
 
-Both bring the same number of bytes over the links as a ring all-reduce does: each member adds up one piece of the
-gradient and gives it to all others. Nothing is added into what a worker has computed, so that it can be done again.
+Nothing is added into what a worker has computed, so that it can be done again. On the CPU the sum is under way while
+the last shard is computed, where its order does not matter: in `fast` mode, and of two numbers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cordee.train.policy.shards import Node, cover, parent
+from cordee.train.worker.early import Bucket, Early
+from cordee.train.worker.exchange import Exchange, Piece, Room, Starts
 from cordee.train.worker.gradients import Layout
-from cordee.train.worker.groups import Group
-
-Room = Callable[[], Sequence[Tensor] | None]
+from cordee.train.worker.groups import Group, Summing
 
 
 class Reduction(Protocol):
@@ -34,11 +35,20 @@ class Reduction(Protocol):
         `apart`: they are to hold nothing else yet, as far as that is possible.
         """
 
+    def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
+        """The shard that was begun is the last one: what its backward pass makes may be summed at once."""
+
+    def watching(self) -> AbstractContextManager[None]:
+        """That backward pass is made meanwhile."""
+
     def end(self, shard: int) -> None:
         """The shard is computed."""
 
     def lost(self) -> None:
-        """The shard that was begun could not be computed."""
+        """The shard that was begun could not be computed. Raises `RuntimeError` where others are told, and gone."""
+
+    def halt(self, free: Callable[[], None]) -> None:
+        """Whatever is under way with others is given up. `free`: lets it fail."""
 
     def forget(self) -> None:
         """What is computed of this step is of no use."""
@@ -49,8 +59,8 @@ class Reduction(Protocol):
     def keep(self, steps: int) -> None:
         """Sums stay as they are while the next ones are made, so many steps long."""
 
-    def into(self, room: Room) -> None:
-        """Where sums are to be put."""
+    def into(self, room: Room, starts: Starts) -> None:
+        """Where sums are to be put, and who is told of them."""
 
     def reset(self) -> None:
         """The step is committed."""
@@ -64,7 +74,10 @@ class Exact:
         self._nodes: dict[Node, list[Tensor]] = {}
         self._free: list[list[Tensor]] = []
         self._now: list[Tensor] = []
-        self._exchange = _Exchange(layout)
+        self._shard = -1
+        self._lefts: list[Node] = []
+        """To which the shard at hand is added as its buckets are made, the smallest first."""
+        self._exchange, self._early = Exchange(layout), Early(layout)
 
     @property
     def held(self) -> tuple[int, ...]:
@@ -75,6 +88,7 @@ class Exact:
         return self._exchange.sent_bytes
 
     def begin(self, shard: int, *, apart: bool) -> tuple[list[Tensor], bool]:
+        self._shard = shard
         above = parent(Node(shard, shard + 1), self._shards)
         if not apart and above is not None and above.halves[1] == Node(shard, shard + 1):
             beside = self._nodes.get(above.halves[0])
@@ -84,21 +98,63 @@ class Exact:
         self._now = self._free.pop() if self._free else self._layout.buffers()
         return self._now, True
 
+    def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
+        nodes = self._covers(owners, members)
+        if isinstance(group, Summing) and self._of_two(nodes):
+            lefts = self._lefts_below(nodes[group.rank][0])
+            if lefts is not None:
+                self._lefts = lefts
+                self._early.begin(group, self._exchange.places(1), self._added)
+
+    def watching(self) -> AbstractContextManager[None]:
+        return self._early.watching()
+
     def end(self, shard: int) -> None:
-        node = Node(shard, shard + 1)
-        above = parent(node, self._shards)
-        if above is not None and self._nodes.get(above.halves[0]) is self._now:
-            del self._nodes[above.halves[0]]
-            node = above
-        self._nodes[node] = self._now
+        node, now = self._begun_node(), self._now
+        if node != Node(shard, shard + 1):
+            del self._nodes[node.halves[0]]
+        self._early.rest()
+        for left in self._lefts:
+            self._free.append(now)
+            now, node = self._nodes.pop(left), Node(left.first, node.end)
+        self._lefts = []
+        self._nodes[node] = now
         self._merge(node)
 
     def lost(self) -> None:
         self._free.append(self._now)
 
+    def halt(self, free: Callable[[], None]) -> None:
+        self._early.halt(free)
+
     def forget(self) -> None:
         self._free += self._nodes.values()
         self._nodes = {}
+
+    def _begun_node(self) -> Node:
+        """What the buffers of the shard at hand are the sum of."""
+        node = Node(self._shard, self._shard + 1)
+        above = parent(node, self._shards)
+        beside = above is not None and self._nodes.get(above.halves[0]) is self._now
+        return above if above is not None and beside else node
+
+    def _lefts_below(self, top: Node) -> list[Node] | None:
+        """What the shard at hand is to be added to, until all of `top` is there; None where something else is missing."""
+        node, found = self._begun_node(), []
+        while node != top:
+            above = parent(node, self._shards)
+            if above is None or above.halves[1] != node or above.halves[0] not in self._nodes:
+                return None
+            found.append(above.halves[0])
+            node = above
+        return found
+
+    def _added(self, bucket: Bucket) -> Tensor:
+        """A bucket of the shard at hand, with all that it is added to."""
+        found = bucket.of(self._now)
+        for left in self._lefts:
+            found = bucket.of(self._nodes[left]).add_(found)
+        return found
 
     def _merge(self, node: Node) -> None:
         """Add halves up, as far as both are there."""
@@ -113,10 +169,9 @@ class Exact:
             node = above
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        nodes = [
-            cover([s for s, owner in enumerate(owners) if owner == member], self._shards)
-            for member in members
-        ]
+        nodes = self._covers(owners, members)
+        if isinstance(group, Summing) and self._of_two(nodes):
+            return self._sum(group, self._nodes[nodes[group.rank][0]])
         mine = [self._nodes[node] for node in nodes[group.rank]]
         flat = [node for member in nodes for node in member]
 
@@ -125,8 +180,26 @@ class Exact:
 
         return self._exchange.run(group, mine, [len(n) for n in nodes], summed)
 
-    def into(self, room: Room) -> None:
-        self._exchange.room = room
+    def _sum(self, group: Summing, own: list[Tensor]) -> list[Tensor]:
+        """That of two members, which is the same in each order."""
+        if not self._early.begun:
+            self._early.begin(group, self._exchange.places(1), lambda bucket: bucket.of(own))
+        self._exchange.sent_bytes = self._early.sent_bytes
+        self._early.wait()
+        return self._early.sum()
+
+    def _covers(self, owners: Sequence[int], members: Sequence[int]) -> list[list[Node]]:
+        """What each member gives."""
+        shards = [[s for s, owner in enumerate(owners) if owner == member] for member in members]
+        return [cover(held, self._shards) for held in shards]
+
+    def _of_two(self, nodes: Sequence[Sequence[Node]]) -> bool:
+        """Whether the sum is that of two numbers, each of which is known to be rounded alike everywhere."""
+        plain = all(part.dtype in (torch.float32, torch.float64) for part in self._layout.parts)
+        return plain and [len(member) for member in nodes] == [1, 1]
+
+    def into(self, room: Room, starts: Starts) -> None:
+        self._exchange.room, self._exchange.starts, self._early.starts = room, starts, starts
 
     def keep(self, steps: int) -> None:
         self._exchange.keep(steps)
@@ -137,13 +210,15 @@ class Exact:
 
 
 class Fast:
-    """One sum of each worker's shards, added up in the order of members."""
+    """One sum of each worker's shards, added up as it comes."""
 
     def __init__(self, layout: Layout, shards: int) -> None:
         self._sum = layout.buffers()
         self._shards = shards
         self._held: list[int] = []
-        self._exchange = _Exchange(layout)
+        self._empty = True
+        """Whether there is nothing of use in the sum."""
+        self._exchange, self._early = Exchange(layout), Early(layout)
 
     @property
     def held(self) -> tuple[int, ...]:
@@ -154,21 +229,46 @@ class Fast:
         return self._exchange.sent_bytes
 
     def begin(self, shard: int, *, apart: bool) -> tuple[list[Tensor], bool]:
+        self._empty = False
         return self._sum, not self._held
+
+    def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
+        if isinstance(group, Summing):
+            self._early.begin(group, self._exchange.places(1), self._own)
+
+    def watching(self) -> AbstractContextManager[None]:
+        return self._early.watching()
 
     def end(self, shard: int) -> None:
         self._held.append(shard)
+        self._early.rest()
 
     def lost(self) -> None:
         self.forget()  # part of it may have been added to the others
+        if self._early.begun:
+            self._early.rest(wrong=True)
+            self._early.wait()
+
+    def halt(self, free: Callable[[], None]) -> None:
+        self._early.halt(free)
 
     def forget(self) -> None:
-        self._held = []
+        self._held, self._empty = [], True
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        counts = [int(member in owners) for member in members]
-        mine = [self._sum] if counts[group.rank] else []
-        return self._exchange.run(group, mine, counts, _added)
+        if not isinstance(group, Summing):
+            counts = [int(member in owners) for member in members]
+            mine = [self._sum] if counts[group.rank] else []
+            return self._exchange.run(group, mine, counts, _added)
+        if not self._early.begun:
+            self.ahead(group, owners, members)
+        self._exchange.sent_bytes = self._early.sent_bytes
+        while not self._early.wait():  # someone computes its part again
+            self.ahead(group, owners, members)
+        return self._early.sum()
+
+    def _own(self, bucket: Bucket) -> Tensor | None:
+        return None if self._empty else bucket.of(self._sum)
 
     def mean(self) -> list[Tensor]:
         """Over the shards of this worker alone."""
@@ -176,8 +276,8 @@ class Fast:
             buffer.mul_(self._shards / len(self._held))
         return self._sum
 
-    def into(self, room: Room) -> None:
-        self._exchange.room = room
+    def into(self, room: Room, starts: Starts) -> None:
+        self._exchange.room, self._exchange.starts, self._early.starts = room, starts, starts
 
     def keep(self, steps: int) -> None:
         self._exchange.keep(steps)
@@ -185,85 +285,6 @@ class Fast:
     def reset(self) -> None:
         self.forget()
         self._exchange.turn()
-
-
-Piece = tuple[Tensor, bool]
-"""And whether it may be added into: what this worker has computed may not."""
-
-
-class _Summed(Protocol):
-    def __call__(self, pieces: Sequence[Piece], out: Tensor, /) -> None:
-        """The sum of pieces into `out`."""
-
-
-class _Exchange:
-    """Brings buffers of all members together; its own buffers are used again in every step."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._kept: dict[tuple[int, str], Tensor] = {}
-        self._turn, self._turns = 0, 2
-        self.room: Room = lambda: None
-        """Where sums are put, if not in a buffer of its own."""
-        self.sent_bytes = 0
-        """To each other member, in the last run."""
-
-    def keep(self, steps: int) -> None:
-        self._turns = steps + 1
-        for place, name in list(self._kept):
-            if name.startswith("whole ") and int(name.split()[1]) > steps:
-                del self._kept[place, name]
-
-    def turn(self) -> None:
-        """The sum is still needed: the next one goes elsewhere."""
-        self._turn = (self._turn + 1) % self._turns
-
-    def run(
-        self,
-        group: Group,
-        mine: Sequence[Sequence[Tensor]],
-        counts: Sequence[int],
-        summed: _Summed,
-    ) -> list[Tensor]:
-        """`mine`: own buffers, `counts` of them from each member; gives their sum, part by part."""
-        made = []
-        room = self.room()
-        self.sent_bytes = 0
-        for place, part in enumerate(self._layout.parts):
-            size = -(-part.numbers // group.size)
-            cut = [buffers[place][: group.size * size].view(group.size, size) for buffers in mine]
-            sent = cut[0] if len(cut) == 1 else self._stacked(place, cut, group.size, size)
-            got = self._buffer(place, "got", sum(counts) * size)
-            received = [count * size for count in counts]
-            parts = group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
-            numbers = group.size * size
-            own = room[place][:numbers] if room is not None else None
-            whole = self._buffer(place, f"whole {self._turn}", numbers) if own is None else own
-            total = whole[group.rank * size :][:size]
-            summed([(p, r != group.rank) for r, p in _cut(parts, size)], total)
-            group.all_gather(total, whole)
-            self.sent_bytes += (len(cut) + 1) * size * total.element_size()
-            made.append(whole)
-        return made
-
-    def _stacked(self, place: int, cut: Sequence[Tensor], ranks: int, size: int) -> Tensor:
-        out = self._buffer(place, "sent", len(cut) * ranks * size).view(ranks, len(cut), size)
-        return torch.stack(list(cut), dim=1, out=out) if cut else out
-
-    def _buffer(self, place: int, name: str, numbers: int) -> Tensor:
-        kept = self._kept.get((place, name))
-        if kept is None or kept.numel() < numbers:
-            part = self._layout.parts[place]
-            kept = torch.empty(numbers, dtype=part.dtype, device=part.device)
-            self._kept[place, name] = kept
-        return kept[:numbers]
-
-
-def _cut(parts: Sequence[Tensor], size: int) -> Iterator[tuple[int, Tensor]]:
-    """What came from each rank, in pieces."""
-    for rank, part in enumerate(parts):
-        for piece in part.split(size) if part.numel() else ():
-            yield rank, piece
 
 
 def _sum(node: Node, pieces: Mapping[Node, Piece], out: Tensor | None = None) -> Piece:

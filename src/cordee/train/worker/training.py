@@ -88,14 +88,13 @@ class Training:
         self._outgoing = self._company.outgoing
         self._rounds = rounds_of(self._advance, self._outgoing, self._faults)
         keep = job.keep.or_in(checkpoint, checkpoint_every, nothing=self.mode == "local")
+        place = replica.place if replica is not None and replica.size > 1 else None
         self._keeping = Keeping(
-            keep,
-            self._advance,
-            job.worker,
-            lambda told: self._company.line.say(told),
-            replica.place if replica is not None and replica.size > 1 else None,
+            keep, self._advance, job.worker, lambda told: self._company.line.say(told), place
         )
-        self._reduction.into(self._keeping.room)
+        self._reduction.into(
+            self._keeping.room, lambda bucket: self._faults.at("bucket", self.step, bucket)
+        )
 
     @property
     def step(self) -> int:
@@ -193,7 +192,8 @@ class Training:
     def backward(self, loss: Tensor) -> None:
         """The backward pass of a shard's part of the loss, which is kept. Raises `UsageError`."""
         part = loss / self._whole
-        part.backward()
+        with self._reduction.watching():
+            part.backward()
         self._layout.add_loss(self._attached, part)
 
     def note(self, told: dict[str, Value]) -> None:
@@ -229,9 +229,7 @@ class Training:
 
     def _mine(self) -> int | None:
         held = self._reduction.held
-        me = self._job.worker
-        mine = (s for s, owner in enumerate(self._owners) if owner == me and s not in held)
-        return next(mine, None)
+        return next((shard for shard in self.mine if shard not in held), None)
 
     def _end_shard(self, shard: int) -> None:
         self._layout.collect()
@@ -240,15 +238,25 @@ class Training:
             return
         if self._replica is not None:
             self._whole_replica()
-        if self._apart is None:
-            mine = {s for s, owner in enumerate(self._owners) if owner == self._job.worker}
-            last = mine <= {shard, *self._reduction.held}
-            if not self._watch.ends(shard, self._attached, last=last):
-                self._reduction.lost()
-                return
+        last = self._apart is None and self._last(shard)
+        if self._apart is None and not self._watch.ends(shard, self._attached, last=last):
+            self._company.line.enter("reduce")
+            self._reduction.lost()
+            self._company.line.enter("compute")
+            return
         self._reduction.end(shard)
         if self._replica is not None:
             finish(self._device)  # what is held stays, whatever is stopped from now on
+
+    def _last(self, shard: int) -> bool:
+        """Whether all shards of this worker are computed when this one is."""
+        return set(self.mine) <= {shard, *self._reduction.held}
+
+    def _ahead(self, shard: int) -> bool:
+        """Whether the sum over all members may begin while a shard is computed."""
+        if self._replica is not None or self._apart is not None or self._watch.states_only:
+            return False
+        return not self._elsewhere and self._last(shard) and not self._faults.spoils(self.step)
 
     def _whole_replica(self) -> None:
         """Raises `RuntimeError` where others of the replica were missing while the shard was computed."""
@@ -272,6 +280,8 @@ class Training:
             if self._apart is None:
                 self._watch.begins(shard, self._attached, fresh=fresh)
         self._attach(fresh)
+        if self._ahead(shard):
+            self._reduction.ahead(self._company.together[1], self._owners, self._company.column)
         self._faults.gradient, self._faults.shard = self._attached, shard
         seed_all(self._seed, self.step, self._shown(shard))
 
@@ -353,6 +363,7 @@ class Training:
     def halt(self, free: Callable[[], None]) -> None:
         if self._rounds is not None:
             self._rounds.halt(free)
+        self._reduction.halt(free)
 
     def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int]]:
         if again:

@@ -1,0 +1,106 @@
+"""Brings what members have of a gradient together: each adds up one piece of it and gives that to all others.
+
+It brings the same number of bytes over the links as a ring all-reduce does.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cordee.train.worker.gradients import Layout
+from cordee.train.worker.groups import Group
+
+Room = Callable[[], Sequence[Tensor] | None]
+Starts = Callable[[int], None]
+"""Told when a bucket of the gradient, or a part of it, is about to be summed: its number."""
+Piece = tuple[Tensor, bool]
+"""And whether it may be added into: what this worker has computed may not."""
+
+
+class Summed(Protocol):
+    def __call__(self, pieces: Sequence[Piece], out: Tensor, /) -> None:
+        """The sum of pieces into `out`."""
+
+
+class Exchange:
+    """Brings buffers of all members together; its own buffers are used again in every step."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._kept: dict[tuple[int, str], Tensor] = {}
+        self._turn, self._turns = 0, 2
+        self.room: Room = lambda: None
+        """Where sums are put, if not in a buffer of its own."""
+        self.starts: Starts = lambda part: None
+        self.sent_bytes = 0
+        """To each other member, in the last run."""
+
+    def keep(self, steps: int) -> None:
+        """Sums stay as they are while the next ones are made, so many steps long."""
+        self._turns = steps + 1
+        self._turn %= self._turns
+        for place, name in list(self._kept):
+            if name.startswith("whole ") and int(name.split()[1]) > steps:
+                del self._kept[place, name]
+
+    def turn(self) -> None:
+        """The sum is still needed: the next one goes elsewhere."""
+        self._turn = (self._turn + 1) % self._turns
+
+    def run(
+        self,
+        group: Group,
+        mine: Sequence[Sequence[Tensor]],
+        counts: Sequence[int],
+        summed: Summed,
+    ) -> list[Tensor]:
+        """`mine`: own buffers, `counts` of them from each member; gives their sum, part by part."""
+        self.sent_bytes = 0
+        made: list[Tensor] = []
+        into = self.places(group.size)
+        for place, part in enumerate(self._layout.parts):
+            self.starts(place)
+            size = -(-part.numbers // group.size)
+            cut = [buffers[place][: group.size * size].view(group.size, size) for buffers in mine]
+            sent = cut[0] if len(cut) == 1 else self._stacked(place, cut, group.size, size)
+            got = self._buffer(place, "got", sum(counts) * size)
+            received = [count * size for count in counts]
+            parts = group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
+            whole = into[place][: group.size * size]
+            total = whole[group.rank * size :][:size]
+            summed([(p, r != group.rank) for r, p in _cut(parts, size)], total)
+            group.all_gather(total, whole)
+            self.sent_bytes += (len(cut) + 1) * size * total.element_size()
+            made.append(whole)
+        return made
+
+    def places(self, more: int) -> list[Tensor]:
+        """Where the next sum is put, part by part, with room for so many numbers more."""
+        room = self.room()
+        if room is not None:
+            return list(room)
+        return [
+            self._buffer(place, f"whole {self._turn}", part.numbers + more)
+            for place, part in enumerate(self._layout.parts)
+        ]
+
+    def _stacked(self, place: int, cut: Sequence[Tensor], ranks: int, size: int) -> Tensor:
+        out = self._buffer(place, "sent", len(cut) * ranks * size).view(ranks, len(cut), size)
+        return torch.stack(list(cut), dim=1, out=out) if cut else out
+
+    def _buffer(self, place: int, name: str, numbers: int) -> Tensor:
+        kept = self._kept.get((place, name))
+        if kept is None or kept.numel() < numbers:
+            part = self._layout.parts[place]
+            kept = torch.empty(numbers, dtype=part.dtype, device=part.device)
+            self._kept[place, name] = kept
+        return kept[:numbers]
+
+
+def _cut(parts: Sequence[Tensor], size: int) -> Iterator[tuple[int, Tensor]]:
+    """What came from each rank, in pieces."""
+    for rank, part in enumerate(parts):
+        for piece in part.split(size) if part.numel() else ():
+            yield rank, piece
