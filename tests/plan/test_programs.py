@@ -11,7 +11,7 @@ from cordee.plan.costs.links import Group
 from cordee.plan.costs.power import powered
 from cordee.plan.costs.tiles import lost_to_tiles
 from cordee.plan.layout import Job, Layout, Program
-from cordee.plan.model import named
+from cordee.plan.model import Model, named
 from cordee.plan.training import Step, step, work_of
 from cordee.plan.validation.recipes import LAYOUT
 from cordee.plan.validation.results import recipe_of, results
@@ -22,10 +22,12 @@ MIXTURE = named("Qwen3-30B-A3B")
 USUAL = Calibration()
 
 
-def stepped(calibration: Calibration = USUAL, **program: object) -> Step:
+def stepped(
+    calibration: Calibration = USUAL, *, model: Model = MIXTURE, expert: int = 16, **program: object
+) -> Step:
     job = Job(
-        model=MIXTURE,
-        layout=Layout(chips=16, expert=16),
+        model=model,
+        layout=Layout(chips=16, expert=expert),
         sequence=4096,
         batch=256,
         program=Program(**program),  # type: ignore[arg-type]
@@ -60,6 +62,23 @@ def test_a_step_that_is_one_graph_does_not_wait_for_its_host() -> None:
     assert stepped(slow).passes.host > 0
     assert stepped(slow, graphed=("attention", "router")).passes.host < stepped(slow).passes.host
     assert stepped(slow, graphed=("all",)).passes.host == 0
+
+
+def test_a_host_starts_what_each_expert_of_its_chip_needs() -> None:
+    slow = replace(Calibration(), host_s=1e-4)
+    few, many = (stepped(slow, expert=spread).passes.host for spread in (16, 2))
+    assert many > 1.5 * few
+    narrow = stepped(slow, dtype="fp8").passes.host
+    assert few < narrow
+    assert stepped(slow, dtype="fp8", fused_experts=True).passes.host < 0.7 * narrow
+
+
+def test_biases_of_experts_take_time_unless_one_kernel_does_it_all() -> None:
+    def saved(model: Model) -> float:
+        apart = stepped(model=model).passes.vector
+        return apart / stepped(model=model, fused_experts=True).passes.vector
+
+    assert saved(named("gpt-oss-120b")) > 1.3 * saved(MIXTURE)
 
 
 def test_what_is_reckoned_again_costs_its_part_of_the_forward_pass() -> None:

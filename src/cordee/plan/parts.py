@@ -29,6 +29,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "experts in",
         "experts activation",
         "experts out",
+        "experts' biases",
         "tokens back",
         "tokens put back",
     ),

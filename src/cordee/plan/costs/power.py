@@ -1,7 +1,7 @@
 """How fast the cores of a chip run within its power, beside other chips of its generation.
 
 Large matrix products are slowed down so that a chip stays within the power that it is built for; of
-two chips with like cores the one with more power for each FLOP runs faster.
+two chips with like cores the one with more power for each FLOP runs faster, by as much.
 """
 
 from functools import cache
@@ -9,8 +9,6 @@ from statistics import median
 
 from cordee.hw.accelerator import Accelerator, accelerators
 
-SHARE = 0.5
-"""The rate goes with this power of the power for a FLOP: near the limit voltage falls with the clock."""
 LEAST, MOST = 0.85, 1.1
 
 
@@ -19,8 +17,7 @@ def powered(chip: Accelerator) -> float:
     own = _per_flop(chip)
     if own is None:
         return 1.0
-    runs: float = (own / _middle(chip.generation, own)) ** SHARE
-    return min(max(runs, LEAST), MOST)
+    return min(max(own / _middle(chip.generation, own), LEAST), MOST)
 
 
 @cache

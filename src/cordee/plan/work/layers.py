@@ -199,6 +199,9 @@ def _grouped(shape: Shape, experts: Experts, tokens: float, inner: int) -> Itera
     if not fused:
         yield _activation(shape, experts.expert, each * here * size, "experts")
     yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True, casts=not fused)
+    if experts.expert.biases and not fused:
+        # Each expert's bias is weighted, added in fp32 and put back among the others'.
+        yield Vector("experts' biases", each * here * shape.hidden * 28, 2 * here + 2)
 
 
 def _exchange(shape: Shape, experts: Experts, sent: float, name: str) -> Collective:
