@@ -47,6 +47,24 @@ def test_who_comes_during_a_stride_is_read_in_the_next_pass() -> None:
     assert first.end_s == pytest.approx(100.0)
 
 
+def test_an_engine_that_looks_for_newcomers_every_30_passes_notices_them_late() -> None:
+    first = Request(0, 0.0, prompt=10, answer=100)
+    second_one, third = (
+        Request(n, came, prompt=10, answer=2) for n, came in ((1, 10.5), (2, 31.5))
+    )
+    run([first, second_one, third], rules(polls=30))
+    assert second_one.first_s == pytest.approx(32.0)
+    # Behind a pass that read a prompt it looks at once.
+    assert third.first_s == pytest.approx(33.0)
+
+
+def test_a_look_that_nobody_was_there_for_counts_too() -> None:
+    first = Request(0, 0.0, prompt=10, answer=100)
+    late = Request(1, 65.5, prompt=10, answer=2)
+    run([first, late], rules(polls=30))
+    assert late.first_s == pytest.approx(92.0)
+
+
 def test_where_prompts_go_first_the_others_wait_for_a_pass() -> None:
     first = Request(0, 0.0, prompt=10, answer=100)
     run([first, Request(1, 10.5, prompt=10, answer=2)], rules(mixed=False))

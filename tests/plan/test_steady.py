@@ -43,6 +43,14 @@ def test_the_formula_is_near_the_simulation(clients: int, mixed: bool) -> None:
     assert formula.requests_per_s == pytest.approx(queue.requests_per_s, rel=0.1)
 
 
+def test_the_formula_knows_that_newcomers_are_noticed_late() -> None:
+    one = deployment(scheduling=Scheduling(mixed=False, polls=30))
+    traffic = Traffic(prompt=2048, answer=512, clients=8)
+    formula, queue = by_formula(one, traffic), simulated(one, traffic)
+    assert formula.first_s == pytest.approx(queue.first(0.5), rel=0.3)
+    assert formula.first_s > by_formula(deployment(), traffic).first_s
+
+
 @pytest.mark.parametrize("clients", [4, 100, 400])
 def test_where_prompts_are_read_apart_too(clients: int) -> None:
     traffic = Traffic(prompt=8192, answer=256, clients=clients)

@@ -161,6 +161,10 @@ class Scheduling:
     """Requests under way at once, at most."""
     reserved: float = 0.0
     """Part of an answer that must have room before its prompt is read."""
+    polls: int = 1
+    """Passes that only give tokens between two looks for newcomers."""
+    memory: float | None = None
+    """Part of a chip's memory for weights and what is kept of requests; None: as is usual."""
     captured: bool = True
     """Whether the launches of passes that only give tokens are captured, and not made one by one."""
 

@@ -33,8 +33,9 @@ SAMPLE = 80
 """Results of a generation, or of an engine, that are looked at: more say little more."""
 WEIGHTS = {"TPOT": 1.0, "TTFT": 0.45, "throughput": 0.8}
 OWN = (
-    "matmul", "matmul_8", "matmul_4", "stream", "expert", "cache", "kernel_s", "collective_s",
-    "pass_s", "sequence_s", "request_s", "crowd_s", "prefill", "launch_s", "imbalance", "acceptance",
+    "matmul", "matmul_8", "matmul_4", "stream", "expert", "cache", "attention", "kernel_s",
+    "collective_s", "pass_s", "sequence_s", "request_s", "crowd_s", "prefill", "launch_s",
+    "imbalance", "acceptance",
 )  # fmt: skip
 """What a version of an engine, and a family, have of their own."""
 LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.05, 0.15, 0.2, 0.2, 0.1

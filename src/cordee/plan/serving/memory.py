@@ -48,6 +48,8 @@ def holding(deployment: Deployment, engine: Engine, tokens: float) -> Holding:
     weights = weight_bytes(deployment, engine)
     activations = activation_bytes(deployment, engine)
     room = USED * deployment.chip.memory_bytes - weights - activations - OWN_BYTES
+    if deployment.scheduling.memory is not None:
+        room = deployment.scheduling.memory * deployment.chip.memory_bytes - weights
     return Holding(
         weights=weights,
         activations=activations,

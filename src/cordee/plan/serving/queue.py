@@ -64,6 +64,8 @@ class Rules:
     """Requests under way."""
     reserved: float = 0.0
     """Part of an answer that must have room before its prompt is read."""
+    polls: int = 1
+    """Passes that only give tokens between two looks for newcomers."""
     per_pass: float = 1.0
     """Tokens that a request gets in a pass."""
     gives: bool = True
@@ -79,6 +81,8 @@ class Replica:
         self.reading: list[Request] = []
         self.running: list[tuple[float, int, Request]] = []
         """A heap by the count of passes at which a request ends."""
+        self.known = 0
+        """Of those who wait, how many were noticed."""
         self.passes = 0.0
         self.kept = 0.0
         """Tokens of those that get more."""
@@ -92,6 +96,8 @@ class Replica:
         """Of passes that only give tokens: when they began, how long each takes, how many."""
         self.version = 0
         self.planned: list[tuple[Request, int]] = []
+        self.looked = 0.0
+        """In the count of passes, when newcomers were last looked for; below 0: they are now."""
 
     @property
     def load(self) -> int:
@@ -101,7 +107,9 @@ class Replica:
     def admit(self, now_s: float) -> None:
         """Take what has room; the first that has none waits, and all behind it."""
         rules = self.rules
-        while self.waiting:
+        if self.looked < 0 or not self.running or self.passes >= self.looked + rules.polls:
+            self.known, self.looked = len(self.waiting), self.passes
+        while self.known:
             request = self.waiting[0]
             under_way = len(self.reading) + len(self.running)
             if request.ready_s > now_s + 1e-12 or under_way >= rules.most:
@@ -111,6 +119,7 @@ class Replica:
             if under_way and taken > rules.room:
                 return
             self.waiting.popleft()
+            self.known -= 1
             self.claimed += claim
             if request.read >= request.to_read:
                 self._start_giving(request, now_s)
@@ -163,6 +172,8 @@ class Replica:
         if self._free_passes() < left:
             self._preempt(min(left, LEAST))
             left = max(min(left, int(self._free_passes())), 1)
+        if self.known < len(self.waiting):
+            left = min(left, max(ceil(self.looked + rules.polls - self.passes - 1e-9), 1))
         seen = self._seen() + left * rules.per_pass / 2
         given = ceil(len(self.running) / rules.groups)
         seconds = rules.pass_s(Batch(given=given, seen=seen))
@@ -186,6 +197,7 @@ class Replica:
             self.kept -= request.prompt + request.given
             self._unclaim(request)
             self.waiting.appendleft(request)
+            self.known += 1
             self.preempted += 1
         heapq.heapify(self.running)
 
@@ -198,11 +210,16 @@ class Replica:
         return min(request.given + got, float(request.answer))
 
     def cut(self, now_s: float) -> float | None:
-        """Someone came during a stride: it ends with the pass that runs; when that is."""
+        """Someone came during a stride: it ends when newcomers are looked for; when that is."""
         if self.stride is None:
             return None
         began, seconds, left = self.stride
         done = max(ceil((now_s - began) / seconds - 1e-9), 1)
+        polls = self.rules.polls
+        if polls > 1:
+            looks = ceil((self.passes + done - self.looked) / polls - 1e-9)
+            self.looked += (looks - 1) * polls
+            done = ceil(self.looked + polls - self.passes - 1e-9)
         if done >= left:
             return None
         self.stride = (began, seconds, done)
@@ -217,6 +234,7 @@ class Replica:
         elif self.planned:
             if self.rules.mixed and self.running:
                 self._advance(1)
+            self.looked = -1.0
             for request, piece in self.planned:
                 request.read += piece
                 if request.read >= request.to_read:

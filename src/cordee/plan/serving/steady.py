@@ -159,7 +159,8 @@ def _settled(
     between = times.least / times.per_pass / max(free - fewer, 1e-6)
     most = times.turn / times.per_pass / max(free, 0.02)
     turn = min(between / most, 1.0) * times.turn
-    first = times.received + read + wait + 0.5 * turn * max(1 - 1 / under_way, 0.0)
+    noticed = 0.5 * turn * deployment.scheduling.polls * max(1 - 1 / under_way, 0.0)
+    first = times.received + read + wait + noticed
     return first, min(between, most)
 
 

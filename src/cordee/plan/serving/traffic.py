@@ -198,6 +198,7 @@ def _rules(
         mixed=scheduling.mixed and reads and gives,
         most=scheduling.most * engine.data,
         reserved=scheduling.reserved,
+        polls=scheduling.polls,
         per_pass=deployment.drafting.per_pass(calibration.acceptance) if gives else 1.0,
         gives=gives,
     )

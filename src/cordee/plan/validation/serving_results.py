@@ -48,6 +48,10 @@ class ServingResult(Fact):
     requests: int = 0
     most: int | None = None
     chunk: int | None = None
+    memory: float | None = None
+    """Part of a chip's for weights and what is kept, where the engine was told."""
+    polls: int = 1
+    """Passes between two looks for newcomers."""
     eager: bool = False
     """Whether passes that only give tokens are launched kernel by kernel."""
     drafts: int = 0
@@ -109,6 +113,8 @@ class ServingResult(Fact):
             usual,
             chunk=self.chunk or usual.chunk,
             most=self.most or usual.most,
+            polls=self.polls,
+            memory=self.memory,
             captured=not self.eager,
         )
         apart = Engine(
