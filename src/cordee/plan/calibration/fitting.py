@@ -17,15 +17,15 @@ from cordee.plan.training import Step, Work, step
 K = TypeVar("K", bound=Hashable)
 
 SPREADS = {
-    "matmul": 0.15, "matmul_fp8": 0.2, "matmul_blocks": 0.1, "matmul_fp4": 0.3, "expert": 0.2,
+    "matmul": 0.15, "matmul_fp8": 0.2, "matmul_fp4": 0.3, "expert": 0.2,
     "edge": 0.5, "attention": 0.2, "attention_narrow": 0.2, "vector": 0.35, "kernel_s": 0.5,
-    "host_s": 0.7, "link": 0.25, "network": 0.2, "exchange": 0.3, "exposed": 0.5,
-    "exposed_weights": 0.4,     "exposed_exchange": 0.6, "routing": 0.4, "count_s": 1.0, "step_s": 0.7, "scale": 0.5,
+    "host_s": 0.7, "link": 0.25, "network": 0.2, "exposed": 0.5,
+    "exposed_weights": 0.4, "step_s": 0.7, "scale": 0.5,
 }  # fmt: skip
 """How far logarithms of these may be from what is usual without surprise."""
 
-EXPERTS = ("expert", "exchange", "exposed_exchange", "routing", "count_s", "host_s")
-"""What mixtures say, given what dense models do: the cost of experts, of the way there and back."""
+EXPERTS = ("expert", "host_s")
+"""What mixtures say, given what dense models do: how fast experts are, and a host that starts them."""
 FEWEST = 4
 """Measurements from which on a kind has a calibration of its own."""
 PART = 1.0
@@ -189,18 +189,8 @@ def _names(measured: Sequence[Measured]) -> list[str]:
     silent = set()
     silent |= {"matmul_fp8"} if "fp8" not in dtypes else set()
     silent |= {"matmul_fp4"} if "fp4" not in dtypes else set()
-    mixtures = [one for one in measured if one.works[0].job.model.is_mixture]
-    silent |= (
-        {"expert", "routing", "count_s", "exchange", "exposed_exchange"} if not mixtures else set()
-    )
-    silent |= (
-        {"exposed_exchange"}
-        if not any(o.works[0].job.program.overlaps_experts for o in mixtures)
-        else set()
-    )
-    silent |= (
-        {"matmul_blocks"} if not any(o.works[0].job.program.blocks for o in measured) else set()
-    )
+    mixtures = any(one.works[0].job.model.is_mixture for one in measured)
+    silent |= {"expert"} if not mixtures else set()
     silent |= {"exposed_weights"} if all(layout.zero < 3 for layout in layouts) else set()
     silent |= {"network", "scale"} if max(layout.chips for layout in layouts) <= 8 else set()
     return [name for name in SPREADS if name not in silent]

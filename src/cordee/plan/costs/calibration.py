@@ -11,8 +11,6 @@ class Calibration:
     """Of the peak, by large matrix products in 16 bits."""
     matmul_fp8: float = 0.65
     """Of the peak, in 8 bits."""
-    matmul_blocks: float = 0.95
-    """Of that, where they are scaled in small blocks."""
     matmul_fp4: float = 0.5
     """Of the peak, in 4 bits."""
     expert: float = 0.85
@@ -33,18 +31,10 @@ class Calibration:
     """Of the peak of links within a node."""
     network: float = 0.8
     """Of the peak of links between nodes."""
-    exchange: float = 0.7
-    """Of what other collectives reach, by exchanges of tokens between experts."""
     exposed: float = 0.35
     """Of a collective that runs beside other work, what is waited for all the same."""
     exposed_weights: float = 0.6
     """Of weights and gradients that travel for each layer, what is waited for all the same."""
-    exposed_exchange: float = 0.2
-    """Of an exchange that runs beside other work, what is waited for all the same."""
-    routing: float = 2.0
-    """How many times longer than their traffic kernels take that sort tokens for experts."""
-    count_s: float = 1e-4
-    """Until the host knows how many tokens come to its experts, and has started their kernels."""
     step_s: float = 0.03
     """Of a step, whatever its size: batches are fetched, losses logged."""
     scale: float = 0.01
@@ -53,21 +43,19 @@ class Calibration:
     pace: float = 1.0
     """By how much a step is longer with this version of the software on this very chip."""
 
-    def matmul_of(self, dtype: str, blocks: bool = False) -> float:
+    def matmul_of(self, dtype: str) -> float:
         """Of the peak at `dtype`."""
         if dtype == "fp4":
             return self.matmul_fp4
         if dtype in ("fp8", "int8"):
-            return self.matmul_fp8 * (self.matmul_blocks if blocks else 1)
+            return self.matmul_fp8
         return self.matmul
 
 
 BOUNDS = {
     "matmul": (0.2, 0.98), "matmul_fp8": (0.15, 0.95), "matmul_fp4": (0.08, 0.95),
-    "matmul_blocks": (0.6, 1.2),
     "expert": (0.2, 1.1), "edge": (1.0, 3000.0), "attention": (0.3, 1.4),
     "attention_narrow": (0.3, 1.0), "vector": (0.7, 12.0), "kernel_s": (1e-7, 1e-4),
     "host_s": (1e-7, 3e-4), "link": (0.1, 0.98), "network": (0.05, 0.98),
-    "exchange": (0.1, 1.4), "exposed_exchange": (0.05, 1.0), "routing": (0.5, 12.0),
-    "count_s": (1e-6, 5e-4), "exposed": (0.01, 1.0), "exposed_weights": (0.05, 1.0), "step_s": (1e-4, 1.0), "scale": (0.0005, 0.1),
+    "exposed": (0.01, 1.0), "exposed_weights": (0.05, 1.0), "step_s": (1e-4, 1.0), "scale": (0.0005, 0.1),
 }  # fmt: skip

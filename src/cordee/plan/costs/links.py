@@ -41,8 +41,6 @@ class Links:
     """Of a small collective."""
     member_s: float = 0.0
     """That it takes longer for each further chip in a node."""
-    exchange: float = 1.0
-    """Of what other collectives reach, by exchanges."""
 
     def seconds(self, collective: Collective, group: Group) -> float:
         """Of one collective over that group."""
@@ -51,8 +49,6 @@ class Links:
         if collective.pattern == "send":
             return collective.size_bytes / self._send_rate(group) + self.latency_s
         beta = max(self.moving_s(collective, group))
-        if collective.group == "expert":
-            beta /= self.exchange
         turns = turns_of(collective)
         waits = self.latency_s + HOP_S * (group.nodes - 1) + self.member_s * (group.within - 1)
         return turns * (beta + waits)

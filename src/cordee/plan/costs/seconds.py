@@ -14,7 +14,6 @@ from cordee.plan.parts import names_of
 from cordee.plan.work.operators import (
     AttentionCore,
     Collective,
-    Count,
     Matmul,
     Operator,
     Vector,
@@ -26,7 +25,6 @@ MEMBER_S = 2e-6  # of a collective for each chip in a node: ascend-microbench, N
 DIAGONAL = 128.0  # keys: as many as a tile has
 LOOPED = 0.5  # of what starting a kernel from Python takes
 AMAX = 3  # kernels: the largest number is looked for, makes a scale, then all are cast
-ROUTING = frozenset(("router", "tokens sorted", "tokens put back"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,6 @@ class Costs:
             chip=chip,
             link=calibration.link,
             network=calibration.network,
-            exchange=calibration.exchange,
             member_s=MEMBER_S,
         )
         dtype = program.dtype
@@ -83,7 +80,7 @@ class Costs:
         peak = self._half if dtype in ("bf16", "fp16") else chip.peak_flops_per_s(dtype)
         runs = powered(chip)
         self._wide = self._half * calibration.matmul * runs
-        self._matmul = peak * calibration.matmul_of(dtype, program.blocks) * runs
+        self._matmul = peak * calibration.matmul_of(dtype) * runs
         self._faster = peak / self._half
         self._width = WIDTHS.get(dtype, 2.0)
         self._memory = chip.memory_bytes_per_s or 1e12
@@ -96,37 +93,28 @@ class Costs:
 
     def spent(self, operators: Sequence[Operator], groups: Mapping[str, Group]) -> Spent:
         """Seconds of a pass, with what the chip waits for its host."""
-        matmul = attention = vector = exposed = hidden = waited = 0.0
+        matmul = attention = vector = exposed = hidden = 0.0
         for operator in operators:
             if isinstance(operator, Matmul):
                 matmul += self.matmul_s(operator)
                 if self._narrow and operator.casts and not operator.is_wide:
                     vector += self._cast_s(operator)
             elif isinstance(operator, Vector):
-                vector += self.operator_s(operator)
+                vector += self.vector_s(operator.size_bytes, operator.kernels)
             elif isinstance(operator, AttentionCore):
                 attention += self.attention_s(operator)
-            elif isinstance(operator, Collective):
+            else:
                 seconds = self.collective_s(operator, groups)
-                if operator.hidden:
-                    part = self._exposed(operator)
-                    exposed += seconds * part
-                    hidden += seconds * (1 - part)
-                else:
-                    exposed += seconds
-            elif not self._every:
-                waited += self.calibration.count_s
+                part = self.calibration.exposed if operator.hidden else 1.0
+                exposed += seconds * part
+                hidden += seconds * (1 - part)
         work = matmul + attention + vector
         exposed += max(0.0, hidden - work)
         # The slower of chip and host, and a little more where they are alike.
         chip = work + exposed
         host = self._started(operators) * self.calibration.host_s
         host = chip * ((1 + (host / chip) ** 4) ** 0.25 - 1) if chip else host
-        return Spent(matmul, attention, vector, exposed, host + waited)
-
-    def _exposed(self, collective: Collective) -> float:
-        exchanges = collective.pattern == "exchange" and collective.group == "expert"
-        return self.calibration.exposed_exchange if exchanges else self.calibration.exposed
+        return Spent(matmul, attention, vector, exposed, host)
 
     def _started(self, operators: Sequence[Operator]) -> float:
         """Kernels that the host starts one by one."""
@@ -146,7 +134,7 @@ class Costs:
             # two more put scales in order where these are of blocks: github.com/NVIDIA/TransformerEngine/pull/1525.
             each = 1 + (1 if self._blocks else AMAX) * cast + 2 * self._blocks
             return 1 + cast + (LOOPED * each * operator.count if looped else 0)
-        return 0 if isinstance(operator, Count) else 1
+        return 1
 
     def matmul_s(self, product: Matmul) -> float:
         """Of a product: tiles of its result start and end, whatever k is, and seldom fit the cores."""
@@ -172,13 +160,6 @@ class Costs:
             reached *= narrow ** ((128 - core.score_size) / 64)
         seconds = core.flops * (1 + DIAGONAL / core.keys) / (self._attention * reached)
         return max(seconds, core.size_bytes / self._memory) + self.calibration.kernel_s
-
-    def operator_s(self, vector: Vector) -> float:
-        """Of kernels that are bound by memory; those that sort tokens take longer."""
-        if vector.name in ROUTING:
-            seconds = vector.size_bytes * self.calibration.routing / self._memory
-            return seconds + vector.kernels * self.calibration.kernel_s
-        return self.vector_s(vector.size_bytes, vector.kernels)
 
     def vector_s(self, size_bytes: float, kernels: int = 1) -> float:
         """Of kernels that are bound by memory."""

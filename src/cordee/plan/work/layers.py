@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cordee.plan.layout import Job
 from cordee.plan.model import Attention, Experts, LatentAttention, Layer, Mlp
-from cordee.plan.work.operators import AttentionCore, Collective, Count, Matmul, Operator, Vector
+from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
 
 HALF = 2  # bytes of a number in bf16 or fp16
 
@@ -170,7 +170,6 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[Operator]:
     sent = tokens * experts.chosen * shape.hidden * HALF
     if inner > 1:
         yield from _entering(shape, "experts")
-    yield Count("tokens counted")
     fused = spread > 1 and shape.job.program.dispatch == "fused"
     if not fused:
         yield Vector("tokens sorted", 2 * sent, 8)
@@ -253,7 +252,7 @@ def _backward(job: Job, operators: list[Operator]) -> Iterator[Operator]:
             yield replace(operator, flops=flops, size_bytes=size, backward=True)
         elif isinstance(operator, Vector):
             yield Vector(operator.name, 1.6 * operator.size_bytes, operator.kernels)
-        elif isinstance(operator, Collective):
+        else:
             yield from _collective_backward(job, operator)
 
 

@@ -72,11 +72,4 @@ class Collective:
     """Whether one of them suffices for a chip, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """The host waits until it knows how many tokens come, and starts kernels anew."""
-
-    name: str
-
-
-Operator = Matmul | AttentionCore | Vector | Collective | Count
+Operator = Matmul | AttentionCore | Vector | Collective
