@@ -33,10 +33,7 @@ class Member:
     def compute(self, group: Group, shard: int, *, last: bool, times: float = 1.0) -> int:
         """A shard, up to where it is counted; gives how many buckets others have begun to get by then."""
         buffers, fresh = self.reduction.begin(shard, apart=True)
-        if fresh:
-            self.layout.await_into(buffers)
-        else:
-            self.layout.attach(buffers)
+        self.layout.begin(buffers, fresh=fresh, waits=True)
         if last:
             self.reduction.ahead(group, OWNERS, MEMBERS)
         x = torch.full((1, 1024), (shard + 1) / 1024)
@@ -45,6 +42,8 @@ class Member:
         loss = times * x.square().sum()
         with self.reduction.watching():
             loss.backward()  # type: ignore[no-untyped-call]
+        if not self.reduction.loose:
+            self.layout.collect()
         self.layout.add_loss(buffers, loss)
         return len(self.begun)
 

@@ -29,8 +29,8 @@ class Bucket:
         return buffers[self.part][self.first : self.end]
 
 
-Own = Callable[[Bucket], Tensor | None]
-"""What a worker has of a bucket; None: nothing."""
+Put = Callable[[Bucket, Sequence[Tensor]], None]
+"""Puts what a worker has of a bucket to its place in buffers."""
 
 
 def buckets_of(layout: Layout) -> list[Bucket]:
@@ -64,7 +64,7 @@ class Early:
         }
         self._group: Summing | None = None
         self._into: Sequence[Tensor] = ()
-        self._own: Own = lambda bucket: None
+        self._put: Put = lambda bucket, into: None
         self._missing: list[int] = []
         self._works: list[Work] = []
         self._next = 0
@@ -82,16 +82,16 @@ class Early:
         size = self._group.size if self._group is not None else 1
         return sum(2 * p.numbers * p.dtype.itemsize // size for p in self._layout.parts)
 
-    def begin(self, group: Summing, into: Sequence[Tensor], own: Own) -> None:
+    def begin(self, group: Summing, into: Sequence[Tensor], put: Put) -> None:
         """From now on buckets are summed as soon as they are there. `into`: buffers, with room for a number more."""
-        self._group, self._into, self._own = group, into, own
+        self._group, self._into, self._put = group, into, put
         self._missing = [len(bucket.parameters) for bucket in self._buckets]
         self._works, self._next, self._error = [], 0, None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A backward pass is made meanwhile: what it makes is taken at once, while it is in the processor's cache."""
-        if self._group is None and not self._layout.awaits:
+        """A backward pass is made meanwhile."""
+        if self._group is None:
             yield
             return
         hooks = [
@@ -137,8 +137,7 @@ class Early:
 
     def _made(self, number: int, _: Tensor) -> None:
         """The gradient of a parameter is there."""
-        self._layout.collect((number,))
-        if self._group is not None and number in self._bucket_of:
+        if number in self._bucket_of:
             self._missing[self._bucket_of[number]] -= 1
             while self._next < len(self._buckets) - 1 and self._missing[self._next] == 0:
                 self._start()
@@ -148,11 +147,7 @@ class Early:
         self.starts(self._next)
         self._next += 1
         out = bucket.of(self._into)
-        own = self._own(bucket)
-        if own is None:
-            out.zero_()
-        else:
-            out.copy_(own)
+        self._put(bucket, self._into)
         if not bucket.parameters:
             out[-1] = float(wrong)
         if self._group is None or self._error is not None:

@@ -68,45 +68,60 @@ class Layout:
             for part in self.parts
         ]
 
+    def begin(self, buffers: Sequence[Tensor], *, fresh: bool, waits: bool) -> None:
+        """A shard's backward pass is to come, for these. `fresh`: what they have is of no use; `waits`: it may be collected."""
+        if fresh and waits:
+            self.await_into(buffers)
+            return
+        if not fresh and self.awaits(buffers):
+            self._passes = 0
+            return
+        self.attach(buffers)
+        for buffer in buffers if fresh else ():
+            buffer.zero_()
+
     def attach(self, buffers: Sequence[Tensor]) -> None:
         """Let the backward pass add into these."""
-        self._passes, self._fresh = 0, None
+        self.collect()
+        self._passes = 0
         for parameter, view in zip(self.parameters, self._views_of(buffers), strict=True):
             parameter.grad = view
 
     def await_into(self, buffers: Sequence[Tensor]) -> None:
-        """What the next backward pass makes is put into these instead of what they have.
+        """What the next backward pass makes is to be in these instead of what they have, once it is collected.
 
         On the host that takes half the time of adding to zeros, which passes over memory five times.
         """
+        self.collect()
         self.detach()
         self._passes, self._fresh, self._views = 0, buffers, self._views_of(buffers)
+        buffers[0][self.parts[0].numbers - 1] = 0.0  # the loss
 
-    @property
-    def awaits(self) -> bool:
-        """Whether something is awaited."""
-        return self._fresh is not None
+    def awaits(self, buffers: Sequence[Tensor]) -> bool:
+        """Whether what is to be in these lies elsewhere still."""
+        return self._fresh is buffers
+
+    def drop(self) -> None:
+        """What is awaited is of no use any more."""
+        self._fresh, self._views = None, []
 
     def collect(self, which: Sequence[int] | None = None) -> None:
-        """What was awaited is there; `which`: of these parameters, by their numbers."""
+        """What was awaited is there: put it where it is to be. `which`: of these parameters, by their numbers."""
         if self._fresh is None:
             return
-        views, grads = [], []
-        for number in which if which is not None else range(len(self.parameters)):
-            parameter, view = self.parameters[number], self._views[number]
-            grad, parameter.grad = parameter.grad, view
-            if grad is None:
-                view.zero_()
-            elif grad.layout != torch.strided:
-                view.zero_().add_(grad)
-            elif grad is not view:
-                views.append(view)
-                grads.append(grad)
-        if views:
-            torch._foreach_copy_(views, grads)
+        numbers = which if which is not None else range(len(self.parameters))
+        found = [self.parameters[number].grad for number in numbers]
+        views = [self._views[number] for number in numbers]
+        _put(found, views)
+        for number, view in zip(numbers, views, strict=True):
+            self.parameters[number].grad = view
         if which is None:
-            self._fresh[0][self.parts[0].numbers - 1] = 0.0  # the loss
-            self._fresh, self._views = None, []
+            self.drop()
+
+    def put(self, which: Sequence[int], into: Sequence[Tensor], *, add: bool = False) -> None:
+        """Copy what is awaited of some parameters to their places in other buffers, or add it to what is there."""
+        found = [self.parameters[number].grad for number in which]
+        _put(found, [self._view(into, number) for number in which], add=add)
 
     def detach(self) -> None:
         """Parameters have no gradients any more."""
@@ -118,7 +133,6 @@ class Layout:
 
         Raises `UsageError` where it is the second one: what a shard adds up must not depend on who computes it.
         """
-        self.collect()
         self._passes += 1
         if self._passes > 1:
             raise UsageError("step.backward was called twice for one shard: make more shards")
@@ -147,6 +161,13 @@ class Layout:
 
     def norm(self, buffers: Sequence[Tensor]) -> Tensor:
         """[] of the whole gradient, in float32."""
+        if self.awaits(buffers):
+            grads = [p.grad for p in self.parameters if p.grad is not None]
+            if grads and all(grad.layout == torch.strided for grad in grads):
+                norms = torch._foreach_norm(grads, 2, torch.float32)
+                awaited: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+                return awaited
+            self.collect()
         found = [
             torch.linalg.vector_norm(buffer[: part.numbers - (number == 0)], dtype=torch.float32)
             for number, (part, buffer) in enumerate(zip(self.parts, buffers, strict=True))
@@ -157,7 +178,24 @@ class Layout:
 
     def _views_of(self, buffers: Sequence[Tensor]) -> list[Tensor]:
         """The part of each parameter."""
-        return [
-            like(buffers[part][first:end].view(part_of(parameter).shape), parameter)
-            for parameter, (part, first, end) in zip(self.parameters, self.places, strict=True)
-        ]
+        return [self._view(buffers, number) for number in range(len(self.parameters))]
+
+    def _view(self, buffers: Sequence[Tensor], number: int) -> Tensor:
+        (part, first, end), parameter = self.places[number], self.parameters[number]
+        return like(buffers[part][first:end].view(part_of(parameter).shape), parameter)
+
+
+def _put(grads: Sequence[Tensor | None], views: Sequence[Tensor], *, add: bool = False) -> None:
+    """Copy gradients to where they are to be, or add them to what is there."""
+    plain: list[tuple[Tensor, Tensor]] = []
+    for grad, view in zip(grads, views, strict=True):
+        if grad is not None and grad.layout == torch.strided:
+            plain.append((view, grad))
+            continue
+        if not add:
+            view.zero_()
+        if grad is not None:
+            view.add_(grad)
+    if plain:
+        combine = torch._foreach_add_ if add else torch._foreach_copy_
+        combine([view for view, _ in plain], [grad for _, grad in plain])

@@ -6,6 +6,7 @@ the last shard is computed, where its order does not matter: in `fast` mode, and
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -34,6 +35,10 @@ class Reduction(Protocol):
 
         `apart`: they are to hold nothing else yet, as far as that is possible.
         """
+
+    @property
+    def loose(self) -> bool:
+        """Whether what the shard at hand makes is taken from where it lies, and need not be collected."""
 
     def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
         """The shard that was begun is the last one: what its backward pass makes may be summed at once."""
@@ -98,13 +103,17 @@ class Exact:
         self._now = self._free.pop() if self._free else self._layout.buffers()
         return self._now, True
 
+    @property
+    def loose(self) -> bool:
+        return bool(self._lefts)
+
     def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
         nodes = self._covers(owners, members)
         if isinstance(group, Summing) and self._of_two(nodes):
             lefts = self._lefts_below(nodes[group.rank][0])
             if lefts is not None:
                 self._lefts = lefts
-                self._early.begin(group, self._exchange.places(1), self._added)
+                self._early.begin(group, self._exchange.places(1), self._add)
 
     def watching(self) -> AbstractContextManager[None]:
         return self._early.watching()
@@ -117,6 +126,8 @@ class Exact:
         for left in self._lefts:
             self._free.append(now)
             now, node = self._nodes.pop(left), Node(left.first, node.end)
+        if self._lefts:
+            self._layout.drop()
         self._lefts = []
         self._nodes[node] = now
         self._merge(node)
@@ -149,12 +160,19 @@ class Exact:
             node = above
         return found
 
-    def _added(self, bucket: Bucket) -> Tensor:
+    def _add(self, bucket: Bucket, into: Sequence[Tensor]) -> None:
         """A bucket of the shard at hand, with all that it is added to."""
-        found = bucket.of(self._now)
-        for left in self._lefts:
-            found = bucket.of(self._nodes[left]).add_(found)
-        return found
+        lefts = [self._nodes[left] for left in self._lefts]
+        found = self._now
+        if lefts and bucket.parameters and self._layout.awaits(found):
+            found = lefts.pop(0)
+            self._layout.put(bucket.parameters, found, add=True)
+        else:
+            self._layout.collect(bucket.parameters)
+        for left in lefts:
+            bucket.of(left).add_(bucket.of(found))
+            found = left
+        bucket.of(into).copy_(bucket.of(found))
 
     def _merge(self, node: Node) -> None:
         """Add halves up, as far as both are there."""
@@ -183,7 +201,7 @@ class Exact:
     def _sum(self, group: Summing, own: list[Tensor]) -> list[Tensor]:
         """That of two members, which is the same in each order."""
         if not self._early.begun:
-            self._early.begin(group, self._exchange.places(1), lambda bucket: bucket.of(own))
+            self._early.begin(group, self._exchange.places(1), partial(_copy, own))
         self._exchange.sent_bytes = self._early.sent_bytes
         self._early.wait()
         return self._early.sum()
@@ -213,6 +231,7 @@ class Fast:
     """One sum of each worker's shards, added up as it comes."""
 
     def __init__(self, layout: Layout, shards: int) -> None:
+        self._layout = layout
         self._sum = layout.buffers()
         self._shards = shards
         self._held: list[int] = []
@@ -232,9 +251,13 @@ class Fast:
         self._empty = False
         return self._sum, not self._held
 
+    @property
+    def loose(self) -> bool:
+        return True
+
     def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
         if isinstance(group, Summing):
-            self._early.begin(group, self._exchange.places(1), self._own)
+            self._early.begin(group, self._exchange.places(1), self._put)
 
     def watching(self) -> AbstractContextManager[None]:
         return self._early.watching()
@@ -244,9 +267,11 @@ class Fast:
         self._early.rest()
 
     def lost(self) -> None:
-        self.forget()  # part of it may have been added to the others
-        if self._early.begun:
+        under_way = self._early.begun
+        if under_way:
             self._early.rest(wrong=True)
+        self.forget()  # part of it may have been added to the others
+        if under_way:
             self._early.wait()
 
     def halt(self, free: Callable[[], None]) -> None:
@@ -254,9 +279,12 @@ class Fast:
 
     def forget(self) -> None:
         self._held, self._empty = [], True
+        if self._layout.awaits(self._sum):
+            self._layout.drop()
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
         if not isinstance(group, Summing):
+            self._layout.collect()
             counts = [int(member in owners) for member in members]
             mine = [self._sum] if counts[group.rank] else []
             return self._exchange.run(group, mine, counts, _added)
@@ -267,11 +295,17 @@ class Fast:
             self.ahead(group, owners, members)
         return self._early.sum()
 
-    def _own(self, bucket: Bucket) -> Tensor | None:
-        return None if self._empty else bucket.of(self._sum)
+    def _put(self, bucket: Bucket, into: Sequence[Tensor]) -> None:
+        if self._empty:
+            bucket.of(into).zero_()
+        elif bucket.parameters and self._layout.awaits(self._sum):
+            self._layout.put(bucket.parameters, into)
+        else:
+            bucket.of(into).copy_(bucket.of(self._sum))
 
     def mean(self) -> list[Tensor]:
         """Over the shards of this worker alone."""
+        self._layout.collect()
         for buffer in self._sum:
             buffer.mul_(self._shards / len(self._held))
         return self._sum
@@ -285,6 +319,10 @@ class Fast:
     def reset(self) -> None:
         self.forget()
         self._exchange.turn()
+
+
+def _copy(own: Sequence[Tensor], bucket: Bucket, into: Sequence[Tensor]) -> None:
+    bucket.of(into).copy_(bucket.of(own))
 
 
 def _sum(node: Node, pieces: Mapping[Node, Piece], out: Tensor | None = None) -> Piece:

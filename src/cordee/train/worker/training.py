@@ -79,8 +79,8 @@ class Training:
         self._watch = Watch(
             job.worker, self._advance, exact=self.mode == "exact", shards=self._whole
         )
-        self._elsewhere = False
-        # Whether the shard at hand is one of another worker, computed to be compared.
+        self._elsewhere = self._loose = False
+        # Whether the shard at hand is one of another worker, computed to be compared; whether its gradient lies anywhere.
         self._device = self._layout.parts[0].device
         self._company = Company(
             job, self._advance, (self._whole, self.mode), self._faults, self._device, replica
@@ -194,6 +194,8 @@ class Training:
         part = loss / self._whole
         with self._reduction.watching():
             part.backward()
+        if not self._loose:
+            self._layout.collect()
         self._layout.add_loss(self._attached, part)
 
     def note(self, told: dict[str, Value]) -> None:
@@ -232,7 +234,8 @@ class Training:
         return next((shard for shard in self.mine if shard not in held), None)
 
     def _end_shard(self, shard: int) -> None:
-        self._layout.collect()
+        if not self._loose:
+            self._layout.collect()
         if self._elsewhere:
             self._watch.computed(shard)
             return
@@ -252,11 +255,13 @@ class Training:
         """Whether all shards of this worker are computed when this one is."""
         return set(self.mine) <= {shard, *self._reduction.held}
 
-    def _ahead(self, shard: int) -> bool:
-        """Whether the sum over all members may begin while a shard is computed."""
+    @property
+    def _plain(self) -> bool:
+        """Whether nobody but the reduction needs the gradient of the shard at hand."""
         if self._replica is not None or self._apart is not None or self._watch.states_only:
             return False
-        return not self._elsewhere and self._last(shard) and not self._faults.spoils(self.step)
+        whole = not self._elsewhere and self._watch.sums_only
+        return whole and not self._faults.spoils(self.step)
 
     def _whole_replica(self) -> None:
         """Raises `RuntimeError` where others of the replica were missing while the shard was computed."""
@@ -279,21 +284,14 @@ class Training:
             self._attached, fresh = self._reduction.begin(shard, apart=alone)
             if self._apart is None:
                 self._watch.begins(shard, self._attached, fresh=fresh)
-        self._attach(fresh)
-        if self._ahead(shard):
+        # Programs that are guests, and other libraries, must find the gradient where it is to be from the start.
+        own = self._replica is None and not self._watch.states_only
+        self._layout.begin(self._attached, fresh=fresh, waits=own and self._device.type == "cpu")
+        if self._plain and self._last(shard):
             self._reduction.ahead(self._company.together[1], self._owners, self._company.column)
+        self._loose = self._plain and self._reduction.loose
         self._faults.gradient, self._faults.shard = self._attached, shard
         seed_all(self._seed, self.step, self._shown(shard))
-
-    def _attach(self, fresh: bool) -> None:
-        """Where the gradient goes. Programs that are guests, and other libraries, must find it there from the start."""
-        own = self._replica is None and not self._watch.states_only
-        if fresh and own and self._device.type == "cpu":
-            self._layout.await_into(self._attached)
-            return
-        for buffer in self._attached if fresh else ():
-            buffer.zero_()
-        self._layout.attach(self._attached)
 
     def _commit(self, number: int) -> bool:
         """Bring the gradients together, and agree; gives whether they are to be left out. Raises `Changed`."""
@@ -333,6 +331,7 @@ class Training:
         if skip:
             self._advance.skip()
         else:
+            self._layout.drop()
             self._watch.applies()
             self._advance.make(self._reduced, self._total)
             self._watch.applied(self._reduced)

@@ -95,6 +95,12 @@ class Watch:
         self._new_step()
         return self._exact and (shard == self._chosen or self._checks.nonfinite != "off")
 
+    @property
+    def sums_only(self) -> bool:
+        """Whether, of shards that are added up, nothing but their sum is looked at."""
+        self._new_step()
+        return self._exact or not self._each
+
     def begins(self, shard: int, buffers: Sequence[Tensor], *, fresh: bool) -> None:
         """A shard of its own is about to be computed into buffers; `fresh`: instead of what is in them."""
         self._new_step()
@@ -183,6 +189,7 @@ class Watch:
             self._add(shard, buffers, norm, odd)
 
     def _add(self, shard: int, buffers: Sequence[Tensor], norm: float | None, odd: Odd) -> None:
+        self._advance.layout.collect()
         bits = digest(buffers) if self._exact else 0
         self._opinions.append(Opinion(shard, bits, norm, odd))
 
