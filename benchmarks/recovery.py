@@ -1,10 +1,13 @@
-"""What does the loss of a worker cost: cordee train, torchrun's elastic restart, and torchft?
+"""What does the loss of a worker, or of a link, cost: cordee train, torchrun's elastic restart, and torchft?
 
-python benchmarks/recovery.py [--workers 2] [--torchft PYTHON]
+python benchmarks/recovery.py [--workers 4] [--device npu] [--torchft PYTHON] [--only "cordee exact:stop"]
 
-A GPT of 10 million parameters on the CPU. One worker is killed (SIGKILL) or stopped (SIGSTOP) in the middle of a run.
-The pause is from the signal to the next new step of those that are left, in seconds and in median steps of the same
-run; steps lost are those made twice. Beside it the median step of undisturbed runs, in turn. Writes recovery.toml.
+A GPT of 10 million parameters, on the CPU or on virtual Ascend chips. In the middle of a run one worker is killed
+(SIGKILL) or stopped (SIGSTOP), or its link to another one carries nothing any more, or little (cordee train only,
+whose rehearsals can do that). The pause is from then to the next new step of those that are left, in seconds and in
+median steps of the same run; of a slow link it is what all its steps took longer than usual. Steps lost are those
+made twice. Beside it the median step of undisturbed runs, in turn. Writes recovery.toml, or one for the number of
+workers and the device, of which `--only` renews a part.
 """
 
 import contextlib
@@ -17,16 +20,43 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "recovery"
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-FULL_S = 60.0
+LINKS = {
+    "link down": {"do": "link-down"},
+    "slow link": {"do": "link-slow", "bytes_per_s": 20_000_000},
+}
+SLOW_FROM = 24
+"""The step from which on a link is slow: how long reductions usually take must be known."""
+CHIP = "Ascend910B3"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """In what all systems are compared."""
+
+    workers: int
+    steps: int
+    shards: int
+    device: str
+    most_s: float
+    """After a fault a run that has not ended by then is given up."""
+
+    @property
+    def file(self) -> Path:
+        more = ("-npu" if self.device == "npu" else "") + (
+            f"-{self.workers}" if self.workers != 2 else ""
+        )
+        return HERE / f"recovery{more}.toml"
 
 
 @dataclass
@@ -44,31 +74,38 @@ class Seen:
     note: str = ""
     step_s: float = field(default=0.0, repr=False)
 
-    def row(self) -> str:
-        full = "" if self.full_s is None else f"full_strength_s = {self.full_s:.2f}\n"
-        return (
-            f'[[run]]\nsystem = "{self.system}"\nfault = "{self.fault}"\nworkers = {self.workers}\n'
-            f"pause_s = {self.pause_s:.2f}\npause_steps = {self.pause_steps:.1f}\n"
-            f"steps_lost = {self.steps_lost}\n{full}same_parameters = {str(self.same).lower()}\n"
-            + (f'note = "{self.note}"\n' if self.note else "")
-        )
+    def row(self) -> dict[str, object]:
+        full = {} if self.full_s is None else {"full_strength_s": round(self.full_s, 2)}
+        pause = {"pause_s": round(self.pause_s, 2), "pause_steps": round(self.pause_steps, 1)}
+        found = pause | {"steps_lost": self.steps_lost, **full, "same_parameters": self.same}
+        if self.note.startswith("none"):
+            found = {}
+        note = {"note": self.note} if self.note else {}
+        return {
+            "system": self.system,
+            "fault": self.fault,
+            "workers": self.workers,
+            **found,
+            **note,
+        }
 
 
-def command(system: str, workers: int, steps: int, shards: int, folder: Path) -> list[str]:
+def command(system: str, setting: Setting, folder: Path) -> list[str]:
     """What starts a run."""
-    arguments = [str(steps), str(shards)]
-    if system == "plain":
+    arguments, workers = [str(setting.steps), str(setting.shards)], setting.workers
+    chips = ["--chip", CHIP] if setting.device == "npu" else []
+    if system in ("plain", "torchrun"):
+        machine = [sys.executable, "-m", "cordee", "run", *chips, "--chips", str(workers), "--"]
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        return [*torchrun, f"--nproc-per-node={workers}", str(PROGRAMS / "plain.py"), *arguments]
-    if system == "torchrun":
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        restarts = [f"--nproc-per-node={workers}", "--max-restarts=3"]
-        return [*torchrun, *restarts, str(PROGRAMS / "plain.py"), *arguments, "save"]
+        more = ["--max-restarts=3"] if system == "torchrun" else []
+        save = ["save"] if system == "torchrun" else []
+        program = [f"--nproc-per-node={workers}", *more, str(PROGRAMS / "plain.py"), *arguments]
+        return [*(machine if chips else []), *torchrun, *program, *save]
     if system == "torchft":
         words = [*arguments, str(workers)]
         return [os.environ["TORCHFT_PYTHON"], str(PROGRAMS / "torchft_replica.py"), *words]
     mode = system.removeprefix("cordee ")
-    ours = [sys.executable, "-m", "cordee", "train", "-n", str(workers), "--mode", mode]
+    ours = [sys.executable, "-m", "cordee", "train", "-n", str(workers), "--mode", mode, *chips]
     return [*ours, "--folder", str(folder), "--", str(PROGRAMS / "ours.py"), *arguments]
 
 
@@ -79,20 +116,24 @@ def lines(log: Path) -> list[dict[str, float]]:
 
 
 def run(
-    system: str, workers: int, steps: int, shards: int, fault: str | None
+    system: str, setting: Setting, fault: str | None
 ) -> tuple[list[dict[str, float]], float, int, str]:
     """Steps as they were logged, when the fault struck, whom, and the digest of the parameters."""
+    at = SLOW_FROM if fault == "slow link" else setting.steps // 3
+    link = {"worker": 1, "step": at, "at": "forward", "other": 0, **LINKS.get(fault or "", {})}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = folder / "steps.jsonl"
         environment = os.environ | {
             "STEPS_LOG": str(log),
             "OMP_NUM_THREADS": "1",
-            "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
+            "DEVICE": setting.device,
+            "TORCH_DEVICE_BACKEND_AUTOLOAD": str(int(setting.device == "npu")),
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # without it the restart fails half the time
+            "CORDEE_TRAIN_FAULTS": json.dumps([link]) if fault in LINKS else "",
         }
         process = subprocess.Popen(
-            command(system, workers, steps, shards, folder),
+            command(system, setting, folder),
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -105,18 +146,15 @@ def run(
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 break
-            if fault and not victim:
-                victim = next(
-                    (
-                        int(e["pid"])
-                        for e in lines(log)
-                        if e.get("worker") == 1 and e["step"] >= steps // 3
-                    ),
-                    0,
-                )
-                if victim:
-                    struck_s = time.time()
+            if fault and not struck_s:
+                found = (e for e in lines(log) if e.get("worker") == 1 and e["step"] >= at - 1)
+                last = next(found, None)
+                if last is not None and fault in LINKS:
+                    struck_s = last["time_s"]
+                elif last is not None and last["step"] >= at:
+                    victim, struck_s = int(last["pid"]), time.time()
                     os.kill(victim, SIGNALS[fault])
+                end_s = time.time() + setting.most_s if struck_s else end_s
             time.sleep(0.005)
         if victim:
             with contextlib.suppress(ProcessLookupError):
@@ -126,19 +164,21 @@ def run(
         return found, struck_s, victim, digests.pop() if len(digests) == 1 else "differ"
 
 
-def judge(system: str, workers: int, steps: int, shards: int, fault: str, expected: str) -> Seen:
-    found, struck_s, victim, digest = run(system, workers, steps, shards, fault)
+def judge(system: str, setting: Setting, fault: str, expected: str) -> Seen:
+    found, struck_s, victim, digest = run(system, setting, fault)
     made = [e for e in found if "step" in e]
-    before = [e for e in made if e["time_s"] < struck_s]
+    before = [e for e in made if e["time_s"] <= struck_s]
     most = max((e["step"] for e in before), default=-1)
     news = [e for e in made if e["time_s"] > struck_s and e["pid"] != victim and e["step"] > most]
-    seen = Seen(system, fault, workers)
+    seen = Seen(system, fault, setting.workers)
     if not news:
-        seen.note = "did not go on"
+        seen.note = f"none: no further step within {setting.most_s:.0f} s"
         return seen
     seen.step_s = step_s(before)
     first = min(news, key=lambda e: e["time_s"])
     seen.pause_s = first["time_s"] - struck_s
+    if fault == "slow link":
+        seen.pause_s = longer_s(struck_s, news, seen.step_s)
     seen.pause_steps = seen.pause_s / seen.step_s
     again = {e["step"] for e in made if e["time_s"] > struck_s and e["step"] <= most}
     seen.steps_lost = len(
@@ -148,7 +188,16 @@ def judge(system: str, workers: int, steps: int, shards: int, fault: str, expect
     joined = [e["time_s"] for e in made if e["pid"] not in fresh]
     seen.full_s = min(joined) - struck_s if joined else None
     seen.same = digest == expected
+    if setting.steps - 1 not in {e["step"] for e in made}:
+        seen.note = f"not at its end {setting.most_s:.0f} s later"
     return seen
+
+
+def longer_s(struck_s: float, news: Sequence[dict[str, float]], usual_s: float) -> float:
+    """So much longer steps took, as long as each took twice as long as usual."""
+    one = [e["time_s"] for e in news if e["pid"] == news[0]["pid"]]
+    steps = [b - a for a, b in itertools.pairwise([struck_s, *one])]
+    return sum(took - usual_s for took in itertools.takewhile(lambda s: s > 2 * usual_s, steps))
 
 
 def step_s(made: Sequence[dict[str, float]]) -> float:
@@ -157,50 +206,83 @@ def step_s(made: Sequence[dict[str, float]]) -> float:
     return statistics.median(b - a for a, b in itertools.pairwise(one))
 
 
+def steadily(setting: Setting, systems: Sequence[str], rounds: int) -> dict[str, object]:
+    """The step of undisturbed runs, in turn, and with which parameters they end."""
+    times: dict[str, list[float]] = {}
+    digests = {}
+    for _ in range(rounds):
+        for system in systems:
+            found, _, _, digests[system] = run(system, setting, None)
+            times.setdefault(system, []).append(step_s([e for e in found if "step" in e]))
+    medians = {system: statistics.median(each) for system, each in times.items()}
+    return {
+        system: {
+            "step_ms": round(median * 1e3),
+            "against_plain": round(median / medians["plain"], 3),
+            "digest": digests[system],
+        }
+        for system, median in medians.items()
+    }
+
+
+def middle(runs: Sequence[Seen]) -> Seen:
+    """Of several runs, with what was the worst of any."""
+    done = sorted((seen for seen in runs if not seen.note), key=lambda s: s.pause_s)
+    found = done[len(done) // 2] if done else runs[0]
+    found.same = all(seen.same for seen in runs)
+    found.steps_lost = max(seen.steps_lost for seen in runs)
+    if done and len(done) < len(runs):
+        found.note = f"{len(runs) - len(done)} of {len(runs)} did not go on"
+    return found
+
+
+def written(setting: Setting, rounds: int, steady: dict[str, object], rows: list[object]) -> None:
+    """Renew what was measured, and keep the rest."""
+    old = tomllib.loads(setting.file.read_text()) if setting.file.exists() else {}
+    kept = {(row["system"], row["fault"]): row for row in old.get("run", [])}
+    kept |= {(row["system"], row["fault"]): row for row in rows}
+    steps = f"{setting.workers} workers, {setting.steps} steps, {setting.shards} shards"
+    text = f"# benchmarks/recovery.py --device {setting.device}: {steps}; medians of {rounds}\n[steady]\n"
+    for system, row in (old.get("steady", {}) | steady).items():
+        text += (
+            f'"{system}" = {{ {", ".join(f"{k} = {json.dumps(v)}" for k, v in row.items())} }}\n'
+        )
+    for row in kept.values():
+        text += "[[run]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in row.items())
+    setting.file.write_text(text)
+
+
 @click.command()
 @click.option("--workers", default=2)
 @click.option("--steps", default=36)
 @click.option("--shards", default=4)
 @click.option("--rounds", default=3)
+@click.option("--device", type=click.Choice(["cpu", "npu"]), default="cpu")
+@click.option("--most-s", default=60.0, help="After a fault a run is given up so much later.")
 @click.option("--torchft", help="A Python that has torchft-nightly, which is then compared, too.")
-@click.option("--write/--no-write", default=True)
-def main(
-    workers: int, steps: int, shards: int, rounds: int, torchft: str | None, write: bool
-) -> None:
+@click.option("--only", multiple=True, help="steady, or SYSTEM:FAULT; else all.")
+def main(rounds: int, torchft: str | None, only: tuple[str, ...], **given: Any) -> None:
     os.environ["TORCHFT_PYTHON"] = torchft or ""
-    more = [("torchft", "kill"), ("torchft", "stop")] if torchft else []
-    steady: dict[str, list[float]] = {}
-    digests: dict[str, str] = {}
-    for _ in range(rounds):
-        for system in ("plain", "cordee fast", "cordee exact", *(["torchft"] if torchft else [])):
-            found, _, _, digest = run(system, workers, steps, shards, None)
-            digests[system] = digest
-            steady.setdefault(system, []).append(step_s([e for e in found if "step" in e]))
-    medians = {system: statistics.median(times) for system, times in steady.items()}
-    text = f"# benchmarks/recovery.py: {workers} workers, {steps} steps, {shards} shards; medians of {rounds}\n[steady]\n"
-    for system, median in medians.items():
-        ratio = median / medians["plain"]
-        text += f'"{system}" = {{ step_ms = {median * 1e3:.0f}, against_plain = {ratio:.3f} }}\n'
-    print(text, flush=True)
-    for system, fault in (
-        ("cordee exact", "kill"), ("cordee exact", "stop"), ("cordee fast", "kill"),
-        ("torchrun", "kill"), *more,
-    ):  # fmt: skip
-        expected = digests.get(system, digests["plain"])
-        runs = [judge(system, workers, steps, shards, fault, expected) for _ in range(rounds)]
+    setting = Setting(**given)
+    theirs = ["torchft"] if torchft else []
+    steady: dict[str, object] = {}
+    if not only or "steady" in only:
+        systems = ["plain", "cordee fast", "cordee exact", *theirs]
+        steady = steadily(setting, systems, rounds)
+        written(setting, rounds, steady, [])
+        print(steady, flush=True)
+    known = tomllib.loads(setting.file.read_text())["steady"]
+    pairs = [("cordee exact", fault) for fault in (*SIGNALS, *LINKS)]
+    pairs += [("cordee fast", "kill"), ("torchrun", "kill"), ("torchrun", "stop")]
+    pairs += [(system, fault) for system in theirs for fault in SIGNALS]
+    for system, fault in pairs:
+        if only and f"{system}:{fault}" not in only:
+            continue
+        expected = known.get(system, known["plain"])["digest"]
+        runs = [judge(system, setting, fault, expected) for _ in range(rounds)]
         for seen in runs:
             print(seen, flush=True)
-        done = [seen for seen in runs if not seen.note]
-        middle = sorted(done, key=lambda s: s.pause_s)[len(done) // 2] if done else runs[0]
-        middle.same = all(seen.same for seen in runs)
-        middle.steps_lost = max(seen.steps_lost for seen in runs)
-        if len(done) < len(runs):
-            middle.note = f"{len(runs) - len(done)} of {len(runs)} did not go on"
-        text += middle.row()
-    print(text)
-    if write:
-        name = "recovery.toml" if workers == 2 else f"recovery-{workers}.toml"
-        (HERE / name).write_text(text)
+        written(setting, rounds, {}, [middle(runs).row()])
 
 
 if __name__ == "__main__":

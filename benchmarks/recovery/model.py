@@ -11,6 +11,7 @@ from torch import nn
 
 VOCABULARY, WIDTH, LAYERS, HEADS, LENGTH = 4096, 320, 6, 8, 64
 SHARD_ROWS = 4
+DEVICE = os.environ.get("DEVICE", "cpu")
 
 
 class Block(nn.Module):
@@ -53,21 +54,21 @@ class Gpt(nn.Module):
 def batch(step: int, shard: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(100_003 * step + shard)
     x = torch.randint(0, VOCABULARY, (SHARD_ROWS, LENGTH + 1), generator=generator)
-    return x[:, :-1], (x[:, :-1] * 5 + 1) % VOCABULARY
+    return x[:, :-1].to(DEVICE), ((x[:, :-1] * 5 + 1) % VOCABULARY).to(DEVICE)
 
 
 def make() -> tuple[Gpt, torch.optim.Optimizer]:
     """The same for all who make it."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
-    model = Gpt()
+    model = Gpt().to(DEVICE)
     return model, torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
 
 
 def digest(model: nn.Module) -> str:
     made = hashlib.sha256()
     for value in model.state_dict().values():
-        made.update(value.detach().contiguous().numpy().tobytes())
+        made.update(value.detach().cpu().contiguous().numpy().tobytes())
     return made.hexdigest()[:16]
 
 

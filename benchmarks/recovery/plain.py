@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from model import Log, batch, digest, make
+from model import DEVICE, Log, batch, digest, make
 from torch.nn.parallel import DistributedDataParallel
 
 EACH = 5
 steps, shards, save = int(sys.argv[1]), int(sys.argv[2]), len(sys.argv) > 3
-dist.init_process_group("gloo")
+if DEVICE == "npu":
+    torch.npu.set_device(int(os.environ["LOCAL_RANK"]))
+dist.init_process_group("hccl" if DEVICE == "npu" else "gloo")
 rank, world = dist.get_rank(), dist.get_world_size()
 model, optimizer = make()
 checkpoint = Path(os.environ["STEPS_LOG"] + ".pt")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cordee.train.worker.early import buckets_of
 from cordee.train.worker.gloo import Gloo
@@ -19,12 +20,25 @@ OWNERS = (0, 0, 1, 1)
 MEMBERS = (0, 1)
 
 
+class Layers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(1024, 1024) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return x
+
+
 class Member:
     """A worker with a model, as far as sums need one."""
 
-    def __init__(self, kind: type[Fast] | type[Exact]) -> None:
+    def __init__(
+        self, kind: type[Fast] | type[Exact], model: Callable[[], nn.Module] = Layers
+    ) -> None:
         torch.manual_seed(0)
-        self.model = nn.ModuleList(nn.Linear(1024, 1024) for _ in range(3))
+        self.model = model()
         self.layout = Layout(list(self.model.parameters()), 64)
         self.reduction: Reduction = kind(self.layout, SHARDS)
         self.begun: list[int] = []
@@ -37,11 +51,9 @@ class Member:
         if last:
             self.reduction.ahead(group, OWNERS, MEMBERS)
         x = torch.full((1, 1024), (shard + 1) / 1024)
-        for layer in self.model:
-            x = torch.tanh(layer(x))
-        loss = times * x.square().sum()
+        loss = times * self.model(x).square().sum()
         with self.reduction.watching():
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         if not self.reduction.loose:
             self.layout.collect()
         self.layout.add_loss(buffers, loss)
@@ -52,12 +64,18 @@ class Member:
 
 
 Do = Callable[[Member, Group], Sequence[Tensor]]
+Parts = Callable[[Member, Group, tuple[int, int]], Sequence[Tensor]]
 
 
-def both(kind: type[Fast] | type[Exact], first: Do, second: Do) -> list[Sequence[Tensor]]:
+def both(
+    kind: type[Fast] | type[Exact],
+    first: Do,
+    second: Do,
+    model: Callable[[], nn.Module] = Layers,
+) -> list[Sequence[Tensor]]:
     """What two members do at the same time gives."""
     store = Store("127.0.0.1")
-    members = [Member(kind), Member(kind)]
+    members = [Member(kind, model), Member(kind, model)]
     found: dict[int, Sequence[Tensor]] = {}
 
     def run(rank: int, do: Do) -> None:
@@ -119,10 +137,66 @@ def test_most_of_it_is_under_way_when_the_backward_pass_ends(
         member.reduction.end(0)
         begun.append(member.compute(group, 1, last=True))
         member.reduction.end(1)
-        return member.sum(group)
+        summed = member.sum(group)
+        member.reduction.reset()
+        member.layout.drop()
+        member.begun.clear()
+        return summed
 
-    both(kind, seen, lambda m, g: plainly(m, g, (2, 3)))
-    assert begun == [len(buckets_of(Member(kind).layout)) - 1]  # the loss is not there yet
+    def twice(member: Member, group: Group) -> Sequence[Tensor]:
+        seen(member, group)
+        return seen(member, group)
+
+    def others(member: Member, group: Group) -> Sequence[Tensor]:
+        plainly(member, group, (2, 3))
+        member.reduction.reset()
+        return plainly(member, group, (2, 3))
+
+    both(kind, twice, others)
+    # How the program makes gradients is looked at first; the loss is not there yet when the pass ends.
+    assert begun == [0, len(buckets_of(Member(kind).layout)) - 1]
+
+
+class Again(nn.Module):
+    """A layer that is used twice, each time in a piece that is computed again: its gradient is made in two parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1024, 1024)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(2):
+            x = checkpoint(self.layer, x.requires_grad_(), use_reentrant=True)
+        return x
+
+
+def test_a_gradient_that_is_made_in_two_parts_is_summed_when_all_of_it_is_there(
+    kind: type[Fast] | type[Exact],
+) -> None:
+    def with_parts(
+        how: Parts, member: Member, group: Group, shards: tuple[int, int]
+    ) -> Sequence[Tensor]:
+        for step in range(2):
+            if step:
+                member.reduction.reset()
+                member.layout.drop()
+            found = how(member, group, shards)
+        return found
+
+    model = Again
+    one = both(
+        kind,
+        lambda m, g: with_parts(plainly, m, g, (0, 1)),
+        lambda m, g: with_parts(plainly, m, g, (2, 3)),
+        model,
+    )
+    other = both(
+        kind,
+        lambda m, g: with_parts(late, m, g, (0, 1)),
+        lambda m, g: with_parts(late, m, g, (2, 3)),
+        model,
+    )
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(one, other, strict=True))
 
 
 def test_all_sum_again_where_one_finds_its_part_wrong() -> None:

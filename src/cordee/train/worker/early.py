@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor
 from torch._C._distributed_c10d import Work
 
+from cordee.core.errors import UsageError
 from cordee.train.worker.gradients import Layout
 from cordee.train.worker.groups import Summing
 
@@ -65,7 +66,10 @@ class Early:
         self._group: Summing | None = None
         self._into: Sequence[Tensor] = ()
         self._put: Put = lambda bucket, into: None
-        self._missing: list[int] = []
+        self._missing: list[set[int]] = []
+        self._once: bool | None = None
+        """Whether each gradient is made at once; None: no backward pass has been watched yet. Parts come where a
+        parameter is in several pieces that are computed again (torch.utils.checkpoint with use_reentrant=True)."""
         self._works: list[Work] = []
         self._next = 0
         self._error: RuntimeError | None = None
@@ -85,13 +89,13 @@ class Early:
     def begin(self, group: Summing, into: Sequence[Tensor], put: Put) -> None:
         """From now on buckets are summed as soon as they are there. `into`: buffers, with room for a number more."""
         self._group, self._into, self._put = group, into, put
-        self._missing = [len(bucket.parameters) for bucket in self._buckets]
+        self._missing = [set(bucket.parameters) for bucket in self._buckets]
         self._works, self._next, self._error = [], 0, None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A backward pass is made meanwhile."""
-        if self._group is None:
+        """A backward pass is made meanwhile. Raises `UsageError`."""
+        if self._group is None or self._once is False:
             yield
             return
         hooks = [
@@ -103,6 +107,8 @@ class Early:
         finally:
             for hook in hooks:
                 hook.remove()
+        if self._once is None:
+            self._once = True
 
     def rest(self, *, wrong: bool = False) -> None:
         """All is there. `wrong`: and of no use, so that all sum up again."""
@@ -137,10 +143,18 @@ class Early:
 
     def _made(self, number: int, _: Tensor) -> None:
         """The gradient of a parameter is there."""
-        if number in self._bucket_of:
-            self._missing[self._bucket_of[number]] -= 1
-            while self._next < len(self._buckets) - 1 and self._missing[self._next] == 0:
-                self._start()
+        place = self._bucket_of.get(number, -1)
+        if place >= 0 and number not in self._missing[place]:
+            self._once = False
+            if place < self._next:
+                raise UsageError(
+                    f"the gradient of parameter {number} is made in several parts, which it was not in steps before: "
+                    "give torch.utils.checkpoint use_reentrant=False"
+                )
+        if place >= 0:
+            self._missing[place].discard(number)
+        while self._once and self._next < len(self._buckets) - 1 and not self._missing[self._next]:
+            self._start()
 
     def _start(self, *, wrong: bool = False) -> None:
         bucket = self._buckets[self._next]
