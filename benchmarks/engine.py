@@ -214,7 +214,7 @@ def engines(folder: Path, model: str, counts: list[int], peers: Path | None) -> 
     name, tokens = model, TOKENS[model]
     ours = [
         sys.executable, "-m", "cordee.serve.replica", "--model", str(folder / model), "--name", name,
-        "--threads", str(THREADS), "--max-model-len", "1024",
+        "--max-model-len", "1024",
     ]  # fmt: skip
     many, program = ",".join(map(str, counts)), HERE / "engines"
     tail = [many, str(tokens), str(THREADS)]

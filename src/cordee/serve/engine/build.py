@@ -132,8 +132,7 @@ def _operators(options: Options, rank: int) -> tuple[Any, str, str | None]:
         from cordee.serve.engine.kernels.library import sources_digest
         from cordee.serve.engine.operators.cpu import CpuOperators
 
-        threads = options.threads or len(os.sched_getaffinity(0))
-        operators = CpuOperators(threads, options.weights, tiles=not options.portable)
+        operators = CpuOperators(options.threads, options.weights, tiles=not options.portable)
         return operators, f"cpu {operators.numerics} {sources_digest()}", None
     import torch
 

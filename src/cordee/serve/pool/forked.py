@@ -27,8 +27,12 @@ class Kind:
     @property
     def environment(self) -> dict[str, str]:
         """What they want to be set before anything is imported."""
-        made = {"OMP_NUM_THREADS": str(self.threads), "PYTHONUNBUFFERED": "1"}
-        return made | ({"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"} if self.device == "cpu" else {})
+        made = {"PYTHONUNBUFFERED": "1"}
+        if self.threads:
+            made["OMP_NUM_THREADS"] = str(self.threads)
+        if self.device == "cpu":
+            made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+        return made
 
 
 @dataclass(slots=True)

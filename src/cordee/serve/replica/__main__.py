@@ -29,7 +29,7 @@ DRAIN_S = 600.0
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=0, show_default=True, help="0: any that is free.")
 @click.option("--device", type=click.Choice(["cpu", "cuda", "ascend"]), default="cpu")
-@click.option("--threads", default=0, help="Of the CPU; 0: all it has.")
+@click.option("--threads", default=0, help="Of the CPU; 0: as many as pay.")
 @click.option(
     "--weights",
     type=click.Choice(["", "float32", "float16", "bfloat16", "int8"]),

@@ -1,6 +1,8 @@
 """The operators on the CPU, in C (kernels/): float32 activations, weights as they are or in int8."""
 
 import ctypes
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from cordee.serve.engine.checkpoint import Tensor
 from cordee.serve.engine.kernels.library import Call, Calls, StepStruct, WeightsStruct, kernels
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, Group, Heads, Rows
+from cordee.serve.engine.operators.threads import Threads
 
 KINDS = {"F32": 0, "BF16": 1, "INT8": 2}
 PART_OUTPUTS, TILE_INPUTS = 64, 64
@@ -69,9 +72,9 @@ class CpuOperators:
 
     name = "cpu"
 
-    def __init__(self, threads: int, weights: str = "bfloat16", *, tiles: bool = True) -> None:
-        """`tiles`: whether the matrix unit is used where there is one."""
-        self.threads = threads
+    def __init__(self, threads: int = 0, weights: str = "bfloat16", *, tiles: bool = True) -> None:
+        """`threads`: always so many; 0: as it pays. `tiles`: whether the matrix unit is used where there is one."""
+        self._threads = Threads(len(os.sched_getaffinity(0)), threads)
         self.int8 = weights == "int8"
         self._kernels = kernels()
         self.tiles = tiles and self._kernels.has_tiles
@@ -158,7 +161,10 @@ class CpuOperators:
             self._noted = []
             return None
         calls, result = found
-        self._kernels.run(calls, self.threads)
+        rows = self._key[0]
+        threads, began_s = self._threads.of(rows), time.perf_counter()
+        self._kernels.run(calls, threads)
+        self._threads.took(rows, threads, time.perf_counter() - began_s)
         return result
 
     def note(self, result: Matrix) -> None:
@@ -170,7 +176,7 @@ class CpuOperators:
 
     def _call(self, kernel: str, *arguments: object) -> None:
         call = self._kernels.call(kernel, *arguments)
-        self._kernels.run(Calls([call]), self.threads)
+        self._kernels.run(Calls([call]), self._threads.most)
         if self._noted is not None:
             self._noted.append(call)
 
