@@ -1,6 +1,6 @@
 """A training step as one row of a table: model, chips, layout, and what the program does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cordee.core.facts import Fact
 from cordee.plan.layout import Job, Layout, Program
@@ -41,8 +41,6 @@ class Configuration(Fact):
     overlaps_experts: bool = False
     dispatch: str = "exchange"
     fused_experts: bool = False
-    graphed: list[str] = field(default_factory=list)
-    recomputed: list[str] = field(default_factory=list)
     narrow_attention: bool = False
     blocks: bool = False
 
@@ -75,8 +73,6 @@ class Configuration(Fact):
             overlaps_experts=self.overlaps_experts,
             dispatch=self.dispatch,
             fused_experts=self.fused_experts,
-            graphed=tuple(self.graphed),
-            recomputed=tuple(self.recomputed),
             narrow_attention=self.narrow_attention,
             blocks=self.blocks,
         )

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from cordee.core.errors import UsageError
 from cordee.plan.model import Model
-from cordee.plan.parts import PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +104,6 @@ class Program:
     sorts them and sends a chip each token once."""
     fused_experts: bool = False
     """Whether the products of experts are one kernel, with what lies between them."""
-    graphed: tuple[str, ...] = ()
-    """Parts of a layer that the host starts as recorded graphs; "all" of a step."""
-    recomputed: tuple[str, ...] = ()
-    """Parts of a layer that are reckoned again in the backward pass."""
     narrow_attention: bool = False
     """Whether attention is reckoned in 8 bits too."""
     blocks: bool = False
@@ -121,10 +116,6 @@ class Program:
     def __post_init__(self) -> None:
         if self.dispatch not in self.DISPATCH:
             raise UsageError(f"dispatch = {self.dispatch!r}: one of {', '.join(self.DISPATCH)}")
-        for name in ("graphed", "recomputed"):
-            unknown = sorted(set(getattr(self, name)) - PARTS.keys() - {"all"})
-            if unknown:
-                raise UsageError(f"{name}: {', '.join(unknown)}: known are {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from cordee.plan.costs.links import Group
 from cordee.plan.costs.seconds import Costs, Spent
 from cordee.plan.layout import Job
 from cordee.plan.model import Layer
-from cordee.plan.parts import names_of
 from cordee.plan.shares import Share, shares
 from cordee.plan.work import Pass, embedding_pass, head_pass, layer_pass
 from cordee.plan.work.operators import Collective, Matmul
@@ -193,11 +192,10 @@ def _stages(work: Work, costs: Costs, times: Times) -> tuple[Spent, float]:
 
 def _again(job: Job) -> frozenset[str]:
     """Operators that the backward pass does once more."""
-    names = names_of(job.program.recomputed)
     if job.layout.recompute == "selective" and not job.program.fused_attention:
         # arxiv.org/abs/2205.05198, section 5: what is between the products of attention.
-        names |= {"scores", "softmax", "weighted sums"}
-    return names
+        return frozenset(("scores", "softmax", "weighted sums"))
+    return frozenset()
 
 
 def _layer_spent(work: Work, costs: Costs, times: LayerTimes) -> Spent:

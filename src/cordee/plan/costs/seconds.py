@@ -10,7 +10,6 @@ from cordee.plan.costs.links import Group, Links
 from cordee.plan.costs.power import powered
 from cordee.plan.costs.tiles import lost_to_tiles
 from cordee.plan.layout import Program
-from cordee.plan.parts import names_of
 from cordee.plan.work.operators import (
     AttentionCore,
     Collective,
@@ -88,8 +87,6 @@ class Costs:
         self._attention = self._half * (NARROW_ATTENTION if program.narrow_attention else 1)
         self._blocks = self._narrow and program.blocks
         self._fused_experts = program.fused_experts
-        self._every = "all" in program.graphed
-        self._graphed = names_of(part for part in program.graphed if part != "all")
 
     def spent(self, operators: Sequence[Operator], groups: Mapping[str, Group]) -> Spent:
         """Seconds of a pass, with what the chip waits for its host."""
@@ -112,19 +109,12 @@ class Costs:
         exposed += max(0.0, hidden - work)
         # The slower of chip and host, and a little more where they are alike.
         chip = work + exposed
-        host = self._started(operators) * self.calibration.host_s
+        host = sum(map(self._kernels, operators)) * self.calibration.host_s
         host = chip * ((1 + (host / chip) ** 4) ** 0.25 - 1) if chip else host
         return Spent(matmul, attention, vector, exposed, host)
 
-    def _started(self, operators: Sequence[Operator]) -> float:
-        """Kernels that the host starts one by one."""
-        if self._every:
-            return 0.0
-        return sum(
-            self._kernels(operator) for operator in operators if operator.name not in self._graphed
-        )
-
     def _kernels(self, operator: Operator) -> float:
+        """Those that the host starts one by one."""
         if isinstance(operator, Vector):
             return operator.kernels
         if isinstance(operator, Matmul):

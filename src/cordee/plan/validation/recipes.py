@@ -1,7 +1,7 @@
 """What programs did that published speeds came from, where the publication leads to its recipes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -40,8 +40,6 @@ class Recipe(Fact):
     overlaps_experts: bool = False
     dispatch: str = "exchange"
     fused_experts: bool = False
-    graphed: list[str] = field(default_factory=list)
-    recomputed: list[str] = field(default_factory=list)
     narrow_attention: bool = False
 
     def fits(self, stack: str, model: str, chip: str) -> bool:
@@ -61,8 +59,6 @@ class Recipe(Fact):
             overlaps_experts=self.overlaps_experts,
             dispatch=self.dispatch,
             fused_experts=self.fused_experts,
-            graphed=tuple(self.graphed),
-            recomputed=tuple(self.recomputed),
             narrow_attention=self.narrow_attention,
         )
 
