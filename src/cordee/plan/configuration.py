@@ -40,7 +40,6 @@ class Configuration(Fact):
     overlaps_stages: bool = False
     overlaps_experts: bool = False
     dispatch: str = "exchange"
-    fused_experts: bool = False
     narrow_attention: bool = False
     blocks: bool = False
 
@@ -72,7 +71,6 @@ class Configuration(Fact):
             overlaps_stages=self.overlaps_stages,
             overlaps_experts=self.overlaps_experts,
             dispatch=self.dispatch,
-            fused_experts=self.fused_experts,
             narrow_attention=self.narrow_attention,
             blocks=self.blocks,
         )

@@ -102,8 +102,6 @@ class Program:
     dispatch: str = "exchange"
     """How tokens get to experts: copies of them, sorted before and after; "fused": one kernel that
     sorts them and sends a chip each token once."""
-    fused_experts: bool = False
-    """Whether the products of experts are one kernel, with what lies between them."""
     narrow_attention: bool = False
     """Whether attention is reckoned in 8 bits too."""
     blocks: bool = False

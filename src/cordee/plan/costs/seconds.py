@@ -86,7 +86,6 @@ class Costs:
         self._kernel = kernel_of(chip.generation, program.attention)
         self._attention = self._half * (NARROW_ATTENTION if program.narrow_attention else 1)
         self._blocks = self._narrow and program.blocks
-        self._fused_experts = program.fused_experts
 
     def spent(self, operators: Sequence[Operator], groups: Mapping[str, Group]) -> Spent:
         """Seconds of a pass, with what the chip waits for its host."""
@@ -119,11 +118,10 @@ class Costs:
             return operator.kernels
         if isinstance(operator, Matmul):
             cast = self._narrow and operator.casts and not operator.is_wide
-            looped = operator.is_expert and not self._fused_experts
             # Those of experts are started one by one, in a loop that is not Python's, and so is what casts for them;
             # two more put scales in order where these are of blocks: github.com/NVIDIA/TransformerEngine/pull/1525.
             each = 1 + (1 if self._blocks else AMAX) * cast + 2 * self._blocks
-            return 1 + cast + (LOOPED * each * operator.count if looped else 0)
+            return 1 + cast + (LOOPED * each * operator.count if operator.is_expert else 0)
         return 1
 
     def matmul_s(self, product: Matmul) -> float:

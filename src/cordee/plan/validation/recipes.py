@@ -39,7 +39,6 @@ class Recipe(Fact):
     gradient_bytes: int = 2
     overlaps_experts: bool = False
     dispatch: str = "exchange"
-    fused_experts: bool = False
     narrow_attention: bool = False
 
     def fits(self, stack: str, model: str, chip: str) -> bool:
@@ -58,7 +57,6 @@ class Recipe(Fact):
             gradient_bytes=self.gradient_bytes,
             overlaps_experts=self.overlaps_experts,
             dispatch=self.dispatch,
-            fused_experts=self.fused_experts,
             narrow_attention=self.narrow_attention,
         )
 

@@ -187,18 +187,15 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[Operator]:
 
 
 def _grouped(shape: Shape, experts: Experts, tokens: float, inner: int) -> Iterator[Operator]:
-    """The products of the experts that a chip has, one after another or in one kernel."""
-    program = shape.job.program
+    """The products of the experts that a chip has, one after another."""
     here = experts.count // min(shape.job.layout.expert, experts.count)
     each = tokens * experts.chosen / here
     size = experts.expert.size / inner
     columns = experts.expert.in_size / inner
-    fused = program.fused_experts
     yield Matmul("experts in", each, columns, shape.hidden, here, is_expert=True)
-    if not fused:
-        yield _activation(shape, experts.expert, each * here * size, "experts")
-    yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True, casts=not fused)
-    if experts.expert.biases and not fused:
+    yield _activation(shape, experts.expert, each * here * size, "experts")
+    yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True)
+    if experts.expert.biases:
         # Each expert's bias is weighted, added in fp32 and put back among the others'.
         yield Vector("experts' biases", each * here * shape.hidden * 28, 2 * here + 2)
 
