@@ -129,9 +129,9 @@ def hanging(members: Sequence[Worker], limits: Limits, now_s: float) -> list[Wor
 def unheard(
     awaited: Sequence[Worker], since_s: float, limits: Limits, now_s: float
 ) -> list[Worker]:
-    """Members that compute on although others began to wait, at `since_s`, to hear how far they are."""
-    computing = [worker for worker in awaited if worker.phase == "compute"]
-    return [worker for worker in computing if _hangs(worker, since_s, limits, now_s)]
+    """Members that compute on, or form the group before, although others began to wait, at `since_s`, to hear of them."""
+    busy = [worker for worker in awaited if worker.phase in ("compute", "form")]
+    return [worker for worker in busy if _hangs(worker, since_s, limits, now_s)]
 
 
 def gone(

@@ -93,15 +93,17 @@ def _set(inode: int, bytes_per_s: int | None) -> None:
 
 
 def _towards(process: int, spared: frozenset[str]) -> set[int]:
-    """This process's sockets whose other end is a socket of another one."""
+    """This process's sockets whose other end is a socket of another one, or will be when that lets them in."""
     theirs = sockets.by_inode(process)
-    found = {ends: inode for ends, inode, _ in _connections()}
+    connections = _connections()
+    found = {ends: inode for ends, inode, _ in connections}
+    listens = {ends[0] for ends, inode, at in connections if at == LISTENS and inode in theirs}
     own = sockets.by_inode()
     return {
         inode
         for (local, remote), inode in found.items()
         if inode in own
-        and found.get((remote, local)) in theirs
+        and (found.get((remote, local)) in theirs or remote in listens)
         and spared.isdisjoint((local[:-5], remote[:-5]))
     }
 

@@ -22,6 +22,8 @@ from cordee.train.worker.sockets import moved_bytes, opened, shut, sockets
 from cordee.train.worker.store import GROUP_S, reached
 
 LOOPBACK = "127.0.0.1"
+LEAVE_S = 0.5
+"""The forming of a group that was freed has ended after so long, or is left behind."""
 _left: list[ProcessGroup] = []
 """Groups that are stuck for good: to take them apart would be to wait for them."""
 
@@ -34,6 +36,8 @@ class _Pairs(Joined):
     ) -> None:
         super().__init__(group)
         self._freed, self._patience = freed, patience
+        self._end_s = 0.0
+        """By then sums that were freed have ended, or never will."""
 
     def wait(self, works: Sequence[Work]) -> None:
         if self._patience is None:
@@ -46,13 +50,12 @@ class _Pairs(Joined):
         return self.group.allreduce([data])
 
     def ended(self, work: Work) -> None:
-        end_s = 0.0
         while not work.is_completed():
             with suppress(RuntimeError):  # it has not ended yet, or has failed
                 work.wait(timedelta(seconds=LOOK_S))
-            if not end_s and self._freed():
-                end_s = time.monotonic() + GRACE_S
-            if end_s and time.monotonic() > end_s:
+            if not self._end_s and self._freed():
+                self._end_s = time.monotonic() + GRACE_S
+            if self._end_s and time.monotonic() > self._end_s and not work.is_completed():
                 _left.append(self.group)
                 raise RuntimeError("a collective was freed")
         work.wait()
@@ -112,19 +115,50 @@ class Gloo:
             self._epoch, self._before, self._own = epoch, sockets(), set()
         try:
             store = reached(stores[0], lambda: epoch < self._freed)
-            made = ProcessGroupGloo(
-                PrefixStore(f"epoch{epoch}{self._name}", store), rank, len(stores), self._options()
-            )
-            found = cast(ProcessGroup, made)  # it is one, as is every backend
-            opened()
-            group = _Pairs(found, lambda: epoch < self._freed, self._patience)
-            group.all_reduce(torch.zeros(1))  # now all of them are connected
+            prefix = PrefixStore(f"epoch{epoch}{self._name}", store)
+            group = self._joined(prefix, rank, len(stores), lambda: epoch < self._freed)
         finally:
             with self._lock:
                 self._own = sockets() - (self._before or set())
                 self._before = None
         self._check(epoch)
         return group
+
+    def _joined(
+        self, store: PrefixStore, rank: int, size: int, freed: Callable[[], bool]
+    ) -> "_Pairs":
+        """A group whose members are connected. Raises `RuntimeError`.
+
+        A connection to a host that nothing reaches is tried for minutes, and trying is not ended by shutting its
+        socket (gloo takes that for one that failed, or waits on): what is freed and does not end is left behind.
+        """
+        made: list[_Pairs | RuntimeError] = []
+
+        def join() -> None:
+            try:
+                found = ProcessGroupGloo(store, rank, size, self._options())
+                opened()
+                group = _Pairs(
+                    cast(ProcessGroup, found), freed, self._patience
+                )  # as is every backend
+                group.all_reduce(torch.zeros(1))  # now all of them are connected
+                made.append(group)
+            except RuntimeError as error:
+                made.append(error)
+
+        thread = threading.Thread(target=join, name="train_join", daemon=True)
+        thread.start()
+        end_s = 0.0
+        while thread.is_alive():
+            thread.join(LOOK_S)
+            if not end_s and freed():
+                end_s = time.monotonic() + LEAVE_S
+            if end_s and time.monotonic() > end_s and not made:
+                raise RuntimeError("a group that was formed was freed")
+        (found,) = made
+        if isinstance(found, RuntimeError):
+            raise found
+        return found
 
     def _options(self) -> Any:
         """Its sockets are those of this host's address; of the only host, those that PyTorch takes."""
