@@ -147,11 +147,12 @@ def run(
                 process.wait()
                 break
             if fault and not struck_s:
-                found = (e for e in lines(log) if e.get("worker") == 1 and e["step"] >= at - 1)
+                after = at - 1 if fault in LINKS else at
+                found = (e for e in lines(log) if e.get("worker") == 1 and e["step"] >= after)
                 last = next(found, None)
                 if last is not None and fault in LINKS:
                     struck_s = last["time_s"]
-                elif last is not None and last["step"] >= at:
+                elif last is not None:
                     victim, struck_s = int(last["pid"]), time.time()
                     os.kill(victim, SIGNALS[fault])
                 end_s = time.time() + setting.most_s if struck_s else end_s
@@ -180,11 +181,17 @@ def judge(system: str, setting: Setting, fault: str, expected: str) -> Seen:
     if fault == "slow link":
         seen.pause_s = longer_s(struck_s, news, seen.step_s)
     seen.pause_steps = seen.pause_s / seen.step_s
-    again = {e["step"] for e in made if e["time_s"] > struck_s and e["step"] <= most}
+    fresh = {e["pid"] for e in before}
+    known = {(e["pid"], e["step"]) for e in before}
+    again = {
+        e["step"]
+        for e in made
+        if e["time_s"] > struck_s and e["step"] <= most
+        if e["pid"] not in fresh or (e["pid"], e["step"]) in known
+    }
     seen.steps_lost = len(
         [s for s in again if any(e["step"] == s for e in before if e["pid"] != victim)]
     )
-    fresh = {e["pid"] for e in before}
     joined = [e["time_s"] for e in made if e["pid"] not in fresh]
     seen.full_s = min(joined) - struck_s if joined else None
     seen.same = digest == expected
