@@ -1,4 +1,4 @@
-"""Do streams survive replicas that are killed, hang, break off and reckon wrongly, one every two seconds?
+"""Do streams survive replicas that are killed, hang, break off, reckon wrongly and lose their chip, one every two seconds?
 
 python benchmarks/storm.py MODEL_DIR [--streams 200] [--seconds 120] [--replicas 6] [--chip Ascend910B3]
 python benchmarks/storm.py MODEL_DIR --engine vllm --python VENV/bin/python --replicas 4 --greedy
@@ -21,13 +21,17 @@ from typing import Any
 
 import click
 
+from cordee.emulator import faults
 from cordee.serve.http.client import Client, Stream
 from cordee.serve.http.loop import run
 
 FAULTS = {
     "cordee": ("kill", "hang", "reset", "corrupt"),
+    "chips": ("kill", "hang", "reset", "corrupt", "lose"),
     "vllm": ("reset", "stop", "reset", "hang", "kill"),
 }
+LOST_S = 1.0
+"""So long after its loss a virtual chip is repaired."""
 STOPPED_S = {"stop": 1.0, "hang": 8.0}
 """So long a vLLM is stopped; ours is killed by its pool when it hangs."""
 TRIES = 8
@@ -144,8 +148,8 @@ async def strike(
     client: Client, url: str, until_s: float, every_s: float, engine: str
 ) -> dict[str, int]:
     """One fault after another, on the replica with the most requests of those that are ready."""
-    faults = FAULTS[engine]
-    struck = dict.fromkeys(faults, 0)
+    kinds = FAULTS[engine]
+    struck = dict.fromkeys(kinds, 0)
     turn, due_s = 0, time.monotonic() + every_s
     while due_s < until_s:
         await asyncio.sleep(max(0.05, due_s - time.monotonic()))
@@ -156,13 +160,15 @@ async def strike(
             if time.monotonic() > until_s:
                 break  # one that takes minutes to start will not be back
             continue  # somebody must be left to go on
-        fault = faults[turn % len(faults)]
+        fault = kinds[turn % len(kinds)]
         turn, due_s = turn + 1, max(due_s, time.monotonic() - every_s) + every_s
         if engine == "vllm" and fault == "kill" and len(ready) < len(all_):
             fault = "reset"  # one is on its way back
         victim = max(ready, key=lambda r: r["running"])
         if engine == "vllm" and fault == "reset":
             reset(victim["url"])
+        elif fault == "lose":
+            RESUMED.append(asyncio.ensure_future(lose(victim)))
         else:
             action = "hang" if fault == "stop" else fault
             await client.request(f"{url}/cordee/replicas/{victim['name']}/{action}", method="POST")
@@ -180,6 +186,15 @@ async def resume(client: Client, url: str, after_s: float) -> None:
     """Let one go on that was stopped."""
     await asyncio.sleep(after_s)
     await client.request(url, method="POST")
+
+
+async def lose(victim: dict[str, Any]) -> None:
+    """Take a virtual chip from its machine, as `cordee fault kill` does, and give it back."""
+    words = Path(f"/proc/{victim['pid']}/environ").read_text().split("\0")
+    machine = next(w.partition("=")[2] for w in words if w.startswith("CORDEE_MACHINE="))
+    given = faults.strike(machine, faults.ChipLost(chip=victim["chips"][0]))
+    await asyncio.sleep(LOST_S)
+    faults.repair(machine, [entry.number for entry in given])
 
 
 def reset(url: str) -> None:
@@ -249,7 +264,7 @@ async def storm(
 @click.option("--tokens", default=60)
 @click.option("--every", "every_s", default=2.0, help="Seconds from one fault to the next.")
 @click.option("--chip", help="Virtual Ascend instead of the CPU.")
-@click.option("--engine", type=click.Choice(list(FAULTS)), default="cordee")
+@click.option("--engine", type=click.Choice(list(POOLS)), default="cordee")
 @click.option("--python", default="", help="Of the environment with vLLM.")
 @click.option("--greedy", is_flag=True, help="No request is sampled.")
 @click.option("--url", default="", help="Of a service that runs already; else one is started.")
@@ -257,7 +272,8 @@ def main(model: Path, replicas: int, chip: str | None, engine: str, python: str,
     if of.pop("greedy"):
         GREEDY.append(True)
     if url := of.pop("url"):
-        written(run(storm(url, engine=engine, **of)), engine, "ascend" if chip else "cpu")
+        kind = "chips" if chip and engine == "cordee" else engine
+        written(run(storm(url, engine=kind, **of)), engine, "ascend" if chip else "cpu")
         return
     device = "ascend" if chip else "cpu"
     kind = POOLS[engine].format(python=python)
@@ -288,7 +304,8 @@ def main(model: Path, replicas: int, chip: str | None, engine: str, python: str,
         os.set_blocking(process.stdout.fileno(), True)
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=log)
         wait_ready(url, replicas)
-        written(run(storm(url, engine=engine, **of)), engine, device)
+        struck_as = "chips" if chip else engine
+        written(run(storm(url, engine=struck_as, **of)), engine, device)
     finally:
         process.terminate()
         process.wait(30)

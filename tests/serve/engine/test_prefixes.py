@@ -1,8 +1,10 @@
 """An engine takes from another what that has computed, and answers as if it had done so itself."""
 
+import sys
 from pathlib import Path
 
 import httpx2 as httpx
+import pytest
 from tests.serve.gateway.conftest import serving
 from tests.serve.models import write_model
 from tests.serve.replicas import replica
@@ -81,4 +83,32 @@ def test_a_replica_that_starts_again_is_warm_before_it_gets_requests(model_folde
         assert f"blocks of its cache from {peer}" in ready["text"]
         found, cached = ask(service.replicas()[place]["url"])
         assert [found] * 2 == expected
+        assert cached > 0.8
+
+
+@pytest.mark.parametrize("chips", [("1", "2"), ("2", "1"), ("2", "2")], ids="to".join)
+def test_engines_over_one_chip_and_over_two_warm_each_other(
+    model_folder: Path, chips: tuple[str, str]
+) -> None:
+    options = [("--threads", "1", "--tensor-parallel", count) for count in chips]
+    with replica(model_folder, *options[0]) as peer, replica(model_folder, *options[1]) as fresh:
+        expected, _ = ask(peer.url)
+        assert warm(fresh.url, peer.url).json()["blocks"] > 5
+        found, cached = ask(fresh.url)
+        assert found == expected
+        assert cached > 0.8
+
+
+@pytest.mark.slow
+def test_virtual_ascend_chips_joined_by_hccl_warm_a_single_one(model_folder: Path) -> None:
+    run = (sys.executable, "-m", "cordee", "run", "--chip", "Ascend910B3", "--chips", "2", "--")
+    options = ("--device", "ascend", "--weights", "float16", "--threads", "1")
+    with (
+        replica(model_folder, *options, "--tensor-parallel", "2", under=run) as peer,
+        replica(model_folder, *options, under=run) as fresh,
+    ):
+        expected, _ = ask(peer.url)
+        assert warm(fresh.url, peer.url).json()["blocks"] > 5
+        found, cached = ask(fresh.url)
+        assert found == expected
         assert cached > 0.8

@@ -113,6 +113,15 @@ class Decoder(Generic[A, W, C]):
             ops.note(scores)
         return ops.host(self.part.gather(ops, scores))[:, : self.shape.vocabulary]
 
+    def read_blocks(self, cache: C, numbers: Sequence[int]) -> NDArray[np.float32]:
+        """[blocks, layers, 2, floats]: keys and values of blocks, on all chips, one head after another."""
+        return np.stack([cache.block(number) for number in numbers])
+
+    def write_blocks(self, cache: C, numbers: Sequence[int], floats: NDArray[np.float32]) -> None:
+        """Put what `read_blocks` gave into blocks."""
+        for number, block in zip(numbers, floats, strict=True):
+            cache.set_block(number, block)
+
     def states(self, rows: Rows, cache: C) -> NDArray[np.float32]:
         """[L, hidden] the last layer's normalised output of the wanted rows, for embeddings."""
         self.operators.begin(rows, cache)

@@ -17,12 +17,13 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from cordee.serve.engine.decoder import Decoder
-from cordee.serve.engine.operators.table import A, C, Rows, W
+from cordee.serve.engine.operators.table import A, C, Cache, Rows, W
 
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl", "ascend": "cpu:gloo,npu:hccl"}
 STORE, RANK = "CORDEE_STORE", "CORDEE_RANK"
 JOIN_S = 120
-END, LOGITS, STATES = 0, 1, 2
+LOGITS, STATES, READ, WRITE = range(4)
+MOST_ARRAYS = 5
 
 
 class Distributed:
@@ -46,29 +47,34 @@ class Distributed:
         dist.all_gather(parts, part.contiguous())
         return torch.cat(parts, dim=-1)
 
-    def tell(self, kind: int, rows: Rows | None) -> None:
-        """Rank 0: what the next step is."""
-        arrays = [] if rows is None else _arrays(rows)
-        width = 0 if rows is None else rows.tables.shape[1]
+    def tell(self, kind: int, arrays: Sequence[NDArray[np.int32]], width: int = 0) -> None:
+        """Rank 0: what is to be done next. `width`: of an array that has two axes."""
+        head = torch.zeros(2 + MOST_ARRAYS, dtype=torch.int64)
         sizes = [kind, width, *(array.size for array in arrays)]
-        head = torch.zeros(7, dtype=torch.int64)
         head[: len(sizes)] = torch.tensor(sizes)
         dist.broadcast(head, 0)
-        if arrays:
-            flat = np.concatenate([array.ravel() for array in arrays])
-            dist.broadcast(torch.from_numpy(flat), 0)
+        flat = np.concatenate([array.ravel() for array in arrays])
+        dist.broadcast(torch.from_numpy(flat), 0)
 
-    def told(self) -> tuple[int, Rows | None]:
-        """The others: wait for the next step."""
-        head = torch.zeros(7, dtype=torch.int64)
+    def told(self) -> tuple[int, list[NDArray[np.int32]], int]:
+        """The others: wait for what `tell` says."""
+        head = torch.zeros(2 + MOST_ARRAYS, dtype=torch.int64)
         dist.broadcast(head, 0)
         kind, width, *sizes = (int(number) for number in head)
-        if kind == END:
-            return kind, None
         flat = torch.zeros(sum(sizes), dtype=torch.int32)
         dist.broadcast(flat, 0)
-        ids, positions, sequence, tables, wanted = np.split(flat.numpy(), np.cumsum(sizes)[:-1])
-        return kind, Rows(ids, positions, sequence, tables.reshape(-1, width), wanted)
+        return kind, np.split(flat.numpy(), np.cumsum(sizes)[:-1]), width
+
+    def spread(
+        self, whole: NDArray[np.float32] | None, shape: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """This chip's part [..., width] of what rank 0 has [..., count width]. `shape`: that of the part."""
+        *axes, width = shape
+        floats = torch.zeros(*axes, self.count * width)
+        if whole is not None:
+            floats.copy_(torch.from_numpy(whole))
+        dist.broadcast(floats, 0)
+        return floats.numpy()[..., self.rank * width : (self.rank + 1) * width]
 
 
 class Leader(Decoder[A, W, C], Generic[A, W, C]):
@@ -77,24 +83,44 @@ class Leader(Decoder[A, W, C], Generic[A, W, C]):
     group: Distributed
 
     def logits(self, rows: Rows, cache: C) -> NDArray[np.float32]:
-        self.group.tell(LOGITS, rows)
+        self._tell_rows(LOGITS, rows)
         return super().logits(rows, cache)
 
     def states(self, rows: Rows, cache: C) -> NDArray[np.float32]:
-        self.group.tell(STATES, rows)
+        self._tell_rows(STATES, rows)
         return super().states(rows, cache)
+
+    def read_blocks(self, cache: C, numbers: Sequence[int]) -> NDArray[np.float32]:
+        self.group.tell(READ, [np.array(numbers, np.int32)])
+        return self.group.gather(super().read_blocks(cache, numbers))
+
+    def write_blocks(self, cache: C, numbers: Sequence[int], floats: NDArray[np.float32]) -> None:
+        self.group.tell(WRITE, [np.array(numbers, np.int32)])
+        own = self.group.spread(floats, _shape(cache, numbers))
+        super().write_blocks(cache, numbers, own)
+
+    def _tell_rows(self, kind: int, rows: Rows) -> None:
+        arrays = [rows.ids, rows.positions, rows.sequence, rows.tables, rows.wanted]
+        self.group.tell(kind, arrays, rows.tables.shape[1])
 
 
 def follow(decoder: Decoder[A, W, C], cache: C, group: Distributed) -> None:
-    """Make the steps that rank 0 tells, until it ends."""
+    """Do what rank 0 tells, as long as it is there."""
     while True:
-        kind, rows = group.told()
-        if rows is None:
-            return
-        if kind == LOGITS:
-            decoder.logits(rows, cache)
+        kind, (first, *more), width = group.told()
+        numbers = first.tolist()
+        if kind == READ:
+            group.gather(decoder.read_blocks(cache, numbers))
+        elif kind == WRITE:
+            decoder.write_blocks(cache, numbers, group.spread(None, _shape(cache, numbers)))
         else:
-            decoder.states(rows, cache)
+            positions, sequence, tables, wanted = more
+            rows = Rows(first, positions, sequence, tables.reshape(-1, width), wanted)
+            (decoder.logits if kind == LOGITS else decoder.states)(rows, cache)
+
+
+def _shape(cache: Cache, numbers: Sequence[int]) -> tuple[int, ...]:
+    return (len(numbers), *cache.block(0).shape)
 
 
 def start_followers(count: int, command: Sequence[str]) -> list["subprocess.Popen[bytes]"]:
@@ -107,7 +133,3 @@ def start_followers(count: int, command: Sequence[str]) -> list["subprocess.Pope
         subprocess.Popen(command, env={**os.environ, RANK: str(rank)}, stdout=subprocess.DEVNULL)
         for rank in range(1, count)
     ]
-
-
-def _arrays(rows: Rows) -> list[NDArray[np.int32]]:
-    return [rows.ids, rows.positions, rows.sequence, rows.tables, rows.wanted]

@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from cordee.serve.api.errors import ApiError
 from cordee.serve.engine.blocks import NAME_BYTES
@@ -83,8 +82,6 @@ class Prefixes(Generic[A, W, C]):
         head = msgspec.json.decode(await self._ask(wish.peer, []), type=Head)
         if head.numerics != self._numerics or tuple(head.shape) != self._shape():
             raise ApiError(400, f"{wish.peer} reckons otherwise")
-        if self._worker.decoder.part.count > 1:
-            raise ApiError(400, "the cache is spread over several chips")
         size = 4 * int(np.prod(head.shape))
         each = max(1, AT_ONCE_BYTES // size)
         names = head.names[: min(self._worker.blocks.count, MOST_BYTES // size)]
@@ -107,27 +104,34 @@ class Prefixes(Generic[A, W, C]):
         return reply.body
 
     def _shape(self) -> tuple[int, ...]:
-        return self._worker.cache.block(0).shape
+        """Of a block over all chips: the same for engines over one chip and over several."""
+        *axes, floats = self._worker.cache.block(0).shape
+        return (*axes, floats * self._worker.decoder.part.count)
 
     def _floats(self, names: Sequence[bytes]) -> bytes:
         """Each name that is still known, and behind it the floats of its block."""
-        worker, parts = self._worker, []
-        for name in names:
-            number = worker.blocks.named(name)
-            if number is not None:
-                parts += [name, worker.cache.block(number).astype("<f4").tobytes()]
-        return b"".join(parts)
+        worker = self._worker
+        found = [
+            (name, number) for name in names if (number := worker.blocks.named(name)) is not None
+        ]
+        if not found:
+            return b""
+        blocks = worker.decoder.read_blocks(worker.cache, [number for _, number in found])
+        told = zip(found, blocks.astype("<f4"), strict=True)
+        return b"".join(name + block.tobytes() for (name, _), block in told)
 
     def _keep(self, body: bytes) -> int:
         """How many of the blocks there was room for."""
-        shape, taken = self._shape(), 0
+        shape, worker = self._shape(), self._worker
+        numbers, blocks = [], []
         for name, floats in _pairs(body, 4 * int(np.prod(shape))):
-            number = self._worker.blocks.adopt(name)
+            number = worker.blocks.adopt(name)
             if number is not None:
-                given: NDArray[np.float32] = np.frombuffer(floats, "<f4").reshape(shape)
-                self._worker.cache.set_block(number, given)
-                taken += 1
-        return taken
+                numbers.append(number)
+                blocks.append(np.frombuffer(floats, "<f4").reshape(shape))
+        if numbers:
+            worker.decoder.write_blocks(worker.cache, numbers, np.stack(blocks))
+        return len(numbers)
 
     async def _between_steps(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()

@@ -36,13 +36,14 @@ class TorchCache:
     values: Array
 
     def block(self, number: int) -> NDArray[np.float32]:
-        """[layers, 2, floats]: a copy of the block's keys and values."""
+        """[layers, 2, floats]: a copy of the block's keys and values, one head after another."""
         both = torch.stack([self.keys[:, number], self.values[:, number]], 1)
-        return both.flatten(2).float().cpu().numpy()
+        return both.transpose(2, 3).flatten(2).float().cpu().numpy()
 
     def set_block(self, number: int, floats: NDArray[np.float32]) -> None:
-        layers = self.keys.shape[0]
-        both = torch.from_numpy(floats).to(self.keys).reshape(layers, 2, *self.keys.shape[2:])
+        layers, _, tokens, heads, width = self.keys.shape
+        both = torch.from_numpy(floats).to(self.keys).reshape(layers, 2, heads, tokens, width)
+        both = both.transpose(2, 3)
         self.keys[:, number] = both[:, 0]
         self.values[:, number] = both[:, 1]
 
