@@ -54,7 +54,7 @@ def test_the_whole_way_ends_with_a_page_of_it_and_a_second_run_takes_what_has_no
     )
     told = told_by(demo(folder, *options))
     assert "Proven: the port runs on the virtual chip and gives what the CPU gives." in told
-    assert "worker 3, at step 5" in told
+    assert "worker 3, after step 5" in told
     assert "no step lost" in told
     assert "the answer is the same as undisturbed" in told
     page = (folder / "report.html").read_text()
