@@ -2,6 +2,7 @@
 
 import threading
 from ctypes import CFUNCTYPE, byref, c_int, c_uint64, c_void_p, create_string_buffer, string_at
+from typing import ClassVar
 
 import pytest
 from calls import (
@@ -24,10 +25,14 @@ IDLE, BUSY = 0, 1
 class Gate:
     """Work that keeps a stream busy until `open` is called."""
 
+    functions: ClassVar[list[object]] = []
+    """A stream's thread may come to its function when the test is over."""
+
     def __init__(self, acl: Acl, stream: int) -> None:
         self.event = threading.Event()
-        self.function = Callback(lambda _: self.event.wait(60) and None)
-        acl.aclrtLaunchHostFunc(stream, self.function, None)
+        function = Callback(lambda _: self.event.wait(60) and None)
+        self.functions.append(function)
+        acl.aclrtLaunchHostFunc(stream, function, None)
 
     def open(self) -> None:
         self.event.set()
