@@ -34,12 +34,13 @@ def logged(model_folder: Path, file: Path) -> Iterator[Service]:
 
 
 def lines(file: Path, event: str) -> list[dict[str, Any]]:
-    every = [json.loads(line) for line in file.read_text().splitlines()]
+    written = file.read_text() if file.exists() else ""
+    every = [json.loads(line) for line in written.splitlines()]
     return [line for line in every if line["kind"] == event]
 
 
 def request(file: Path, request_id: str) -> dict[str, Any]:
-    """The line of a request that is over; its client may know that before it is written."""
+    """The line of a request that is over; its client may know that before it is written, or the file is there."""
     while True:
         for line in lines(file, "request"):
             if line["id"] == request_id:
