@@ -82,10 +82,13 @@ def test_where_the_one_that_tries_goes_away_another_may_try() -> None:
         (Signs(0.9, 0.1, 0.01, True, longest_answer_s=0.5), False),
         (Signs(2.1, 0.1, 0.01, True, longest_answer_s=0.5), True),
         (Signs(5.1, 0.1, 0.01, True, longest_answer_s=9.0), True),
+        (Signs(0.1, 2.0, 0.0, True, steps=0), False),
+        (Signs(0.1, 10.1, 0.0, True, steps=0), True),
     ],
     ids=[
         *("well", "silent", "stuck", "idle", "slow but moving"),
         *("slow to answer", "silent for one that is slow", "silent for anybody"),
+        *("makes its first step", "makes no first step"),
     ],
 )
 def test_a_replica_is_gone_when_it_gives_no_sign_of_life(signs: Signs, gone: bool) -> None:

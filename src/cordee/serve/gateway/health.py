@@ -64,6 +64,7 @@ class Health:
             longest_step_s=replica.longest_step_s,
             busy=busy,
             longest_answer_s=replica.longest_answer_s,
+            steps=replica.steps,
         )
         own = replica.pool.kind == "cordee"
         reason = hangs(signs, SILENT_S if own else OTHERS_SILENT_S)

@@ -16,7 +16,11 @@ OTHERS_SILENT_S = 5.0
 STUCK_S = 1.5
 """One that answers probes, has work and makes no step for so long hangs too..."""
 STUCK_STEPS = 6.0
-"""...unless its steps take long: so many of the longest of late."""
+"""...unless its steps take long: so many of the longest of late..."""
+FIRST_STEPS = 8
+"""...or it is new. Its first steps load and compile what later ones find..."""
+FIRST_STUCK_S = 10.0
+"""...and may take so long."""
 PATIENCE_S = 60.0
 """So long a request waits for a replica when none is ready, where nothing else is said."""
 FAILURES_MOST = 6
@@ -35,6 +39,8 @@ class Signs:
     busy: bool
     longest_answer_s: float = 0.0
     """Of the probes of late."""
+    steps: int = FIRST_STEPS
+    """That it has made since it began."""
 
 
 def hangs(signs: Signs, silent_s: float = SILENT_S) -> str | None:
@@ -42,7 +48,8 @@ def hangs(signs: Signs, silent_s: float = SILENT_S) -> str | None:
     slow_s = min(SLOW_ANSWERS * signs.longest_answer_s, SLOW_SILENT_S)
     if signs.answered_s > max(silent_s, slow_s):
         return f"silent for {signs.answered_s:.1f} s"
-    if signs.busy and signs.stepped_s > max(STUCK_S, STUCK_STEPS * signs.longest_step_s):
+    stuck_s = FIRST_STUCK_S if signs.steps < FIRST_STEPS else STUCK_S
+    if signs.busy and signs.stepped_s > max(stuck_s, STUCK_STEPS * signs.longest_step_s):
         return f"no step for {signs.stepped_s:.1f} s"
     return None
 
