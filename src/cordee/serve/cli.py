@@ -44,8 +44,12 @@ def serve() -> None:
 @click.option("--replicas", type=click.IntRange(1), help="How many engines.")
 @click.option("--device", type=click.Choice(["cpu", "cuda", "ascend"]), help="Else the best here.")
 @click.option("--chip", help="Virtual chips of this kind, as Ascend910B3.")
+@click.option("--chips", type=click.IntRange(1), help="How many virtual chips.")
 @click.option(
-    "--chips", type=click.IntRange(1), help="How many virtual chips; one replica on each."
+    "--chips-per-replica",
+    type=click.IntRange(1),
+    default=1,
+    help="An engine shares its model among so many.",
 )
 @click.option(
     "--spare-chips", type=click.IntRange(0), default=0, help="So many of them wait for a failure."

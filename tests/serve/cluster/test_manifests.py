@@ -77,7 +77,9 @@ def test_the_gateway_may_change_what_it_is_to_scale_and_nothing_else(tmp_path: P
 
 def test_chips_are_asked_for_by_the_name_of_the_vendor() -> None:
     pod = made(device="ascend", chips=2)["Deployment", "cordee-ascend"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["resources"] == {"limits": {"huawei.com/Ascend910": 2}}
+    engine = pod["containers"][0]
+    assert engine["resources"] == {"limits": {"huawei.com/Ascend910": 2}}
+    assert "--tensor-parallel 2" in " ".join(engine["command"])
 
 
 def test_a_name_that_kubernetes_refuses_is_refused_here() -> None:

@@ -189,6 +189,7 @@ def test_engines_are_given_the_chips_of_a_replica(
             await Ray(plain, engine_of("p", "m", device, 2)).engines()
             job = dashboard.asked["p-0-0"]
             assert {key: job[key] for key in resources} == resources
+            assert ("--tensor-parallel 2" in job["entrypoint"]) is (device != "cpu")
 
     asyncio.run(main())
 

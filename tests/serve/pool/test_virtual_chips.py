@@ -19,6 +19,7 @@ name = "virtual"
 model = "{model}"
 chip = "Ascend910B3"
 replicas = 2
+chips_per_replica = {each}
 spare_chips = 1
 threads = 1
 arguments = ["--weights", "float16"]
@@ -50,23 +51,50 @@ def lose_chip(number: int, service: Service) -> None:
 
 
 @pytest.mark.slow
-def test_a_replica_moves_to_a_spare_chip_and_its_request_loses_nothing(model_folder: Path) -> None:
-    with served(FLEET.format(model=model_folder), 3) as service:
-        assert [r["chips"] for r in virtual(service)] == [[0], [1]]
+@pytest.mark.parametrize(
+    ("each", "lost", "left"),
+    [(1, 0, [2]), (2, 1, [0, 4]), (2, 0, [4, 1])],
+    ids=["alone", "the second of two", "the first of two"],
+)
+def test_a_replica_goes_on_on_a_spare_chip_and_its_request_loses_nothing(
+    model_folder: Path, each: int, lost: int, left: list[int]
+) -> None:
+    with served(FLEET.format(model=model_folder, each=each), 3) as service:
         # Each tells it soon after it is ready.
         until(lambda: {r["chip"] for r in virtual(service)} == {"Ascend910B3"})
         expected = ask(service)
-        found: list[list[int]] = []
-        client = threading.Thread(target=lambda: found.append(ask(service)))
-        client.start()
-        while not any(one["running"] for one in virtual(service)):
-            pass
-        busy = max(virtual(service), key=lambda one: one["running"])
-        lose_chip(busy["chips"][0], service)
-        client.join()
-        assert found == [expected]
+        found, moved = [], threading.Event()
+
+        def keep_asking() -> None:
+            while not moved.is_set():
+                found.append(ask(service))
+
+        clients = [threading.Thread(target=keep_asking) for _ in range(4)]
+        for client in clients:
+            client.start()
+        until(lambda: virtual(service)[0]["running"])
+        lose_chip(virtual(service)[0]["chips"][lost], service)
+        until(lambda: virtual(service)[0]["chips"] == left)
+        moved.set()
+        for client in clients:
+            client.join()
+        assert all(answer == expected for answer in found)
         service.wait_ready(3)
-        now = {one["name"]: one["chips"] for one in virtual(service)}
-        assert now[busy["name"]] == [2]
+        assert virtual(service)[1]["restarts"] == 0
         assert service.status()["gateway"]["requests"]["failed"] == 0
+        assert ask(service) == expected
+
+
+@pytest.mark.slow
+def test_a_replica_whose_chip_was_lost_before_it_began_begins_on_a_spare_one(
+    model_folder: Path,
+) -> None:
+    with served(FLEET.format(model=model_folder, each=2), 3) as service:
+        expected = ask(service)
+        first = virtual(service)[0]
+        service.act(first["name"], "stop")
+        lose_chip(first["chips"][0], service)
+        service.act(first["name"], "kill")
+        until(lambda: virtual(service)[0]["chips"] == [4, 1])
+        service.wait_ready(3)
         assert ask(service) == expected

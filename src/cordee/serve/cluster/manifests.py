@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from cordee.core.errors import UsageError
 from cordee.core.manifests import Manifest, check_name, made
 from cordee.hw.resources import resource
+from cordee.serve.replica.command import PROGRAM, replica_arguments
 
 POOL_LABEL = "cordee.dev/pool"
 ENGINE_PORT, GATEWAY_PORT = 8000, 8000
@@ -96,10 +97,9 @@ def _fleet(wanted: Wanted) -> Manifest:
 
 def _engines(wanted: Wanted) -> Manifest:
     # 0.0.0.0: the gateway comes from another pod.
-    command = [
-        "python", "-m", "cordee.serve.replica", "--host", "0.0.0.0", "--port", str(ENGINE_PORT),
-        "--model", wanted.model, "--device", wanted.device, *wanted.arguments,
-    ]  # fmt: skip
+    where = ("--host", "0.0.0.0", "--port", str(ENGINE_PORT))
+    told = replica_arguments(wanted.model, wanted.device, wanted.chips, wanted.arguments)
+    command = ["python", *PROGRAM, *where, *told]
     container: dict[str, object] = {
         "name": "engine",
         "image": wanted.image,

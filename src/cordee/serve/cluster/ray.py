@@ -17,6 +17,7 @@ from cordee.core.errors import CordeeError
 from cordee.hw.resources import resource
 from cordee.serve.cluster.found import Found
 from cordee.serve.http.client import Client, Reply, Unreachable
+from cordee.serve.replica.command import PROGRAM, replica_arguments
 
 POOL, PORT = "cordee.pool", "cordee.port"
 """The metadata of a job by which engines of a pool are found, and on which port of its node each listens."""
@@ -157,11 +158,11 @@ class Ray:
 
     def _job(self, name: str, port: int) -> dict[str, object]:
         config, engine = self.config, self.engine
-        command = [
-            config.python, "-m", "cordee.serve.replica", "--host", "0.0.0.0", "--port", str(port),
-            "--model", engine.model, "--name", engine.called, "--device", engine.device,
-            *engine.arguments,
-        ]  # fmt: skip
+        where = ("--host", "0.0.0.0", "--port", str(port))
+        told = replica_arguments(
+            engine.model, engine.device, engine.chips, engine.arguments, name=engine.called
+        )
+        command = [config.python, *PROGRAM, *where, *told]
         given = config.resources
         if given is None:
             chip = resource("ray", engine.device)

@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cordee
@@ -15,6 +15,7 @@ from cordee.serve.gateway.reading import Reading, reading_of
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.forked import Kind
 from cordee.serve.pool.zygote import Birth
+from cordee.serve.replica.command import PROGRAM, replica_arguments
 from cordee.serve.vllm import command as vllm
 
 READY_S = 120.0
@@ -45,20 +46,34 @@ def launch(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) 
 
 
 def _own(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:
-    kind = Kind(config.device, threads)
-    visible = vllm.DEVICES[config.device].visible
-    own = {visible: ",".join(map(str, chips))} if chips else {}
-    arguments = (
-        "--model", config.model, "--name", config.called, "--device", config.device,
-        "--threads", str(threads), *config.arguments,
-    )  # fmt: skip
+    kind, own = Kind(config.device, threads), _visible(config.device, chips)
+    more = ("--threads", str(threads), *config.arguments)
+    arguments = replica_arguments(config.model, config.device, len(chips), more, name=config.called)
     return Launch(
-        command=(sys.executable, "-m", "cordee.serve.replica", *arguments),
+        command=(sys.executable, *PROGRAM, *arguments),
         environment=kind.environment | own,
         log=log,
         ready_s=config.ready_s or READY_S,
-        forked_as=(kind, Birth(arguments, own)),
+        forked_as=(kind, Birth("cordee.serve.replica.__main__", arguments, own)),
     )
+
+
+def chip_check(replica: Launch, chip: int) -> Launch:
+    """A process that ends with 0 where a chip of our own engine still computes."""
+    assert replica.forked_as is not None
+    kind, _ = replica.forked_as
+    module, arguments = "cordee.serve.replica.soundness", (kind.device,)
+    own = _visible(kind.device, (chip,))
+    return replace(
+        replica,
+        command=(sys.executable, "-m", module, *arguments),
+        environment=kind.environment | own,
+        forked_as=(kind, Birth(module, arguments, own)),
+    )
+
+
+def _visible(device: str, chips: tuple[int, ...]) -> dict[str, str]:
+    return {vllm.DEVICES[device].visible: ",".join(map(str, chips))} if chips else {}
 
 
 def _vllm(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -> Launch:

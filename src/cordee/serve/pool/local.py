@@ -16,11 +16,14 @@ from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.scaling import Candidate, superfluous
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.forked import Zygotes
-from cordee.serve.pool.launch import cluster_of, launch, reading
+from cordee.serve.pool.launch import Launch, cluster_of, launch, reading
 from cordee.serve.pool.logs import keep
 from cordee.serve.pool.place import BRIEF_PAUSE_S, LONGEST_PAUSE_S, Place
 from cordee.serve.pool.process import Process, StartError, how_it_ended, start
+from cordee.serve.pool.soundness import lost_chips
+from cordee.serve.pool.spares import Spares
 from cordee.serve.pool.warming import Warming
+from cordee.serve.replica.command import FAILED
 
 LOOK_S = 1.0
 """How often a cluster is asked where its engines are."""
@@ -32,8 +35,6 @@ HUNG_S, HUNG_TIMES = 30.0, 4
 
 Where all are silent the machine may have too much to do, and new ones would take even longer.
 """
-CHIP_FAILED = 70
-"""The exit code of an engine whose chip failed."""
 Tell = Callable[[str, Replica, str], None]
 
 
@@ -47,8 +48,7 @@ class LocalFleet:
     tell: Tell = lambda kind, replica, text: None
     _places: list[Place] = field(default_factory=list)
     _pools: list[Pool] = field(default_factory=list)
-    _spares: dict[str, list[int]] = field(default_factory=dict)
-    """By the name of their device."""
+    _spares: Spares = field(default_factory=Spares)
     _stock: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     """Chips for the replicas that a pool may yet get, by its name."""
     _lookouts: "list[asyncio.Task[None]]" = field(default_factory=list)
@@ -88,9 +88,7 @@ class LocalFleet:
         if not config.chips:
             return []
         each, spares = config.chips_per_replica, first + config.chips - config.spare_chips
-        self._spares.setdefault(config.device, []).extend(
-            range(spares, spares + config.spare_chips)
-        )
+        self._spares.add(config.device, range(spares, spares + config.spare_chips))
         return [tuple(range(start, start + each)) for start in range(first, spares, each)]
 
     def replicas(self) -> Sequence[Replica]:
@@ -302,58 +300,72 @@ class LocalFleet:
 
     async def _keep(self, place: Place) -> None:
         """Start a replica, wait for its end, and start it again for as long as it is wanted."""
-        replica = place.replica
         while place.wanted:
-            self._set(replica, "starting")
-            replica.chips = place.chips
-            log = self.logs / f"{replica.name}.log"
-            try:
-                made = launch(place.config, place.chips, self._threads(place.config), log)
-                if place.config.kind == "vllm":
-                    self.tell("replica-starting", replica, f"starts vLLM, see {log}")
-                place.process = await start(made, self._zygotes)
-            except (StartError, UsageError) as error:
-                if isinstance(error, StartError) and error.crashed:
-                    keep(log)
-                place.error = f"{replica.name}: {error}"
-                self._set(replica, "dead")
-                self.tell("replica-dead", replica, str(error))
-                await asyncio.sleep(place.pause(LONGEST_PAUSE_S))
-                continue
-            place.error, place.started_s = "", time.monotonic()
-            replica.breaker, replica.mistrusted = Breaker(), ""
-            replica.url, replica.pid = f"http://127.0.0.1:{place.process.port}", place.process.pid
-            replica.generation = ""
-            replica.memory.forget()
-            told = await self._warming.warm(replica, self.replicas(), place.config.warm_s)
-            self._set(replica, "ready")
-            where = f"listens on port {place.process.port}"
-            self.tell("replica-ready", replica, f"{where}, {told}" if told else where)
-            code = await place.process.ended()
-            place.process = replica.pid = None
-            self._set(replica, self._after(place))
-            replica.restarts += 1
-            if code != 0 and place.wanted:
-                keep(log)
-            self.tell(
-                "replica-dead", replica, how_it_ended(code) + (f"; {log}" if code > 0 else "")
-            )
-            if place.chips and (code == CHIP_FAILED or replica.mistrusted):
-                self._to_spare(place)
-            if code != 0:
-                await asyncio.sleep(place.pause(BRIEF_PAUSE_S))
+            made = await self._started(place)
+            if made is not None:
+                await self._until_ended(place, made)
         self._gone(place)
+
+    async def _started(self, place: Place) -> Launch | None:
+        """Start a replica and wait until it is ready; None, after a pause, where it did not become so."""
+        replica, made = place.replica, None
+        self._set(replica, "starting")
+        replica.chips = place.chips
+        log = self.logs / f"{replica.name}.log"
+        try:
+            made = launch(place.config, place.chips, self._threads(place.config), log)
+            if place.config.kind == "vllm":
+                self.tell("replica-starting", replica, f"starts vLLM, see {log}")
+            place.process = await start(made, self._zygotes)
+        except (StartError, UsageError) as error:
+            if isinstance(error, StartError) and error.crashed:
+                keep(log)
+            place.error = f"{replica.name}: {error}"
+            self._set(replica, "dead")
+            self.tell("replica-dead", replica, str(error))
+            if place.chips and made is not None:
+                await self._to_spares(place, made, blamed=False)
+            await asyncio.sleep(place.pause(LONGEST_PAUSE_S))
+            return None
+        place.error, place.started_s = "", time.monotonic()
+        replica.breaker, replica.mistrusted = Breaker(), ""
+        replica.url, replica.pid = f"http://127.0.0.1:{place.process.port}", place.process.pid
+        replica.generation = ""
+        replica.memory.forget()
+        told = await self._warming.warm(replica, self.replicas(), place.config.warm_s)
+        self._set(replica, "ready")
+        where = f"listens on port {place.process.port}"
+        self.tell("replica-ready", replica, f"{where}, {told}" if told else where)
+        return made
+
+    async def _until_ended(self, place: Place, made: Launch) -> None:
+        """Wait for the end of a replica, and for the pause after it; see to its chips where they failed."""
+        replica = place.replica
+        assert place.process is not None
+        code = await place.process.ended()
+        place.process = replica.pid = None
+        self._set(replica, self._after(place))
+        replica.restarts += 1
+        if code != 0 and place.wanted:
+            keep(made.log)
+        seen = f"; {made.log}" if code > 0 else ""
+        self.tell("replica-dead", replica, how_it_ended(code) + seen)
+        if place.chips and (code == FAILED or replica.mistrusted):
+            await self._to_spares(place, made, blamed=True)
+        if code != 0:
+            await asyncio.sleep(place.pause(BRIEF_PAUSE_S))
 
     def _after(self, place: Place) -> str:
         return "dead" if place.wanted else "stopped"
 
-    def _to_spare(self, place: Place) -> None:
-        """A chip failed: spare ones take its place, as far as there are any."""
-        spares = self._spares.get(place.config.device, [])
-        taken = spares[: len(place.chips)]
-        if len(taken) == len(place.chips):
-            del spares[: len(place.chips)]
-            place.chips = tuple(taken)
+    async def _to_spares(self, place: Place, made: Launch, *, blamed: bool) -> None:
+        """Spare chips take the place of those that are lost. `blamed`: at least one of them must be."""
+        lost = place.chips
+        if len(lost) > 1 or not blamed:
+            lost = await lost_chips(made, place.chips, self._zygotes)
+        if blamed and not lost:
+            lost = place.chips  # they compute, but wrongly
+        place.chips = self._spares.instead(place.config.device, place.chips, lost)
 
     def _threads(self, config: PoolConfig) -> int:
         if config.threads:

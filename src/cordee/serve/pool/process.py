@@ -60,7 +60,7 @@ async def start(launch: Launch, zygotes: Zygotes | None = None) -> Process:
     Raises `StartError` with its last words.
     """
     begins_at = launch.log.stat().st_size if launch.log.exists() else 0
-    inner = await _begun(launch, zygotes)
+    inner = await begin(launch, zygotes)
     process = Process(inner, launch.port or 0)
     try:
         async with asyncio.timeout(launch.ready_s):
@@ -77,7 +77,8 @@ async def start(launch: Launch, zygotes: Zygotes | None = None) -> Process:
     return process
 
 
-async def _begun(launch: Launch, zygotes: Zygotes | None) -> "asyncio.subprocess.Process | Forked":
+async def begin(launch: Launch, zygotes: Zygotes | None) -> "asyncio.subprocess.Process | Forked":
+    """Its process, forked from one of `zygotes` where that can be, ready or not."""
     if launch.forked_as is not None and zygotes is not None:
         with suppress(ChildProcessError):
             return await zygotes.born(*launch.forked_as, launch.log)

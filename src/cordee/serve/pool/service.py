@@ -23,7 +23,7 @@ MACHINE = "CORDEE_MACHINE"
 NVIDIA = ("/dev/nvidiactl", "/dev/dxg")  # dxg: under Windows
 OF_GATEWAY = ("host", "port", "keys", "log")
 OF_POOLS = (
-    "replicas", "device", "spare_chips", "weights", "max_model_len", "name", "threads", "canary",
+    "replicas", "device", "chips_per_replica", "spare_chips", "weights", "max_model_len", "name", "threads", "canary",
 )  # fmt: skip
 Say = Callable[[str], None]
 
@@ -38,6 +38,7 @@ class Ask:
     device: Device | None = None
     chip: str | None = None
     chips: int | None = None
+    chips_per_replica: int = 1
     spare_chips: int = 0
     weights: str | None = None
     max_model_len: int | None = None
@@ -80,13 +81,14 @@ class Ask:
         if virtual and self.device not in (None, "ascend"):
             raise UsageError(f"--device {self.device}: --chip and --chips are of ascend")
         device = self.device or ("ascend" if virtual else best_device())
-        replicas = self.replicas or max(1, (self.chips or 1) - self.spare_chips)
+        room = ((self.chips or 1) - self.spare_chips) // self.chips_per_replica
         pool = PoolConfig(
             name=device,
             model=str(self.model),
             served_name=self.name,
-            replicas=replicas,
+            replicas=self.replicas or max(1, room),
             device=device,
+            chips_per_replica=self.chips_per_replica,
             spare_chips=self.spare_chips,
             threads=self.threads,
             arguments=self._arguments(),

@@ -33,8 +33,10 @@ ADOPTED_S = 10.0
 
 
 class Birth(msgspec.Struct, frozen=True):
-    """One engine to start."""
+    """One engine to start, or something else that wants what engines import."""
 
+    module: str
+    """Its `main` is called."""
     arguments: tuple[str, ...]
     variables: dict[str, str]
     """Added to the environment."""
@@ -96,9 +98,7 @@ def _be(birth: Birth, files: Sequence[int], service: int) -> None:
     sys.argv[1:] = birth.arguments
     code: int | str | None = 1
     try:
-        from cordee.serve.replica.__main__ import main as engine
-
-        engine()
+        importlib.import_module(birth.module).main()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 - as Python itself does at the end of a program

@@ -4,22 +4,23 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from typing import TYPE_CHECKING
 
 import click
 
 from cordee.core.errors import CordeeError
-from cordee.serve.engine.build import Engine, Options, build, follow
+from cordee.serve.engine.build import Engine, Options, build
 from cordee.serve.http.loop import run
 from cordee.serve.http.server import Limits, listen
+from cordee.serve.replica.command import FAILED
 from cordee.serve.replica.service import Service
 
-FAILED = 70
-"""The exit code of an engine whose chip failed (EX_SOFTWARE): start it again, elsewhere."""
+if TYPE_CHECKING:
+    from cordee.serve.replica.followers import Followers
+
 DRAIN_S = 600.0
 
 
@@ -65,35 +66,28 @@ def main(
     **given: object,
 ) -> None:
     """Serve one model on one chip, or on the CPU."""
-    followers: list[subprocess.Popen[bytes]] = []
+    followers: Followers | None = None
     try:
         options = Options(folder=folder, name=name or folder.resolve().name, **given)  # type: ignore[arg-type]
         if options.tensor_parallel > 1:
-            from cordee.serve.engine.distributed import RANK, start_followers
+            from cordee.serve.replica import (
+                followers as group,  # PyTorch, which not every replica has
+            )
 
-            if os.environ.get(RANK, "0") != "0":
-                follow(options)
-                os._exit(0)
-            same = (sys.executable, "-m", "cordee.serve.replica", *sys.argv[1:])
-            followers = start_followers(options.tensor_parallel, same)
+            group.follow_and_end(options)
+            followers = group.Followers.start(options.tensor_parallel, sys.argv[1:])
         engine = build(options)
-        for follower in followers:
-            Thread(target=_watch, args=(follower, engine), daemon=True).start()
+        if followers is not None:
+            followers.led_by(engine)
         limits = Limits(body_bytes=max_body_bytes)
         code = run(_serve(engine, host, port, limits, faults=faults))
     except CordeeError as error:
         click.echo(f"Error: {error}", err=True)
         code = 2
-    for follower in followers:
-        follower.kill()
+    if followers is not None:
+        followers.end()
     sys.stdout.flush()
     os._exit(code)  # at once: a chip that hangs would hold the interpreter's own end
-
-
-def _watch(follower: "subprocess.Popen[bytes]", engine: Engine) -> None:
-    """A chip of the group is lost: the others wait for it in vain, so the engine ends."""
-    follower.wait()
-    engine.worker.fail("a chip of the tensor-parallel group is lost")
 
 
 async def _serve(engine: Engine, host: str, port: int, limits: Limits, *, faults: bool) -> int:
@@ -126,6 +120,8 @@ async def _serve(engine: Engine, host: str, port: int, limits: Limits, *, faults
         loop.add_signal_handler(signal.SIGUSR1, engine.worker.ask, engine.worker.corrupt)
         loop.add_signal_handler(signal.SIGUSR2, listener.reset)
     engine.worker.on_broken = broken
+    if engine.worker.broken:
+        broken("")
     engine.worker.start(partial(service.deliver, loop))
     sys.stdout.write(json.dumps({"ready": {"port": listener.port}}) + "\n")
     sys.stdout.flush()
