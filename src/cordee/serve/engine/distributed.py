@@ -107,7 +107,10 @@ class Leader(Decoder[A, W, C], Generic[A, W, C]):
 def follow(decoder: Decoder[A, W, C], cache: C, group: Distributed) -> None:
     """Do what rank 0 tells, as long as it is there."""
     while True:
-        kind, (first, *more), width = group.told()
+        try:
+            kind, (first, *more), width = group.told()
+        except RuntimeError:  # its sockets are closed
+            return
         numbers = first.tolist()
         if kind == READ:
             group.gather(decoder.read_blocks(cache, numbers))
