@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cordee.core.ports import free_port
 from cordee.core.programs import Program
 from cordee.journey.commands import LOOK_S, ChapterFailed, Desk, failed
 
@@ -69,7 +69,7 @@ class Served:
 
 def serve(desk: Desk, model: Path, tokens: int, kill_at: int, seed: int) -> Served:
     """Serve `model` on two virtual chips; kill -9 the replica that answers when `kill_at` tokens are there."""
-    port = _free_port()
+    port = free_port()
     options = ["--replicas", "2", "--chip", CHIP, "--chips", "2", "--port", str(port)]
     body = {
         "prompt": PROMPT,
@@ -146,9 +146,3 @@ def _replicas(port: int) -> list[dict[str, Any]]:
     finally:
         connection.close()
     return [replica for pool in status["pools"] for replica in pool["replicas"]]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -4,9 +4,6 @@ Rank 0 has the requests. It tells the others the rows of each step, and all of t
 side: gloo between hosts' memories, NCCL and HCCL between chips.
 """
 
-import os
-import socket
-import subprocess
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Generic
@@ -124,15 +121,3 @@ def follow(decoder: Decoder[A, W, C], cache: C, group: Distributed) -> None:
 
 def _shape(cache: Cache, numbers: Sequence[int]) -> tuple[int, ...]:
     return (len(numbers), *cache.block(0).shape)
-
-
-def start_followers(count: int, command: Sequence[str]) -> list["subprocess.Popen[bytes]"]:
-    """Start a command once for each other rank; they end with this process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        store = f"127.0.0.1:{free.getsockname()[1]}"
-    os.environ[STORE], os.environ[RANK] = store, "0"
-    return [
-        subprocess.Popen(command, env={**os.environ, RANK: str(rank)}, stdout=subprocess.DEVNULL)
-        for rank in range(1, count)
-    ]

@@ -1,13 +1,13 @@
 """How a replica of each kind is started: command, environment, and how it says that it is ready."""
 
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cordee
+from cordee.core.ports import free_port
 from cordee.serve.cluster.found import Cluster
 from cordee.serve.cluster.kubernetes import Kubernetes
 from cordee.serve.cluster.ray import Engine, Ray
@@ -82,7 +82,7 @@ def _vllm(config: PoolConfig, chips: tuple[int, ...], threads: int, log: Path) -
         program=vllm.program(where, config.device, config.python, config.command),
         model=config.model,
         name=config.called,
-        port=_free_port(),
+        port=free_port(),
         device=config.device,
         chips=chips,
         threads=threads,
@@ -126,13 +126,6 @@ def cluster_of(config: PoolConfig) -> Cluster:
         count=config.replicas,
     )
     return Ray(config.ray, engine)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def reading(config: PoolConfig) -> Reading | None:

@@ -11,8 +11,9 @@ from threading import Lock, Thread
 import click
 
 from cordee.core.errors import UsageError
+from cordee.core.ports import free_port
 from cordee.serve.engine.build import Engine, Options, follow
-from cordee.serve.engine.distributed import RANK, start_followers
+from cordee.serve.engine.distributed import RANK, STORE
 from cordee.serve.replica.command import FAILED, PROGRAM
 
 
@@ -42,8 +43,13 @@ class Followers:
     @classmethod
     def start(cls, count: int, arguments: Sequence[str]) -> "Followers":
         """Start `count` - 1 processes like this one. Where one ends before all are ready, this one does so, too."""
+        os.environ[STORE], os.environ[RANK] = f"127.0.0.1:{free_port()}", "0"
         command = (sys.executable, *PROGRAM, *arguments)
-        made = cls(start_followers(count, command), None, Lock())
+        processes = [
+            subprocess.Popen(command, env=os.environ | {RANK: str(rank)}, stdout=subprocess.DEVNULL)
+            for rank in range(1, count)
+        ]
+        made = cls(processes, None, Lock())
         for process in made.processes:
             Thread(target=made._watch, args=(process,), daemon=True).start()
         return made
