@@ -50,11 +50,18 @@ def lose_chip(number: int, service: Service) -> None:
     subprocess.run([sys.executable, "-m", "cordee", *command], check=True, timeout=60)
 
 
-@pytest.mark.slow
+def state_shown(service: Service) -> str:
+    command = [sys.executable, "-m", "cordee", "serve", "status", "--url", service.url]
+    return subprocess.run(command, check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout
+
+
 @pytest.mark.parametrize(
     ("each", "lost", "left"),
-    [(1, 0, [2]), (2, 1, [0, 4]), (2, 0, [4, 1])],
-    ids=["alone", "the second of two", "the first of two"],
+    [
+        pytest.param(1, 0, [2], marks=pytest.mark.slow, id="alone"),
+        pytest.param(2, 0, [4, 1], marks=pytest.mark.slow, id="the first of two"),
+        pytest.param(2, 1, [0, 4], id="the second of two"),
+    ],
 )
 def test_a_replica_goes_on_on_a_spare_chip_and_its_request_loses_nothing(
     model_folder: Path, each: int, lost: int, left: list[int]
@@ -81,6 +88,7 @@ def test_a_replica_goes_on_on_a_spare_chip_and_its_request_loses_nothing(
         assert all(answer == expected for answer in found)
         service.wait_ready(3)
         assert virtual(service)[1]["restarts"] == 0
+        assert ", ".join(map(str, left)) in state_shown(service)
         assert service.status()["gateway"]["requests"]["failed"] == 0
         assert ask(service) == expected
 

@@ -61,12 +61,17 @@ function one(box, replica, act) {
   node.style.setProperty("--c", colour(replica.name));
   node.children[0].replaceChildren(element("b", {}, replica.name),
     element("span", { class: `badge ${STATE[replica.state]}` }, replica.state),
-    element("span", { class: "soft" }, [replica.chip, replica.pid && `pid ${replica.pid}`].filter(Boolean).join(", ")));
+    element("span", { class: "soft" }, [chipsOf(replica), replica.pid && `pid ${replica.pid}`].filter(Boolean).join(", ")));
   const facts = [["requests", replica.running], ["tokens/s", Math.round(replica.tokens_per_s)],
     ["first token", seconds(replica.ttft_s.p50)], ["per token", seconds(replica.tpot_s.p50)],
     ["cache", percent(replica.kv_used)], ["restarts", replica.restarts]];
   node.children[1].replaceChildren(...facts.map(([name, value]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, String(value)))));
+}
+
+/** "Ascend910B3 0, 1": their kind, where it has told it, and their numbers, where it has its own. */
+function chipsOf({ chip, chips }) {
+  return [chip, chips.join(", ")].filter(Boolean).join(" ");
 }
 
 /** What happened, the latest first; each with what became of its requests. */

@@ -19,11 +19,14 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
     )
     for pool in state["pools"]:
         title = f"{pool['name']}: {pool['model']}, {pool['role']}, share {pool['share']:g}"
-        made = table(("replica", "state"), ("requests", "tokens/s", "cache", "restarts"), (), title)
+        made = table(
+            ("replica", "state", "chips"), ("requests", "tokens/s", "cache", "restarts"), (), title
+        )
         for replica in pool["replicas"]:
             made.add_row(
                 replica["name"],
                 replica["state"],
+                ", ".join(map(str, replica["chips"])),
                 str(replica["running"]),
                 f"{replica['tokens_per_s']:.0f}",
                 f"{replica['kv_used']:.0%}",
