@@ -24,9 +24,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from cordee.core.http.client import Client, Stream, Unreachable
+from cordee.core.http.loop import run
 from cordee.serve.engine.shape import Shape, read_shape
-from cordee.serve.http.client import Client, Stream, Unreachable
-from cordee.serve.http.loop import run
 
 HERE = Path(__file__).parent
 PROMPT = 64

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import click
 
-from cordee.serve.http.client import Client, Stream, Unreachable
-from cordee.serve.http.loop import run
+from cordee.core.http.client import Client, Stream, Unreachable
+from cordee.core.http.loop import run
 
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from cordee.serve.http.client import Client
-from cordee.serve.http.loop import run
+from cordee.core.http.client import Client
+from cordee.core.http.loop import run
 
 TOKENS = 80
 CUTS = range(3, TOKENS, 11)

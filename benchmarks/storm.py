@@ -21,9 +21,9 @@ from typing import Any
 
 import click
 
+from cordee.core.http.client import Client, Stream
+from cordee.core.http.loop import run
 from cordee.emulator import faults
-from cordee.serve.http.client import Client, Stream
-from cordee.serve.http.loop import run
 
 FAULTS = {
     "cordee": ("kill", "hang", "reset", "corrupt"),

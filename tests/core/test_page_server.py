@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from cordee.core.errors import UsageError
-from cordee.core.pages.server import Followed, PageServer, serving
+from cordee.core.pages.feed import Feed
+from cordee.core.pages.server import PageServer, serving
 
 
 class Counted:
@@ -18,7 +19,7 @@ class Counted:
         self.server = PageServer(
             {"/": ("text/html", b"<p>here</p>")},
             {"/number": lambda: ("text/plain", b"%d" % self.number)},
-            Followed("/events", lambda: self.number, lambda: b'{"n":%d}' % self.number),
+            ("/events", Feed(lambda: b'{"n":%d}' % self.number)),
         )
 
 
@@ -26,7 +27,7 @@ class Counted:
 async def sent(address: str, request: str) -> AsyncIterator[asyncio.StreamReader]:
     host, _, port = address.removeprefix("http://").rstrip("/").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request.encode() + b" HTTP/1.1\r\n\r\n")
+    writer.write(request.encode() + b" HTTP/1.0\r\n\r\n")
     await writer.drain()
     yield reader
     writer.close()

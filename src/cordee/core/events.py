@@ -37,10 +37,6 @@ class Events:
         """Call with each event from now on."""
         self._watchers.append(watcher)
 
-    def unwatch(self, watcher: Callable[[Event], None]) -> None:
-        """And no more."""
-        self._watchers.remove(watcher)
-
     def add(self, kind: str, **values: object) -> None:
         """Something happened."""
         self.put(event(kind, **values))

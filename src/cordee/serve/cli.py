@@ -1,16 +1,12 @@
 """`cordee serve`: one command for a service, and those that steer it."""
 
 import asyncio
-import http.client
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -18,13 +14,14 @@ import click
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
 from cordee.core.options import AS_JSON
+from cordee.serve.asking import ADMINS_KEY, KEY, URL, asked
 
 FOLDER = click.Path(path_type=Path)
+RESTART_S = 1000.0
 LATER = {
     "check-args": "cordee.serve.deployment.cli:check_args",
     "move": "cordee.serve.move.cli:move",
 }
-SERVICE = "http://127.0.0.1:8000"
 
 
 @click.group(cls=Commands, later=LATER, usual="run")
@@ -66,7 +63,7 @@ def serve() -> None:
 @click.option("--canary/--no-canary", default=None, help="Watch for wrong results in every step.")
 def run_service(logs: Path | None, **options: object) -> None:
     """Serve a model folder, or what a fleet file describes."""
-    from cordee.serve.http.loop import run
+    from cordee.core.http.loop import run
     from cordee.serve.page.table import pages
     from cordee.serve.pool.logs import folder
     from cordee.serve.pool.service import Ask, serve_fleet
@@ -82,12 +79,12 @@ def run_service(logs: Path | None, **options: object) -> None:
 
 
 @serve.command()
-@click.option("--url", default=SERVICE, show_default=True)
-@click.option("--key", default="", help="An API key.")
+@URL
+@KEY
 @AS_JSON
 def status(url: str, key: str, as_json: bool) -> None:
     """Show pools, replicas and what happened last."""
-    with _opened(url, "/cordee/status", key) as reply:
+    with asked(url, "/cordee/status", key) as reply:
         state: dict[str, Any] = json.load(reply)
     if as_json:
         print(json.dumps(state, indent=2))
@@ -103,14 +100,13 @@ def status(url: str, key: str, as_json: bool) -> None:
 
 @serve.command()
 @click.argument("pool")
-@click.option("--url", default=SERVICE, show_default=True)
-@click.option("--key", default="", help="An admin's API key.")
+@URL
+@ADMINS_KEY
 def restart(pool: str, url: str, key: str) -> None:
     """Start the replicas of POOL anew, one after another; no request is lost."""
     told: dict[str, Any] = {}
-    with _opened(
-        url, f"/cordee/pools/{quote(pool, safe='')}/restart", key, timeout_s=1000
-    ) as reply:
+    path = f"/cordee/pools/{quote(pool, safe='')}/restart"
+    with asked(url, path, key, body=b"", within_s=RESTART_S) as reply:
         for line in reply:
             if line.startswith(b"data: "):
                 told = json.loads(line[6:])
@@ -123,13 +119,13 @@ def restart(pool: str, url: str, key: str) -> None:
 @serve.command()
 @click.argument("pool")
 @click.argument("replicas", type=click.IntRange(1))
-@click.option("--url", default=SERVICE, show_default=True)
-@click.option("--key", default="", help="An admin's API key.")
+@URL
+@ADMINS_KEY
 def scale(pool: str, replicas: int, url: str, key: str) -> None:
     """Let POOL have so many REPLICAS; those that are too many finish what they have."""
     body = json.dumps({"replicas": replicas}).encode()
     path = f"/cordee/pools/{quote(pool, safe='')}/scale"
-    with _opened(url, path, key, timeout_s=30, body=body):
+    with asked(url, path, key, body=body):
         _say(f"{pool} is to have {replicas}; cordee serve status shows them")
 
 
@@ -161,27 +157,3 @@ def _say(text: str) -> None:
 def _say_aside(text: str) -> None:
     """Where standard output is for machines."""
     print(text, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _opened(
-    url: str, path: str, key: str, timeout_s: float | None = None, body: bytes = b""
-) -> "Iterator[IO[bytes]]":
-    """What the service answers; with a time to wait for it, to a request that changes something."""
-    request = urllib.request.Request(url.rstrip("/") + path, data=body if timeout_s else None)
-    if key:
-        request.add_header("Authorization", f"Bearer {key}")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_s or 30) as reply:
-            yield reply
-    except urllib.error.HTTPError as error:
-        raise UsageError(f"{url} answered {error.code}: {_message(error.read())}") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise UsageError(f"{url}: no service of cordee answers there: {error}") from error
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body[:300].decode("utf-8", "replace")

@@ -15,13 +15,13 @@ from hashlib import blake2b
 import click
 import msgspec
 
+from cordee.core.http.exchange import Exchange
+from cordee.core.http.loop import run
+from cordee.core.http.server import Listener, listen
+from cordee.serve import bundle
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.requests import Chat, Completion, Continuation, parse
 from cordee.serve.api.whole import Whole
-from cordee.serve.http import bundle
-from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.loop import run
-from cordee.serve.http.server import Listener, listen
 
 VOCABULARY = 50_000
 TOKENS = 64

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cordee.core.errors import CordeeError, UsageError
+from cordee.core.http.exchange import Exchange
+from cordee.core.http.server import listen
 from cordee.serve.cluster.kubernetes import Kubernetes, KubernetesConfig
-from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.server import listen
 from cordee.serve.pool.config import PoolConfig
 from cordee.serve.pool.local import LocalFleet
 

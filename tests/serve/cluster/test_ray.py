@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from cordee.core.errors import CordeeError
+from cordee.core.http.exchange import Exchange
+from cordee.core.http.server import listen
 from cordee.serve.cluster.ray import Engine, Ray, RayConfig
-from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.server import listen
 from cordee.serve.pool.config import PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
 

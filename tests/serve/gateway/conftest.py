@@ -60,6 +60,13 @@ class Service:
         """The name of the replica that answers now."""
         return max(self.replicas(), key=lambda replica: replica["running"])["name"]
 
+    @contextmanager
+    def open_page(self) -> Iterator[httpx.Response]:
+        """Somebody follows what the page shows."""
+        with self._admin.stream("GET", "/cordee/events") as feed:
+            next(feed.iter_bytes())
+            yield feed
+
     def client(self, **options: object) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **options)  # type: ignore[arg-type]
 

@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from cordee.core.http.loop import run
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import FixedFleet, Pool
 from cordee.serve.gateway.service import Gateway, serve
-from cordee.serve.http.loop import run
 from cordee.serve.pool.config import PATHS
 
 

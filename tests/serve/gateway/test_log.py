@@ -108,8 +108,12 @@ def test_the_log_of_a_whole_service_begins_and_ends_with_it(
     model_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "log.jsonl"
-    with serving(model_folder, replicas=1, gateway=f'log = "{file}"'):
-        pass
+    with (
+        serving(model_folder, replicas=1, gateway=f'log = "{file}"') as service,
+        service.open_page(),
+    ):
+        service.process.terminate()
+        assert service.process.wait(60) == 0  # a page that is open does not hold it up
     told = [json.loads(line)["kind"] for line in file.read_text().splitlines()]
     assert told == ["replica-ready", "gateway-start", "gateway-drain", "gateway-end"]
 

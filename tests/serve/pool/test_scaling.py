@@ -11,8 +11,8 @@ import httpx2 as httpx
 from tests.serve.gateway.conftest import Service, served, serving
 from tests.serve.replicas import replica
 
-from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.server import listen
+from cordee.core.http.exchange import Exchange
+from cordee.core.http.server import listen
 
 SCALING = "[pool.scaling]\nmin = 1\nmax = 3\nrequests = 2\ngrow_s = 0\nshrink_s = 1"
 

@@ -6,10 +6,14 @@ from importlib.resources import files
 
 KINDS = {"html": "text/html; charset=utf-8", "css": "text/css", "js": "text/javascript"}
 SHARED = ("look.css", "live.css", "live.js")
+Content = tuple[str, bytes]
+"""Its kind, and what it is."""
+Files = Mapping[str, Content]
+"""By path."""
 
 
-def served(package: str, names: Sequence[str]) -> Mapping[str, tuple[str, bytes]]:
-    """Path to kind and content, of `index.html` and all that it needs: no network is."""
+def served(package: str, names: Sequence[str]) -> Files:
+    """`index.html` and all that it needs: no network is."""
     found = {
         f"/page/{name}": (KINDS[name.rsplit(".", 1)[1]], _read(package, name))
         for name in (*SHARED, *names)

@@ -1,127 +1,70 @@
 """Serves a page and what it follows, to readers only: whatever is asked, nothing of what it shows changes."""
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
 from cordee.core.errors import UsageError
-from cordee.core.pages.feed import QUIET, told
+from cordee.core.http.exchange import Exchange
+from cordee.core.http.server import Limits, listen
+from cordee.core.pages.feed import Feed
+from cordee.core.pages.files import Content, Files
 
-LOOK_S = 0.5
-"""So often the page gets what is new."""
-QUIET_S = 10.0
-"""So often it hears that somebody is still there."""
-HEAD_MOST, HEAD_S = 16384, 10.0
-COMMON = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
-Answer = tuple[str, bytes]
-"""A kind of content, and the content."""
+LIMITS = Limits(head_bytes=16_384, body_bytes=16_384, request_s=10.0)
+LAST_S = 1.0
+"""So long readers have to take the last state."""
+READING = ("GET", "HEAD")
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """Something that changes."""
-
-    path: str
-    """Where a page asks for it."""
-    version: Callable[[], int]
-    """Another one each time that it has changed."""
-    state: Callable[[], bytes]
-    """As JSON."""
+def answered(exchange: Exchange, files: Files) -> bool:
+    """Answer where one of `files` is asked for; says whether it is."""
+    found = files.get(exchange.path) if exchange.method in READING else None
+    if found is None:
+        return False
+    _send(exchange, found)
+    return True
 
 
 class PageServer:
-    """Answers `GET`: files, what is made anew each time, and a feed of what is followed."""
+    """Answers `GET`: files, what is made anew each time, and a feed."""
 
     def __init__(
-        self,
-        files: Mapping[str, Answer],
-        made: Mapping[str, Callable[[], Answer]],
-        followed: Followed,
+        self, files: Files, made: Mapping[str, Callable[[], Content]], feed: tuple[str, Feed]
     ) -> None:
         """By path."""
-        self._files, self._made, self._followed = files, made, followed
-        self._over = asyncio.Event()
-        self._open: set[asyncio.Task[None]] = set()
+        self._files, self._made, (self._feed_path, self.feed) = files, made, feed
 
-    async def hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: one question."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            async with asyncio.timeout(HEAD_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-            method, path, *_ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-            await self._answer(method, path.partition("?")[0], writer)
-            await writer.drain()
-        except (ValueError, OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # who asks like this, or has gone, gets nothing
-        except asyncio.LimitOverrunError:
+    def handle(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Answer one request."""
+        if exchange.method not in READING:
+            exchange.fail(405, "this page is only read")
+        elif answered(exchange, self._files):
             pass
-        finally:
-            self._open.discard(task)
-            writer.close()
-
-    async def close(self) -> None:
-        """Tell readers the last state."""
-        self._over.set()
-        if self._open:
-            await asyncio.wait(self._open, timeout=1.0)
-
-    async def _answer(self, method: str, path: str, writer: asyncio.StreamWriter) -> None:
-        if method not in {"GET", "HEAD"}:
-            _say(writer, "405 Method Not Allowed", "text/plain", b"this page is only read\n")
-        elif path in self._files:
-            _say(writer, "200 OK", *self._files[path])
-        elif path in self._made:
-            _say(writer, "200 OK", *self._made[path]())
-        elif path == self._followed.path:
-            await self._stream(writer)
+        elif exchange.path in self._made:
+            _send(exchange, self._made[exchange.path]())
+        elif exchange.path == self._feed_path:
+            return self.feed.tell(exchange)
         else:
-            _say(writer, "404 Not Found", "text/plain", b"there is no such page\n")
-
-    async def _stream(self, writer: asyncio.StreamWriter) -> None:
-        """The state each time that it has changed, until nothing is served any more."""
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + COMMON + b"\r\n")
-        seen, quiet_s = -1, 0.0
-        while True:
-            over = self._over.is_set()
-            if seen != self._followed.version():
-                seen, quiet_s = self._followed.version(), 0.0
-                writer.write(told("status", self._followed.state()))
-            elif quiet_s >= QUIET_S:
-                quiet_s = 0.0
-                writer.write(QUIET)
-            await writer.drain()
-            if over:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), LOOK_S)
-            quiet_s += LOOK_S
+            exchange.fail(404, f"there is no {exchange.path}")
+        return None
 
 
-def _say(writer: asyncio.StreamWriter, status: str, kind: str, body: bytes) -> None:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-    writer.write(head.encode() + COMMON + b"\r\n" + body)
+def _send(exchange: Exchange, content: Content) -> None:
+    kind, body = content
+    exchange.send(200, body, kind, HEADERS)
 
 
 @asynccontextmanager
 async def serving(server: PageServer, where: str) -> AsyncIterator[str]:
     """Serve at PORT or HOST:PORT; gives the address. Raises `UsageError` where it cannot be."""
     host, port = place(where)
+    listener = await listen(server.handle, host, port, limits=LIMITS, option="--page")
     try:
-        listening = await asyncio.start_server(server.hear, host, port, limit=HEAD_MOST)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else error
-        raise UsageError(f"--page {where}: {why}: name another port, or leave it out") from error
-    try:
-        port = listening.sockets[0].getsockname()[1]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{listener.port}/"
     finally:
-        listening.close()
-        await server.close()
+        server.feed.end()
+        await listener.drain(LAST_S)
+        await listener.close()
 
 
 def place(where: str) -> tuple[str, int]:

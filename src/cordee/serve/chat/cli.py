@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cordee.core.errors import UsageError
+from cordee.serve.asking import SERVICE
 from cordee.serve.chat.conversation import Conversation
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
@@ -17,7 +18,7 @@ HELP = """/new         begin anew
 
 
 @click.command()
-@click.argument("url", default="http://127.0.0.1:8000")
+@click.argument("url", default=SERVICE)
 @click.option("--model", default="", help="Where the service has several.")
 @click.option("--key", default="", envvar="CORDEE_KEY", help="An API key; or $CORDEE_KEY.")
 @click.option("--system", default="", help="What the model is to be.")

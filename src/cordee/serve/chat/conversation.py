@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cordee.core.errors import UsageError
+from cordee.serve.asking import message
 
 AGAIN_MOST = 20
 AGAIN_S = 0.3
@@ -68,7 +69,7 @@ class Conversation:
             raise UsageError(f"{self.url}: no service answers there: {error}") from error
         with reply:
             if reply.status != 200:
-                raise UsageError(f"{self.url}: {_message(reply.read())}")
+                raise UsageError(f"{self.url}: {message(reply.read())}")
             try:
                 for line in reply:
                     if (said := answer.hear(line.decode("utf-8", "replace").rstrip())) is not None:
@@ -117,10 +118,3 @@ class _Answer:
                 self.parts.append(delta.get("content") or "")
                 return Said(text, self.replica)
         return None
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode("utf-8", "replace")

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 
 from cordee.core.errors import CordeeError, UsageError
+from cordee.core.http.client import Client
 from cordee.serve.cluster.found import Found
-from cordee.serve.http.client import Client
 
 # Where a pod finds what it may do, and the API server's address:
 # kubernetes.io/docs/tasks/run-application/access-api-from-pod

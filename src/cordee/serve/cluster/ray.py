@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from cordee.core.errors import CordeeError
+from cordee.core.http.client import Client, Reply, Unreachable
 from cordee.hw.resources import resource
 from cordee.serve.cluster.found import Found
-from cordee.serve.http.client import Client, Reply, Unreachable
 from cordee.serve.replica.command import PROGRAM, replica_arguments
 
 POOL, PORT = "cordee.pool", "cordee.port"

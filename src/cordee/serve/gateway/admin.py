@@ -1,22 +1,19 @@
 """The gateway's own endpoints under /cordee: its state, its events, and what may be done to replicas."""
 
-import asyncio
 from collections.abc import Awaitable
 
 import msgspec
 
 from cordee.core.errors import UsageError
-from cordee.core.events import Event
-from cordee.core.pages.feed import told
+from cordee.core.http.exchange import Exchange
+from cordee.core.pages.feed import Feed
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.events import Events
 from cordee.serve.gateway.fleet import ACTIONS, Fleet, Pool, Replica, Role
 from cordee.serve.gateway.rolling import roll
 from cordee.serve.gateway.status import Status
-from cordee.serve.http.exchange import Exchange
 
-EVERY_S = 0.5
 REPLICAS_MOST = 1024
 ROLES: tuple[Role, ...] = ("primary", "canary", "shadow", "standby")
 
@@ -29,6 +26,7 @@ class Admin:
     ) -> None:
         self._fleet, self._dispatcher = fleet, dispatcher
         self._status, self._events = status, events
+        self._feed = Feed(lambda: msgspec.json.encode(status.read()))
         self._rolling: set[str] = set()
 
     def handle(self, exchange: Exchange, who: str) -> Awaitable[None] | None:
@@ -38,7 +36,8 @@ class Admin:
             exchange.send(200, msgspec.json.encode(self._status.read()))
             return None
         if exchange.method == "GET" and parts == ["events"]:
-            return self._watch(exchange)
+            exchange.lasts = True  # a page that is open keeps no gateway from ending
+            return self._feed.tell(exchange)
         if exchange.method == "POST" and len(parts) == 3 and parts[0] == "replicas":
             return self._act(exchange, parts[1], parts[2], who)
         if exchange.method == "POST" and len(parts) == 3 and parts[::2] == ["pools", "restart"]:
@@ -50,25 +49,6 @@ class Admin:
             self._pool(exchange, parts[1], who)
             return None
         raise ApiError(404, f"there is no {exchange.path}", code="not_found")
-
-    async def _watch(self, exchange: Exchange) -> None:
-        """The state every half second, and each event at once."""
-        news: asyncio.Queue[Event] = asyncio.Queue()
-        self._events.told.watch(news.put_nowait)
-        try:
-            exchange.start(200)
-            while not exchange.gone:
-                state = msgspec.json.encode(self._status.read())
-                exchange.write(told("status", state))
-                await exchange.writable()
-                try:
-                    async with asyncio.timeout(EVERY_S):
-                        event = await news.get()
-                    exchange.write(told("event", msgspec.json.encode(event)))
-                except TimeoutError:
-                    pass
-        finally:
-            self._events.told.unwatch(news.put_nowait)
 
     async def _act(self, exchange: Exchange, name: str, action: str, who: str) -> None:
         replica = self._replica(name)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cordee.core.http.client import Client, Stream, Unreachable
+from cordee.serve.bundle import HEADER, PATH, frames
 from cordee.serve.gateway.fleet import Replica
-from cordee.serve.http.bundle import HEADER, PATH, frames
-from cordee.serve.http.client import Client, Stream, Unreachable
 
 Told = Callable[[bytes, float], None]
 """Takes a piece of an answer and when it came, on the monotonic clock."""

@@ -10,9 +10,9 @@ import msgspec
 
 from cordee import __version__
 from cordee.core.errors import UsageError
+from cordee.core.http.client import Client, Unreachable, target_of
 from cordee.serve.gateway.record import Record
 from cordee.serve.gateway.traces import Span, spans_of
-from cordee.serve.http.client import Client, Unreachable, target_of
 
 PATH = "/v1/traces"
 EVERY_S = 1.0

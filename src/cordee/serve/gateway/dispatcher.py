@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from cordee.core.http.client import Client, Stream, Unreachable
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.bundles import Bundles
 from cordee.serve.gateway.config import GatewayConfig
@@ -19,7 +20,6 @@ from cordee.serve.gateway.relay import Gap, Relay, gone_error
 from cordee.serve.gateway.rival import Rival
 from cordee.serve.gateway.rooms import Rooms
 from cordee.serve.gateway.wire import DONE, usage_event
-from cordee.serve.http.client import Client, Stream, Unreachable
 from cordee.serve.policy.admission import Queue, refused, retry_after_s
 from cordee.serve.policy.failover import after_failure
 from cordee.serve.policy.routing import pieces

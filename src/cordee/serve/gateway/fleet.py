@@ -12,8 +12,8 @@ from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.routing import Memory
 
 if TYPE_CHECKING:
+    from cordee.core.http.exchange import Exchange
     from cordee.serve.gateway.record import Record
-    from cordee.serve.http.exchange import Exchange
 
 Kind = Literal["cordee", "vllm", "openai"]
 Role = Literal["primary", "canary", "shadow", "standby"]

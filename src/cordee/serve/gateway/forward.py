@@ -1,10 +1,10 @@
 """Requests without a stream: handed to any replica that can answer."""
 
+from cordee.core.http.client import Unreachable
+from cordee.core.http.exchange import JSON, Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.relay import ELSEWHERE
-from cordee.serve.http.client import Unreachable
-from cordee.serve.http.exchange import JSON, Exchange
 
 TIMEOUT_S = 120.0
 

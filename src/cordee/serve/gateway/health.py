@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import msgspec
 
+from cordee.core.http.client import Client, Unreachable
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.fleet import Fleet, Replica
-from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.policy.failover import OTHERS_SILENT_S, PROBE_S, SILENT_S, Signs, hangs
 
 TICK_S = 0.05

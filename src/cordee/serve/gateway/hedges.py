@@ -5,13 +5,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cordee.core.http.client import Stream
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Pool, Replica
 from cordee.serve.gateway.record import Record
 from cordee.serve.gateway.relay import Relay
 from cordee.serve.gateway.rival import Rival
 from cordee.serve.gateway.rooms import Rooms
-from cordee.serve.http.client import Stream
 from cordee.serve.policy.hedging import Budget, Late
 
 FRESH_S = 1.0

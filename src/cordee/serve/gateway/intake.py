@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError, refused
 from cordee.serve.api.whole import Whole
 from cordee.serve.gateway.keys import Key
@@ -19,7 +20,6 @@ from cordee.serve.gateway.record import (
     new_id,
     position_of,
 )
-from cordee.serve.http.exchange import Exchange
 
 PRIORITY_MOST = 1000
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cordee.core.events import Event, EventFile, event
+from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.record import Record
-from cordee.serve.http.exchange import Exchange
 
 STANDARD_OUTPUT = "-"
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cordee.core.http.client import Client, Unreachable
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.health import Health
 from cordee.serve.gateway.record import COMPLETIONS
-from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.policy.agreement import Sample, judge
 
 QUESTION = "Once upon a time there"

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
+from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.whole import Whole
 from cordee.serve.gateway.context import Trace
-from cordee.serve.http.exchange import Exchange
 from cordee.serve.policy.admission import rank
 
 CHAT = "/v1/chat/completions"

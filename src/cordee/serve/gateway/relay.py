@@ -7,7 +7,9 @@ from typing import Protocol
 
 import msgspec
 
+from cordee.core.http.client import Stream, Unreachable
 from cordee.serve.api.errors import ApiError
+from cordee.serve.bundle import HEADER
 from cordee.serve.gateway.bundles import Line as Part
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.foreign import Differs, Foreign, decoded
@@ -25,8 +27,6 @@ from cordee.serve.gateway.wire import (
     is_servers,
     usage_in,
 )
-from cordee.serve.http.bundle import HEADER
-from cordee.serve.http.client import Stream, Unreachable
 from cordee.serve.policy.failover import blame
 
 ELSEWHERE = frozenset({408, 425, 429, 500, 502, 503, 504})

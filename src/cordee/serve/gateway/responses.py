@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from cordee.core.http.exchange import JSON, Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.responses import Events, chat_of, items_of
 from cordee.serve.gateway.conversations import Answered, Conversations
 from cordee.serve.gateway.intake import object_of
-from cordee.serve.http.exchange import JSON, Exchange
 
 Json = dict[str, Any]
 

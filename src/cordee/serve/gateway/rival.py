@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cordee.core.http.client import Stream, Unreachable
 from cordee.serve.gateway.fleet import Replica
 from cordee.serve.gateway.seam import Seam
 from cordee.serve.gateway.wire import is_error
-from cordee.serve.http.client import Stream, Unreachable
 
 Heard = Callable[[bytes], None]
 

@@ -8,12 +8,16 @@ import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 
 from cordee.core.errors import UsageError
+from cordee.core.http.exchange import METRICS, Exchange
+from cordee.core.http.server import Limits, Listener, bound, listen_on
+from cordee.core.pages.files import Files
+from cordee.core.pages.server import answered
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.openapi import document
 from cordee.serve.gateway.admin import Admin
@@ -34,10 +38,7 @@ from cordee.serve.gateway.probes import Probes
 from cordee.serve.gateway.record import CHAT, COMPLETIONS, Record
 from cordee.serve.gateway.responses import Responses
 from cordee.serve.gateway.status import Status
-from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.server import Limits, Listener, bound, listen_on
 
-Pages = Mapping[str, tuple[str, bytes]]
 KEPT_S = 300.0
 KEPT_MOST = 4096
 DRAIN_S = 600.0
@@ -52,7 +53,7 @@ class Gateway:
         config: GatewayConfig,
         fleet: Fleet,
         mirror: Mirror | None = None,
-        pages: Pages | None = None,
+        pages: Files | None = None,
     ) -> None:
         """Raises `UsageError` where a file of the configuration is broken."""
         self.config, self.fleet = config, fleet
@@ -144,9 +145,7 @@ class Gateway:
 
     def _route(self, exchange: Exchange) -> Awaitable[None] | None:
         path = exchange.path
-        if path in self._pages and exchange.method in ("GET", "HEAD"):
-            kind, body = self._pages[path]
-            exchange.send(200, body, kind)
+        if answered(exchange, self._pages):
             return None
         if path == "/openapi.json" and exchange.method == "GET":
             exchange.send(200, document())
@@ -263,7 +262,7 @@ class Gateway:
         exchange.send(status, msgspec.json.encode({"ready": ready, "draining": self.draining}))
 
     def _metrics(self, exchange: Exchange) -> None:
-        exchange.send(200, self.status.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+        exchange.send(200, self.status.metrics(), METRICS)
 
     def _may_steer(self, exchange: Exchange, key: Key | None) -> None:
         """The state may be read by every key; it is changed by admins, or from this machine."""

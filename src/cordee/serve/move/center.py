@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from cordee.core.errors import UsageError
+from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.fleet import Answered, Fleet, Pool
 from cordee.serve.gateway.record import Record
-from cordee.serve.http.exchange import Exchange
 from cordee.serve.move.mover import Mover, Plan
 from cordee.serve.move.report import page
 from cordee.serve.policy.canary import STEPS, Limits, Step

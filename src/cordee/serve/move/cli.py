@@ -3,8 +3,6 @@
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,14 @@ import click
 
 from cordee.core.errors import UsageError
 from cordee.core.pages import save
+from cordee.serve.asking import ADMINS_KEY, URL, asked
 
 
 @click.command()
 @click.option("--from", "old", required=True, help="The pool that has the traffic now.")
 @click.option("--to", "new", required=True, help="The pool that is to have it.")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True)
-@click.option("--key", default="", help="An admin's API key.")
+@URL
+@ADMINS_KEY
 @click.option("--samples", type=int, help="Requests and comparisons before a step is taken.")
 @click.option("--agreement", type=float, help="The least share of answers that agree.")
 @click.option("--ttft-factor", type=float, help="How much later first tokens may be; 2.")
@@ -85,20 +84,5 @@ def _follow(url: str, key: str) -> dict[str, Any]:
 
 
 def _ask(url: str, path: str, key: str, body: bytes | None = None) -> bytes:
-    request = urllib.request.Request(url.rstrip("/") + path, data=body)
-    if key:
-        request.add_header("Authorization", f"Bearer {key}")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return bytes(reply.read())
-    except urllib.error.HTTPError as error:
-        raise UsageError(f"{url}: {_message(error.read())}") from error
-    except OSError as error:
-        raise UsageError(f"{url}: no service of cordee answers there: {error}") from error
-
-
-def _message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode("utf-8", "replace")
+    with asked(url, path, key, body=body) as reply:
+        return reply.read()

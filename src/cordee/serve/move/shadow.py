@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from cordee.core.http.client import Client, Stream, Unreachable
 from cordee.serve.gateway.fleet import Answered, Fleet, Replica
 from cordee.serve.gateway.record import COMPLETIONS
 from cordee.serve.gateway.wire import ids_in
-from cordee.serve.http.client import Client, Stream, Unreachable
 from cordee.serve.move.comparison import Comparison, distances, first_difference
 
 AT_ONCE = 8

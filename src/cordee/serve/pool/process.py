@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from cordee.core.background import begun
 from cordee.core.errors import CordeeError
+from cordee.core.http.client import Client, Unreachable
 from cordee.core.programs import ended_how, signal_group
-from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.pool.forked import Forked, Zygotes
 from cordee.serve.pool.launch import Launch
 from cordee.serve.pool.logs import last_words, told_error

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cordee.core.errors import CordeeError
+from cordee.core.http.client import Client
 from cordee.serve.cluster.kubernetes import Kubernetes
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.fleet import Fleet, Pool, Replica
-from cordee.serve.http.client import Client
 from cordee.serve.policy.scaling import Load, Scaler
 from cordee.serve.pool.config import PoolConfig, ScalingConfig
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.core.http.server import Listener, bound
+from cordee.core.pages.files import Files
 from cordee.serve.gateway.config import GatewayConfig
 from cordee.serve.gateway.fleet import Replica
-from cordee.serve.gateway.service import Gateway, Pages, serve
-from cordee.serve.http.server import Listener, bound
+from cordee.serve.gateway.service import Gateway, serve
 from cordee.serve.move.center import Center
 from cordee.serve.pool.config import Device, FleetConfig, PoolConfig, read_fleet
 from cordee.serve.pool.local import LocalFleet
@@ -147,7 +148,7 @@ def kept_folder(name: str) -> Path:
     return folder
 
 
-async def serve_fleet(config: FleetConfig, logs: Path, say: Say, pages: Pages) -> None:
+async def serve_fleet(config: FleetConfig, logs: Path, say: Say, pages: Files) -> None:
     """Serve until SIGTERM; replicas write into the folder `logs`. Raises `UsageError` where nothing can be served."""
     require_devices(config.pools)
     sockets = bound(config.gateway.host, config.gateway.port)  # before anything is loaded

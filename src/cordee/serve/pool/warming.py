@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from cordee.core.http.client import Client, Unreachable
 from cordee.serve.gateway.fleet import Replica
-from cordee.serve.http.client import Client, Unreachable
 from cordee.serve.policy.warming import Peer, source
 
 GRACE_S = 2.0

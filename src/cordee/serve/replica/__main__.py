@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cordee.core.errors import CordeeError
+from cordee.core.http.loop import run
+from cordee.core.http.server import Limits, listen
 from cordee.serve.engine.build import Engine, Options, build
-from cordee.serve.http.loop import run
-from cordee.serve.http.server import Limits, listen
 from cordee.serve.replica.command import FAILED
 from cordee.serve.replica.service import Service
 

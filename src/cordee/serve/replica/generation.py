@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.whole import Whole
 from cordee.serve.engine.choice import Choice, Ended, Event, Prompt
-from cordee.serve.http.exchange import Exchange
 from cordee.serve.text.answer import Answer, Piece
 from cordee.serve.text.chunks import DONE, Chunks, Usage
 from cordee.serve.text.model import Model

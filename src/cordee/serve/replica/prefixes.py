@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 import msgspec
 import numpy as np
 
+from cordee.core.http.client import Client, Unreachable
+from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError
 from cordee.serve.engine.blocks import NAME_BYTES
 from cordee.serve.engine.operators.table import A, C, W
 from cordee.serve.engine.worker import Worker
-from cordee.serve.http.client import Client, Unreachable
-from cordee.serve.http.exchange import Exchange
 
 PREFIXES, WARM = "/cordee/prefixes", "/cordee/warm"
 AT_ONCE_BYTES = 4_000_000

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cordee.core.http.exchange import METRICS, Exchange
+from cordee.serve import bundle
 from cordee.serve.api.errors import ApiError
 from cordee.serve.api.requests import (
     Chat,
@@ -24,8 +26,6 @@ from cordee.serve.engine.build import Identity
 from cordee.serve.engine.choice import Told
 from cordee.serve.engine.operators.table import BLOCK_TOKENS, A, C, W
 from cordee.serve.engine.worker import Worker
-from cordee.serve.http import bundle
-from cordee.serve.http.exchange import Exchange
 from cordee.serve.replica.generation import Generation
 from cordee.serve.replica.metrics import Metrics
 from cordee.serve.replica.prefixes import PREFIXES, WARM, Prefixes
@@ -179,7 +179,7 @@ class Service(Generic[A, W, C]):
             exchange.send(200, b"{}")
 
     def _metrics(self, exchange: Exchange) -> None:
-        exchange.send(200, self.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+        exchange.send(200, self.metrics.text(), METRICS)
 
     def _engine(self, exchange: Exchange) -> None:
         worker, identity = self.worker, self.identity

@@ -4,14 +4,15 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
+from cordee.core.http.exchange import JSON, METRICS
+from cordee.core.pages.feed import Feed
 from cordee.core.pages.files import served
-from cordee.core.pages.server import Followed, PageServer, serving
+from cordee.core.pages.server import PageServer, serving
 from cordee.train.page.metrics import metrics
 from cordee.train.page.record import Record
 
 NAMES = ("page.css", "page.js", "charts.js", "view.js")
 PACKAGE = "cordee.train.page"
-METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def page(record: Record, where: str) -> AbstractAsyncContextManager[str]:
@@ -22,7 +23,6 @@ def page(record: Record, where: str) -> AbstractAsyncContextManager[str]:
 
     made = {
         "/metrics": lambda: (METRICS, metrics(record)),
-        "/job/status": lambda: ("application/json", state()),
+        "/job/status": lambda: (JSON, state()),
     }
-    followed = Followed("/job/events", lambda: record.version, state)
-    return serving(PageServer(served(PACKAGE, NAMES), made, followed), where)
+    return serving(PageServer(served(PACKAGE, NAMES), made, ("/job/events", Feed(state))), where)

@@ -10,6 +10,7 @@ import msgspec
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from functools import partial
 
-from cordee.serve.http.exchange import Exchange
+from cordee.core.http.exchange import Exchange
 
 PATH = "/cordee/bundle"
 HEADER = "x-cordee-bundle"

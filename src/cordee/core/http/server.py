@@ -16,7 +16,7 @@ from typing import cast
 import httptools
 
 from cordee.core.errors import UsageError
-from cordee.serve.http.exchange import Exchange, settled
+from cordee.core.http.exchange import Exchange, settled
 
 Handler = Callable[[Exchange], Awaitable[None] | None]
 SWEEP_S = 0.5
@@ -43,8 +43,8 @@ class Limits:
 class Listener:
     """A server that listens."""
 
-    def __init__(self, limits: Limits, handler: Handler) -> None:
-        self.limits, self.handler = limits, handler
+    def __init__(self, limits: Limits, handler: Handler, option: str) -> None:
+        self.limits, self.handler, self.option = limits, handler, option
         self.connections: set[_Connection] = set()
         self.port = 0
         self._servers: list[asyncio.Server] = []
@@ -55,7 +55,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         for bound in sockets:
             host, port = bound.getsockname()[:2]
-            with _taken(host, port):
+            with _taken(host, port, self.option):
                 self._servers.append(
                     await loop.create_server(
                         partial(_Connection, self), sock=bound, ssl=tls, backlog=1024
@@ -334,15 +334,11 @@ class _TooLarge(Exception):
 
 
 async def listen(
-    handler: Handler,
-    host: str,
-    port: int,
-    *,
-    limits: Limits | None = None,
-    tls: ssl.SSLContext | None = None,
+    handler: Handler, host: str, port: int, *, limits: Limits | None = None, option: str = "--port"
 ) -> Listener:
-    """Serve on a port, 0 for any. Raises `UsageError` where it is taken."""
-    return await listen_on(handler, bound(host, port), limits=limits, tls=tls)
+    """Serve on a port, 0 for any. Raises `UsageError` where it is taken: `option` gives another."""
+    sockets = bound(host, port, option)
+    return await listen_on(handler, sockets, limits=limits, option=option)
 
 
 async def listen_on(
@@ -351,17 +347,18 @@ async def listen_on(
     *,
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
+    option: str = "--port",
 ) -> Listener:
     """Serve on sockets that are `bound`."""
-    listener = Listener(limits or Limits(), handler)
+    listener = Listener(limits or Limits(), handler, option)
     await listener.open(sockets, tls)
     return listener
 
 
-def bound(host: str, port: int) -> Sequence[socket.socket]:
+def bound(host: str, port: int, option: str = "--port") -> Sequence[socket.socket]:
     """The addresses of a host, reserved; nobody is answered yet. Raises `UsageError` where one is taken."""
     made: list[socket.socket] = []
-    with _taken(host, port):
+    with _taken(host, port, option):
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -376,14 +373,11 @@ def bound(host: str, port: int) -> Sequence[socket.socket]:
 
 
 @contextmanager
-def _taken(host: str, port: int) -> Iterator[None]:
+def _taken(host: str, port: int, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = (error.strerror or str(error)).lower()
         raise UsageError(
-            f"cannot listen on {host} port {port}: {_why(error)}; give another with --port"
+            f"cannot listen on {host} port {port}: {why}; give another with {option}"
         ) from error
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

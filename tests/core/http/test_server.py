@@ -11,9 +11,9 @@ from contextlib import closing
 import pytest
 import uvloop
 
-from cordee.serve.http.client import Client, Stream, Unreachable
-from cordee.serve.http.exchange import Exchange
-from cordee.serve.http.server import Limits, Listener, listen
+from cordee.core.http.client import Client, Stream, Unreachable
+from cordee.core.http.exchange import Exchange
+from cordee.core.http.server import Limits, Listener, listen
 
 LIMITS = Limits(body_bytes=100_000, head_bytes=8_000, request_s=1.0, idle_s=30.0)
 

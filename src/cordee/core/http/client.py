@@ -8,7 +8,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from cordee.core.errors import CordeeError
-from cordee.serve.http.reply import NoHttp, ReplyReader
+from cordee.core.http.reply import NoHttp, ReplyReader
 
 
 class Unreachable(CordeeError):
