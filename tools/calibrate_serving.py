@@ -16,8 +16,9 @@ from cordee.plan.calibration.serving_table import SERVING_NAMES, ServingCalibrat
 from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
+from cordee.plan.validation.scoring import intervals
 from cordee.plan.validation.serving_results import METRICS, serving_results
-from cordee.plan.validation.serving_scoring import serving_intervals, serving_scores
+from cordee.plan.validation.serving_scoring import serving_scores
 from cordee.plan.validation.serving_splits import folds, measure
 from cordee.plan.validation.splits import SPLITS
 
@@ -49,7 +50,7 @@ def _widths() -> Iterator[str]:
     known = serving_scores()
     for metric in METRICS:
         alike = [score for score in known if score.metric == metric and not score.calibrated]
-        for kind, off in serving_intervals(alike).items():
+        for kind, off in intervals(alike).items():
             yield (
                 f'[[row]]\nmetric = "{metric}"\ngeneration = "{kind.generation}"\n'
                 f'stack = "{kind.stack}"\nmodel = "{kind.model}"\noff = {off:.4f}\n{SOURCE}'

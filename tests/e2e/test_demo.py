@@ -6,10 +6,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -86,9 +86,7 @@ def test_whenever_they_are_killed_nothing_is_lost(
 def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     running = demo(folder)
-    while not remains(folder / "ported"):
-        assert running.poll() is None, running.communicate()[1]
-        time.sleep(0.05)
+    until(lambda: remains(folder / "ported"), by=running)
     os.kill(running.pid, signal.SIGINT)
     running.communicate(timeout=120)
     assert running.returncode != 0

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 CORDEE = [sys.executable, "-m", "cordee"]
@@ -48,8 +49,7 @@ def test_a_kill_at_any_moment_leaves_nothing_behind(tmp_path: Path) -> None:
         time.sleep(tenths / 10)
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    while any(str(program) in command for command in commands()):
-        time.sleep(0.05)
+    until(lambda: not any(str(program) in command for command in commands()))
     assert left_behind() <= before
 
 

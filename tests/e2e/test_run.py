@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import has_ended, until
 
 ROOT = Path(__file__).parents[2]
 CORDEE = [sys.executable, "-m", "cordee"]
@@ -173,22 +173,12 @@ def test_killing_the_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
     )
     shared = set(os.listdir("/dev/shm"))
     supervisor = subprocess.Popen([*CORDEE, "run", "--", "python", file], cwd=ROOT)
-    while not (ready.exists() and ready.read_text()):
-        assert supervisor.poll() is None
-        time.sleep(0.05)
+    until(lambda: ready.exists() and ready.read_text(), by=supervisor)
     child = int(ready.read_text())
     supervisor.send_signal(signal.SIGKILL)
     supervisor.wait()
-    while Path(f"/proc/{child}").exists() and "Z" not in _state(child):
-        time.sleep(0.05)
+    until(lambda: has_ended(child))
     assert set(os.listdir("/dev/shm")) <= shared
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return "Z"
 
 
 @pytest.mark.slow

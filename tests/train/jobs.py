@@ -26,7 +26,8 @@ class Ended:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return list(read(self.folder / "events.jsonl"))
+        journal = self.folder / "events.jsonl"
+        return list(read(journal)) if journal.exists() else []
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["kind"] == kind]

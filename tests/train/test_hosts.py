@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from tests.train.jobs import SMALL
+from tests.waiting import until
 
 from cordee.core.events import read
 from cordee.train.host_wire import Join
@@ -75,11 +76,7 @@ class Hosts:
 
     def until(self, number: int, steps: int) -> None:
         """Wait for a host to have seen so many steps."""
-        end_s = time.monotonic() + 120
-        while len(self.steps(number)) < steps:
-            assert self.agents[number].poll() is None, self.agents[number].communicate()
-            assert time.monotonic() < end_s
-            time.sleep(0.02)
+        until(lambda: len(self.steps(number)) >= steps, by=self.agents[number])
 
     def end(self, number: int) -> tuple[int, str, str]:
         out, err = self.agents[number].communicate(timeout=120)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.train.jobs import SMALL, Ended, Fault, job
+from tests.waiting import has_ended, until
 
 from cordee.train.checkpoint.memory import ROOT, name_for
 
@@ -62,16 +63,11 @@ def killed_with_its_launcher(folder: Path, *options: str, number: int = signal.S
         text=True,
     )
     ended = Ended(0, "", "", folder)
-    end_s = time.monotonic() + 60
-    while not (folder / "events.jsonl").exists() or len(ended.steps) < 8:
-        assert started.poll() is None, started.communicate()
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
+    until(lambda: len(ended.steps) >= 8, by=started)
     started.send_signal(number)
     out, err = started.communicate(timeout=30)
     pids = [event["pid"] for event in ended.of("worker")]
-    while any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids):
-        time.sleep(0.05)
+    until(lambda: all(has_ended(pid) for pid in pids))
     return Ended(started.returncode, out, err, folder)
 
 
@@ -182,8 +178,7 @@ def test_two_jobs_do_not_run_in_one_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cordee", "train", "-n", "1", "--folder", str(tmp_path)]
     first = subprocess.Popen([*command, "--", str(SMALL), "--shard-s", "1"])
     try:
-        while not (tmp_path / "events.jsonl").exists():
-            time.sleep(0.05)
+        until((tmp_path / "events.jsonl").exists, by=first)
         time.sleep(1)
         second = job(tmp_path, options=("-n", "1"))
     finally:

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import pytest
 from tests.train.jobs import SMALL, Ended, Fault
+from tests.waiting import until
 
 from cordee.train.checkpoint.memory import ROOT, name_for
 
@@ -71,11 +72,8 @@ class Watched:
 
     def at_work(self, steps: int = 4, host: str = "") -> None:
         """Wait for so many steps, and remember what the job has open."""
-        ended, end_s = Ended(0, "", "", self.journal / host), time.monotonic() + 240
-        while not (ended.folder / "events.jsonl").exists() or len(ended.steps) < steps:
-            assert self.agents[0].poll() is None, self.agents[0].communicate()
-            assert time.monotonic() < end_s
-            time.sleep(0.02)
+        ended = Ended(0, "", "", self.journal / host)
+        until(lambda: len(ended.steps) >= steps, 240, self.agents[0])
         pids = self.pids()
         assert len(pids) > 5
         opened = {link for pid in pids for link in links(pid)}

@@ -6,10 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.train.jobs import SMALL, Ended, job
+from tests.waiting import until
 
 from cordee.train.tasks import Tasks, on_failure
 
@@ -56,10 +56,7 @@ def test_a_job_that_cannot_have_another_coordinator_says_why_and_ends(tmp_path: 
         text=True,
     )
     journal = Ended(0, "", "", folder)
-    end_s = time.monotonic() + 240
-    while not (folder / "events.jsonl").exists() or len(journal.steps) < 2:
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
+    until(lambda: len(journal.steps) >= 2, 240, running)
     pids = [event["pid"] for event in journal.of("worker")]
     [coordinator] = journal.of("coordinator")
     shutil.rmtree(folder)  # where the next one would write its log

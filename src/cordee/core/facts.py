@@ -36,23 +36,24 @@ def rows(path: Traversable, row: type[F], *, table: str = "row") -> Iterator[F]:
 
 def only(path: Traversable, *tables: str) -> None:
     """Refuse a file that holds anything but these tables. Raises `UsageError`."""
-    wrong = _load(path).keys() - set(tables)
+    wrong = document(path).keys() - set(tables)
     if wrong:
         known = " and ".join(f"[[{table}]]" for table in tables)
         raise UsageError(f"{path}: {', '.join(sorted(wrong))}: such a file is made of {known}")
 
 
-def _entries(path: Traversable, table: str) -> list[dict[str, Any]]:
-    found = _load(path).get(table, [])
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise UsageError(f"{path}: {table} must be written [[{table}]]")
-    return found
-
-
-def _load(path: Traversable) -> dict[str, Any]:
+def document(path: Traversable) -> dict[str, Any]:
+    """A file in TOML. Raises `UsageError` with its name where it cannot be read."""
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _entries(path: Traversable, table: str) -> list[dict[str, Any]]:
+    found = document(path).get(table, [])
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise UsageError(f"{path}: {table} must be written [[{table}]]")
+    return found

@@ -101,6 +101,12 @@ class LinkState:
     flap_down_ms: int = 0
     """How long it is then down; both 0 where it stays as it is."""
 
+    @property
+    def chips(self) -> tuple[int, int] | None:
+        """The two chips that it joins, where it joins two."""
+        start, end = self.start.removeprefix("chip "), self.end.removeprefix("chip ")
+        return (int(start), int(end)) if start.isdigit() and end.isdigit() else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessState:

@@ -36,14 +36,14 @@ def links(state: State, lately: Rates | None = None) -> Iterator[RenderableType]
     yield _line(state)
     if faulty := [link for link in state.links if faults(link)]:
         yield _list("links that are not as they should be", faulty, lately)
-    between_chips = [link for link in state.links if _chips(link)]
+    between_chips = [link for link in state.links if link.chips]
     in_matrix = len(state.chips) <= MATRIX_CHIPS and len(between_chips) > 2 * len(state.chips)
     if in_matrix and any(link.bytes for link in between_chips):
         yield from _matrix(len(state.chips), between_chips, lately)
     used = [
         link
         for link in state.links
-        if link.bytes and not faults(link) and not (in_matrix and _chips(link))
+        if link.bytes and not faults(link) and not (in_matrix and link.chips)
     ]
     if used:
         yield _list("links", used, lately)
@@ -74,12 +74,6 @@ def _line(state: State) -> str:
     return "; ".join(words)
 
 
-def _chips(link: LinkState) -> tuple[int, int] | None:
-    """The two chips that it joins, where it joins two."""
-    start, end = link.start.removeprefix("chip "), link.end.removeprefix("chip ")
-    return (int(start), int(end)) if start.isdigit() and end.isdigit() else None
-
-
 def _matrix(
     count: int, between_chips: Iterable[LinkState], lately: Rates | None
 ) -> Iterator[RenderableType]:
@@ -92,7 +86,7 @@ def _matrix(
     close = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     cells = [["" for _ in range(count)] for _ in range(count)]
     for link, amount in amounts.items():
-        if ends := _chips(link):
+        if ends := link.chips:
             cells[ends[0]][ends[1]] = _short(amount / 1000**unit) + ("!" if faults(link) else "")
     close.add_column("", justify="right")
     for number in range(count):

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator
+from cordee.plan.layout import divides
 from cordee.plan.model import Model
 
 BITS = {"fp32": 32.0, "bf16": 16.0, "fp16": 16.0, "fp8": 8.03, "int8": 8.1, "fp4": 4.5, "int4": 4.5}
@@ -104,7 +105,7 @@ class Engine:
 
     def check(self, model: Model) -> None:
         """Raise `UsageError` where the model cannot be spread so, with the nearest that can."""
-        _divides(model.layers[0].attention.heads, "attention heads", self.tensor, "tensor")
+        divides(model.layers[0].attention.heads, "attention heads", self.tensor, "tensor")
         if self.pipeline > len(model.layers):
             raise UsageError(
                 f"{len(model.layers)} layers do not fill pipeline {self.pipeline}: "
@@ -113,13 +114,7 @@ class Engine:
         if self.expert > 1:
             if not model.is_mixture:
                 raise UsageError(f"expert {self.expert}: {model.name} has no experts; leave it 1")
-            _divides(self.stage, "chips of a stage", self.expert, "expert")
-
-
-def _divides(total: int, what: str, parts: int, name: str) -> None:
-    if total % parts:
-        fits = max(n for n in range(1, min(parts, total) + 1) if total % n == 0)
-        raise UsageError(f"{total} {what} do not divide by {name} {parts}; by {fits} they do")
+            divides(self.stage, "chips of a stage", self.expert, "expert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

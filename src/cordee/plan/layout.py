@@ -142,7 +142,7 @@ class Job:
         """Raise `UsageError` where it cannot be spread so, with the nearest that can."""
         layout, model = self.layout, self.model
         attention = model.layers[0].attention
-        _divides(attention.heads, "attention heads", layout.tensor, "tensor")
+        divides(attention.heads, "attention heads", layout.tensor, "tensor")
         layers = len(model.layers)
         stages = layout.pipeline * layout.chunks
         if stages > layers:
@@ -153,14 +153,15 @@ class Job:
         if layout.expert > 1:
             if not model.is_mixture:
                 raise UsageError(f"expert {layout.expert}: {model.name} has no experts; leave it 1")
-            _divides(model.experts, "experts", layout.expert, "expert")
+            divides(model.experts, "experts", layout.expert, "expert")
             room = layout.data * layout.context * layout.tensor
-            _divides(room, "chips of a stage", layout.expert, "expert")
-        _divides(self.sequence, "tokens of a sequence", layout.context, "context")
-        _divides(self.batch, "sequences of a step", layout.data * layout.micro_batch, "data x MB")
+            divides(room, "chips of a stage", layout.expert, "expert")
+        divides(self.sequence, "tokens of a sequence", layout.context, "context")
+        divides(self.batch, "sequences of a step", layout.data * layout.micro_batch, "data x MB")
 
 
-def _divides(total: int, what: str, parts: int, name: str) -> None:
+def divides(total: int, what: str, parts: int, name: str) -> None:
+    """Raise `UsageError` where they do not, with the largest number of parts that does."""
     if total % parts:
         fits = max(n for n in range(1, min(parts, total) + 1) if total % n == 0)
         raise UsageError(f"{total} {what} do not divide by {name} {parts}; by {fits} they do")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from cordee import hw
 from cordee.core.errors import CordeeError, UsageError
@@ -206,8 +207,7 @@ def test_the_watcher_strikes_and_repairs_when_the_time_has_come(memory: Memory) 
     schedule = [Hang(chip=0, after_s=0.05, for_s=0.05), Slow(chip=1, factor=2)]
     with watching(memory, schedule):
         assert memory.chip(1).slow_percent == 200
-        while states(memory) != ["over", "active"]:
-            time.sleep(0.01)
+        until(lambda: states(memory) == ["over", "active"])
     entry = striking.entries(memory)[0]
     assert entry.struck_ns - entry.began_ns >= 50_000_000
     assert entry.over_ns - entry.struck_ns >= 50_000_000

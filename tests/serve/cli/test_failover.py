@@ -12,7 +12,7 @@ from typing import Any
 import httpx2 as httpx
 import openai
 from tests.serve.processes import address_told, started
-from tests.waiting import until
+from tests.waiting import has_ended, until
 
 OPTIONS = ["--replicas", "2", "--device", "cpu", "--port", "0", "--threads", "1"]
 
@@ -30,10 +30,8 @@ def replicas(url: str) -> list[dict[str, Any]]:
 
 
 def ready(url: str) -> list[dict[str, Any]]:
-    while True:
-        found = replicas(url)
-        if all(replica["state"] == "ready" for replica in found):
-            return found
+    until(lambda: all(replica["state"] == "ready" for replica in replicas(url)))
+    return replicas(url)
 
 
 def answer(url: str, *, kill: bool) -> str:
@@ -69,11 +67,4 @@ def test_replicas_end_with_a_service_that_is_killed(model_folder: Path) -> None:
         pids = [replica["pid"] for replica in ready(url)]
         process.kill()
         process.wait(20)
-        until(lambda: not any(_runs(pid) for pid in pids))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
+        until(lambda: all(has_ended(pid) for pid in pids))

@@ -15,6 +15,7 @@ import pytest
 from tests.serve.gateway.conftest import over
 from tests.serve.gateway.test_streams import chunks, plain
 from tests.serve.replicas import replica
+from tests.waiting import until
 
 BODY = {
     "messages": [{"role": "user", "content": "Tell me about parsers."}],
@@ -32,7 +33,9 @@ def engine(model_folder: Path) -> Iterator[str]:
         yield running.url
 
 
-def until(url: str, body: dict[str, object], count: int) -> tuple[list[dict[str, object]], str]:
+def read_until(
+    url: str, body: dict[str, object], count: int
+) -> tuple[list[dict[str, object]], str]:
     """The first chunks of an answer, and where its client was then."""
     made, last = [], ""
     with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as reply:
@@ -118,13 +121,12 @@ def test_a_killed_gateways_stream_goes_on_at_another_one(
         made += rest(other, last)
         assert alike(made) == alike(whole(other, last))
         assert len({chunk["id"] for chunk in made}) == 1
-        while list(tmp_path.glob("*.stream")):
-            time.sleep(0.01)
+        until(lambda: not list(tmp_path.glob("*.stream")))
 
 
 def test_a_client_that_left_one_gateway_comes_back_at_another(engine: str, tmp_path: Path) -> None:
     with over([engine], journal=str(tmp_path)) as (first, _):
-        made, last = until(first, BODY, 100)
+        made, last = read_until(first, BODY, 100)
         with over([engine], journal=str(tmp_path)) as (other, _):
             made += rest(other, last)
             assert alike(made) == alike(whole(other, last))
@@ -132,7 +134,7 @@ def test_a_client_that_left_one_gateway_comes_back_at_another(engine: str, tmp_p
 
 def test_files_are_gone_when_answers_are_whole(engine: str, tmp_path: Path) -> None:
     with over([engine], journal=str(tmp_path / "new")) as (url, process):
-        until(url, BODY | {"max_tokens": 20}, 1000)
+        read_until(url, BODY | {"max_tokens": 20}, 1000)
         (tmp_path / "new" / "notes.txt").write_text("of somebody else")
         process.terminate()
         assert process.wait(20) == 0
@@ -145,8 +147,7 @@ def test_what_nobody_came_back_for_is_swept_and_nothing_else(engine: str, tmp_pa
         file.write_text("{}\n")
         os.utime(file, (0, 0))
     with over([engine], journal=str(tmp_path)):
-        while old.exists():
-            time.sleep(0.02)
+        until(lambda: not old.exists())
     assert (tmp_path / "notes.stream").exists()
 
 

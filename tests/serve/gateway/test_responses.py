@@ -7,6 +7,7 @@ import openai
 import pytest
 from openai.types.responses import ResponseCompletedEvent, ResponseIncompleteEvent
 from tests.serve.gateway.conftest import Service, serving
+from tests.waiting import until
 
 TOOL = {
     "type": "function",
@@ -152,8 +153,7 @@ def test_another_gateway_with_the_same_folder_knows_the_conversation(
     journal = f'journal = "{tmp_path}"'
     with serving(model_folder, replicas=1, gateway=journal) as one:
         first = one.client().responses.create(**ASKED, max_output_tokens=20)
-        while not (tmp_path / "responses" / f"{first.id}.json").exists():
-            pass
+        until((tmp_path / "responses" / f"{first.id}.json").exists)
     with serving(model_folder, replicas=1, gateway=journal) as other:
         client = other.client()
         assert client.responses.retrieve(first.id).output_text == first.output_text

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,14 +36,17 @@ class Collector(ThreadingHTTPServer):
 
     def of(self, request_id: str) -> tuple[Span, list[Span]]:
         """The span of a request and those below it, once they have come."""
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            every = self.spans()
-            for span in every:
-                if attributes(span).get("gen_ai.response.id") == request_id:
-                    return span, [s for s in every if s.get("parentSpanId") == span["spanId"]]
-            time.sleep(0.05)
-        raise AssertionError("no span came")
+
+        def come() -> list[Span]:
+            return [
+                span
+                for span in self.spans()
+                if attributes(span).get("gen_ai.response.id") == request_id
+            ]
+
+        until(come)
+        (span,) = come()
+        return span, [s for s in self.spans() if s.get("parentSpanId") == span["spanId"]]
 
 
 class _Taking(BaseHTTPRequestHandler):

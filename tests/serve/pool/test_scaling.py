@@ -10,6 +10,7 @@ from typing import Any
 import httpx2 as httpx
 from tests.serve.gateway.conftest import Service, served, serving
 from tests.serve.replicas import replica
+from tests.waiting import until
 
 from cordee.core.http.exchange import Exchange
 from cordee.core.http.server import listen
@@ -86,8 +87,7 @@ def test_a_command_is_told_where_somebody_else_runs_the_engines(
         fleet = f"[gateway]\nport = 0\n[[pool]]\n{pool}{SCALING}\ncommand = {command}"
         with served(fleet, 1) as service, Clients(service, 6):
             file = tmp_path / "told"  # one number after another, as the clients come
-            while not file.exists() or not file.read_text().endswith("far3"):
-                pass
+            until(lambda: file.exists() and file.read_text().endswith("far3"))
             assert wanted(service) == 3
             assert len(service.replicas()) == 1
 

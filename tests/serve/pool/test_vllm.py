@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from tests.serve.gateway.conftest import Service, served
-from tests.waiting import until
+from tests.waiting import has_ended, until
 
 from cordee.core.errors import UsageError
 from cordee.serve.pool.config import PoolConfig
@@ -47,24 +46,12 @@ def told(service: Service) -> dict[str, object]:
     return httpx.get(f"{replica['url']}/health").json()
 
 
-def gone(pid: int) -> bool:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            if "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_a_killed_one_takes_its_children_along_and_is_started_again(service: Service) -> None:
     first = told(service)
     assert {"--model", "--served-model-name", "m", "--dtype"} <= set(first["arguments"])  # type: ignore[call-overload]
     (replica,) = service.replicas()
     os.kill(replica["pid"], signal.SIGKILL)
-    assert gone(first["child"])  # type: ignore[arg-type]
+    until(lambda: has_ended(first["child"]))  # type: ignore[arg-type]
     until(lambda: service.replicas()[0]["restarts"] >= 1)
     service.wait_ready(1)
     assert told(service)["child"] != first["child"]
@@ -74,14 +61,14 @@ def test_nothing_of_it_outlives_a_service_that_is_killed(service: Service) -> No
     child = told(service)["child"]
     (replica,) = service.replicas()
     service.process.kill()
-    assert gone(replica["pid"])
-    assert gone(child)  # type: ignore[arg-type]
+    until(lambda: has_ended(replica["pid"]))
+    until(lambda: has_ended(child))  # type: ignore[arg-type]
 
 
 def test_it_is_started_anew_without_being_killed(service: Service) -> None:
     (replica,) = service.replicas()
     service.act(replica["name"], "restart")
-    assert gone(replica["pid"])
+    until(lambda: has_ended(replica["pid"]))
     service.wait_ready(1)
 
 
@@ -92,8 +79,7 @@ def test_one_that_ends_as_it_was_asked_to_is_no_failure(
     with served(POOL.replace('"--dtype"', '"--long-end", "--dtype"'), 1) as service:
         (replica,) = service.replicas()
         service.act(replica["name"], "restart")
-        while service.replicas()[0]["restarts"] < 1:
-            time.sleep(0.05)
+        until(lambda: service.replicas()[0]["restarts"] == 1)
         said = {event["kind"]: event["text"] for event in service.status()["events"]}
         assert said["replica-dead"] == "ended as it was asked to"
         assert "failover" not in said
@@ -123,8 +109,7 @@ def test_a_pool_that_gets_smaller_while_it_is_restarted_is_restarted_to_its_end(
         url = f"{service.url}/cordee/pools/other/scale"
         told = restarted(service, lambda: httpx.post(url, json={"replicas": 1}))
         assert (told[0], told[-1]) == ({"ready": "other-0"}, {"done": True})
-        while len(service.replicas()) > 1:
-            time.sleep(0.05)
+        until(lambda: len(service.replicas()) == 1)
         assert service.replicas()[0]["state"] == "ready"
 
 
@@ -134,8 +119,7 @@ def test_one_that_is_drained_stays_so_when_its_pool_is_restarted(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with served(POOL.replace("replicas = 1", "replicas = 2"), 2) as service:
         service.act("other-0", "drain")
-        while service.replicas()[0]["state"] != "stopped":
-            time.sleep(0.05)
+        until(lambda: service.replicas()[0]["state"] == "stopped")
         told = restarted(service, lambda: None)
         assert told == [{"ready": "other-1"}, {"done": True}]
         assert [r["state"] for r in service.replicas()] == ["stopped", "ready"]

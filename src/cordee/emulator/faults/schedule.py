@@ -1,20 +1,15 @@
 """Reads the faults of a run from a TOML file of `[[fault]]` rows."""
 
-import tomllib
 from pathlib import Path
 
 from cordee.core.errors import UsageError
+from cordee.core.facts import document
 from cordee.emulator.faults.fault import Fault, from_row
 
 
 def read(path: Path) -> list[Fault]:
     """The faults of the file, in its order. Raises `UsageError` with the file, the row and the key."""
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
+    found = document(path)
     unknown = sorted(found.keys() - {"fault"})
     rows = found.get("fault", [])
     if unknown or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

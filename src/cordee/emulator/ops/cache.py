@@ -39,23 +39,9 @@ def scatter_pa_kv_cache(
     _write_slots(value, value_cache, slot_mapping, blocked=cache_mode == "PA_NZ")
 
 
-@chapter.reference("npu::npu_scatter_pa_kv_cache_functional")
-def scatter_pa_kv_cache_functional(
-    key: Tensor,
-    value: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
-    slot_mapping: Tensor,
-    compress_lens: Tensor | None = None,
-    compress_seq_offsets: Tensor | None = None,
-    seq_lens: Tensor | None = None,
-    cache_mode: str | None = "PA_NZ",
-) -> tuple[Tensor, Tensor]:
-    """The caches after `scatter_pa_kv_cache`, which stay as they are."""
-    keys, values = key_cache.clone(), value_cache.clone()
-    compression = (compress_lens, compress_seq_offsets, seq_lens)
-    scatter_pa_kv_cache(key, value, keys, values, slot_mapping, *compression, cache_mode)
-    return keys, values
+chapter.pure(
+    "npu::npu_scatter_pa_kv_cache_functional", scatter_pa_kv_cache, "key_cache", "value_cache"
+)
 
 
 @chapter.reference(
@@ -113,24 +99,13 @@ def gather_pa_kv_cache(
     _read_slots(value, value_cache, torch.cat(block), torch.cat(place), blocked)
 
 
-@chapter.reference(
-    "npu::npu_gather_pa_kv_cache_functional", source=f"{SOURCES}/GatherPaKvCacheKernelNpuOpApi.cpp"
+chapter.pure(
+    "npu::npu_gather_pa_kv_cache_functional",
+    gather_pa_kv_cache,
+    "key",
+    "value",
+    source=f"{SOURCES}/GatherPaKvCacheKernelNpuOpApi.cpp",
 )
-def gather_pa_kv_cache_functional(
-    key_cache: Tensor,
-    value_cache: Tensor,
-    block_tables: Tensor,
-    seq_lens: Tensor,
-    key: Tensor,
-    value: Tensor,
-    seq_offset: Tensor | None = None,
-    is_seq_lens_cumsum: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """`key` and `value` after `gather_pa_kv_cache`, which stay as they are."""
-    keys, values = key.clone(), value.clone()
-    caches = (key_cache, value_cache, block_tables, seq_lens)
-    gather_pa_kv_cache(*caches, keys, values, seq_offset, is_seq_lens_cumsum)
-    return keys, values
 
 
 @chapter.reference("npu::scatter_update_", source=f"{DOCUMENTS}/torch_npu-scatter_update_.md")
@@ -145,11 +120,12 @@ def scatter_update_(input: Tensor, indices: Tensor, updates: Tensor, axis: int) 
     return input
 
 
-@chapter.reference("npu::scatter_update", source=f"{DOCUMENTS}/torch_npu-scatter_update.md")
-def scatter_update(input: Tensor, indices: Tensor, updates: Tensor, axis: int) -> Tensor:
-    """`input` after `scatter_update_`, which stays as it is."""
-    written: Tensor = scatter_update_(input.clone(), indices, updates, axis)
-    return written
+chapter.pure(
+    "npu::scatter_update",
+    scatter_update_,
+    "input",
+    source=f"{DOCUMENTS}/torch_npu-scatter_update.md",
+)
 
 
 @chapter.reference("npu::npu_quant_scatter_", source=f"{DOCUMENTS}/torch_npu-npu_quant_scatter_.md")
@@ -176,24 +152,12 @@ def quant_scatter_(
     return input
 
 
-@chapter.reference("npu::npu_quant_scatter", source=f"{DOCUMENTS}/torch_npu-npu_quant_scatter.md")
-def quant_scatter(
-    input: Tensor,
-    indices: Tensor,
-    updates: Tensor,
-    quant_scales: Tensor,
-    quant_zero_points: Tensor | None = None,
-    axis: int = -2,
-    quant_axis: int = -1,
-    reduce: str = "update",
-    dst_type: int | None = None,
-    round_mode: str | None = "rint",
-) -> Tensor:
-    """`input` after `quant_scatter_`, which stays as it is."""
-    scales = (quant_scales, quant_zero_points)
-    axes = (axis, quant_axis, reduce, dst_type, round_mode)
-    written: Tensor = quant_scatter_(input.clone(), indices, updates, *scales, *axes)
-    return written
+chapter.pure(
+    "npu::npu_quant_scatter",
+    quant_scatter_,
+    "input",
+    source=f"{DOCUMENTS}/torch_npu-npu_quant_scatter.md",
+)
 
 
 @chapter.reference(
@@ -206,13 +170,12 @@ def scatter_nd_update_(input: Tensor, indices: Tensor, updates: Tensor) -> Tenso
     return input
 
 
-@chapter.reference(
-    "npu::npu_scatter_nd_update", source=f"{DOCUMENTS}/torch_npu-npu_scatter_nd_update.md"
+chapter.pure(
+    "npu::npu_scatter_nd_update",
+    scatter_nd_update_,
+    "input",
+    source=f"{DOCUMENTS}/torch_npu-npu_scatter_nd_update.md",
 )
-def scatter_nd_update(input: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-    """`input` after `scatter_nd_update_`, which stays as it is."""
-    written: Tensor = scatter_nd_update_(input.clone(), indices, updates)
-    return written
 
 
 @chapter.reference("npu::npu_scatter_list_", source=f"{SOURCES}/ScatterListKernelNpuOpApi.cpp")
@@ -235,19 +198,12 @@ def scatter_list_(
         tensor.narrow(axis, place[0], length).copy_(update.narrow(axis, 0, length))
 
 
-@chapter.reference("npu::npu_scatter_list", source=f"{SOURCES}/ScatterListKernelNpuOpApi.cpp")
-def scatter_list(
-    input: list[Tensor],
-    indices: Tensor,
-    updates: Tensor,
-    mask: Tensor | None = None,
-    reduce: str = "update",
-    axis: int = -2,
-) -> list[Tensor]:
-    """`input` after `scatter_list_`, which stays as it is."""
-    written = [tensor.clone() for tensor in input]
-    scatter_list_(written, indices, updates, mask, reduce, axis)
-    return written
+chapter.pure(
+    "npu::npu_scatter_list",
+    scatter_list_,
+    "input",
+    source=f"{SOURCES}/ScatterListKernelNpuOpApi.cpp",
+)
 
 
 @chapter.reference(

@@ -7,6 +7,8 @@ of its business.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 import torch
@@ -51,6 +53,10 @@ class Chapter:
 
         return register
 
+    def pure(self, name: str, of: Function, *written: str, source: str = "") -> None:
+        """Declare `name`: what `of` does, to copies of the arguments that it writes."""
+        self.reference(name, source=source)(on_copies(of, written))
+
     def gradient(self, name: str) -> Callable[[Function], Function]:
         """Declare the backward of `name`, where rerunning its reference is not enough.
 
@@ -65,6 +71,26 @@ class Chapter:
             return function
 
         return register
+
+
+def on_copies(of: Function, written: tuple[str, ...]) -> Function:
+    """Gives what `of` gives and, where they are not among that, copies of the arguments `written` as it leaves them."""
+    parameters = signature(of)
+
+    @wraps(of)
+    def pure(*values: Any, **named: Any) -> Any:
+        given = parameters.bind(*values, **named).arguments
+        copies = {name: _copy(given[name]) for name in written}
+        result = of(**{**given, **copies})
+        found = result if isinstance(result, tuple) else () if result is None else (result,)
+        found += tuple(copy for copy in copies.values() if all(copy is not x for x in found))
+        return found[0] if len(found) == 1 else found
+
+    return pure
+
+
+def _copy(value: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    return [x.clone() for x in value] if isinstance(value, list) else value.clone()
 
 
 def vjp(

@@ -72,7 +72,7 @@ def describe(timeline: Timeline, links: Sequence[LinkState]) -> Ranks | None:
         return None
     listed = [*_links(links)]
     matrix = _matrix(listed)
-    shown = [row for row in listed if not matrix or row.faults or _ends(row.link) is None]
+    shown = [row for row in listed if not matrix or row.faults or row.link.chips is None]
     shown.sort(key=lambda row: (not row.faults, -row.link.bytes))
     rows = sorted(_rows(timeline), key=lambda row: -row.caused_s)
     return Ranks(
@@ -156,14 +156,8 @@ def _links(links: Sequence[LinkState]) -> Iterator[LinkRow]:
             yield LinkRow(link, link.bytes / most if most else 0.0, wrong)
 
 
-def _ends(link: LinkState) -> tuple[int, int] | None:
-    """The two chips that it joins, where it joins two."""
-    start, end = link.start.removeprefix("chip "), link.end.removeprefix("chip ")
-    return (int(start), int(end)) if start.isdigit() and end.isdigit() else None
-
-
 def _matrix(rows: Iterable[LinkRow]) -> tuple[tuple[LinkRow | None, ...], ...]:
-    found = {ends: row for row in rows if (ends := _ends(row.link)) and row.link.bytes}
+    found = {ends: row for row in rows if (ends := row.link.chips) and row.link.bytes}
     count = max((max(ends) for ends in found), default=-1) + 1
     if not 2 < count <= MATRIX_CHIPS or len(found) <= count:
         return ()

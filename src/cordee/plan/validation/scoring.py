@@ -7,6 +7,7 @@ from functools import cache
 from itertools import combinations
 from math import ceil, log
 from statistics import fmean, median
+from typing import Protocol, TypeVar
 
 from cordee.plan.calibration.fitting import fit_all
 from cordee.plan.calibration.table import Calibrations, Kind, calibration
@@ -30,6 +31,10 @@ class Score:
     """Tokens a second of a chip."""
 
     @property
+    def group(self) -> str:
+        return self.result.group
+
+    @property
     def error(self) -> float:
         """Of the published speed; above 0 where too much was predicted."""
         return self.predicted / self.result.tokens_per_s_per_chip - 1
@@ -38,6 +43,26 @@ class Score:
     def residual(self) -> float:
         """The logarithm of predicted by published."""
         return log(self.predicted / self.result.tokens_per_s_per_chip)
+
+
+class Scored(Protocol):
+    """What any prediction is judged by."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def group(self) -> str:
+        """What errs alike."""
+
+    @property
+    def error(self) -> float: ...
+
+    @property
+    def residual(self) -> float: ...
+
+
+S = TypeVar("S", bound=Scored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +106,7 @@ def _score(result: Result, split: int, calibrations: Callable[[int], Calibration
     return Score(result=result, kind=one.kind, split=split, predicted=one.predicted(found))
 
 
-def intervals(known: Sequence[Score]) -> Mapping[Kind, float]:
+def intervals(known: Sequence[Scored]) -> Mapping[Kind, float]:
     """How far logarithms of predictions are off in 9 of 10 groups, by kind.
 
     Split-conformal: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005); of n
@@ -91,7 +116,7 @@ def intervals(known: Sequence[Score]) -> Mapping[Kind, float]:
     """
     by_group: defaultdict[tuple[Kind, str], list[float]] = defaultdict(list)
     for score in known:
-        by_group[score.kind, score.result.group].append(abs(score.residual))
+        by_group[score.kind, score.group].append(abs(score.residual))
     levels: defaultdict[Kind, list[float]] = defaultdict(list)
     for (kind, _), errors in by_group.items():
         for level in levels_of(kind):
@@ -115,14 +140,14 @@ def families(known: Sequence[Score]) -> tuple[Family, ...]:
     for score in known:
         result = score.result
         by_name[f"{result.chip}  {result.stack}  {score.kind.model}"].append(score)
-    return tuple(_family(name, by_name[name], covered) for name in sorted(by_name))
+    return tuple(family(name, by_name[name], covered) for name in sorted(by_name))
 
 
 def targets(known: Sequence[Score]) -> tuple[Family, ...]:
     """Larger families: a kind of chip with all its software."""
     covered = _covered(known)
     kept = [(name, [score for score in known if holds(score)]) for name, holds in TARGETS.items()]
-    return tuple(_family(name, theirs, covered) for name, theirs in kept if theirs)
+    return tuple(family(name, theirs, covered) for name, theirs in kept if theirs)
 
 
 def _dense(score: Score) -> bool:
@@ -150,26 +175,27 @@ def _named(score: Score) -> bool:
     return score.result.stack != "mindspeed-reference"
 
 
-def _family(name: str, theirs: Sequence[Score], covered: Mapping[str, bool]) -> Family:
+def family(name: str, theirs: Sequence[S], covered: Mapping[S, bool]) -> Family:
+    """The errors of some, and in how many cases the interval held."""
     return Family(
         name=name,
         results=len(theirs),
-        groups=len({score.result.group for score in theirs}),
+        groups=len({score.group for score in theirs}),
         mean_error=fmean(abs(score.error) for score in theirs),
         median_error=median(abs(score.error) for score in theirs),
         bias=fmean(score.error for score in theirs),
-        covered=fmean(covered[score.result.id] for score in theirs),
+        covered=fmean(covered[score] for score in theirs),
     )
 
 
-def _covered(known: Sequence[Score]) -> Mapping[str, bool]:
+def _covered(known: Sequence[Score]) -> Mapping[Score, bool]:
     """Of each result, whether it lies in the interval that the errors of the other splits give."""
     found = {}
     for split in range(1, SPLITS + 1):
         others = intervals([score for score in known if score.split != split])
         for score in known:
             if score.split == split:
-                found[score.result.id] = abs(score.residual) <= nearest(others, score.kind)[0]
+                found[score] = abs(score.residual) <= nearest(others, score.kind)[0]
     return found
 
 

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from cordee.plan.calibration.widths import nearest
 from cordee.plan.validation.report import COLOURS, errors_of, lines_of
+from cordee.plan.validation.scoring import intervals
 from cordee.plan.validation.serving_results import METRICS
 from cordee.plan.validation.serving_scoring import (
     ServingScore,
     serving_families,
-    serving_intervals,
     serving_targets,
 )
 
@@ -43,7 +43,7 @@ def serving_markdown(scores: Sequence[ServingScore]) -> str:
 def serving_data(scores: Sequence[ServingScore]) -> dict[str, Any]:
     """The same for a machine, with every figure."""
     alike = {
-        (metric, calibrated): serving_intervals(
+        (metric, calibrated): intervals(
             [s for s in scores if s.metric == metric and s.calibrated == calibrated]
         )
         for metric in METRICS

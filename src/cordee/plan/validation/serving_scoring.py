@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf, log
-from statistics import fmean, median
 
 from cordee.core.errors import UsageError
 from cordee.plan.calibration.serving_fitting import Measure, metrics
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.calibration.table import Kind
-from cordee.plan.calibration.widths import levels_of, nearest
+from cordee.plan.calibration.widths import nearest
 from cordee.plan.serving.traffic import serve
-from cordee.plan.validation.scoring import FEWEST, Family, quantile
+from cordee.plan.validation.scoring import Family, family, intervals
 from cordee.plan.validation.serving_results import METRICS, ServingResult, serving_results
 from cordee.plan.validation.serving_splits import folds, measure
 from cordee.plan.validation.splits import SPLITS
@@ -102,22 +101,6 @@ def _scores(
     ]
 
 
-def serving_intervals(known: Sequence[ServingScore]) -> Mapping[Kind, float]:
-    """How far logarithms of one metric are off in 9 of 10 groups, by kind: see `scoring.intervals`."""
-    by_group: defaultdict[tuple[Kind, str], list[float]] = defaultdict(list)
-    for score in known:
-        by_group[score.kind, score.group].append(abs(score.residual))
-    levels: defaultdict[Kind, list[float]] = defaultdict(list)
-    for (kind, _), errors in by_group.items():
-        for level in levels_of(kind):
-            levels[level].append(quantile(errors))
-    return {
-        kind: quantile(errors)
-        for kind, errors in levels.items()
-        if len(errors) >= FEWEST or kind == Kind("")
-    }
-
-
 def serving_families(known: Sequence[ServingScore]) -> tuple[Family, ...]:
     """Errors by chip, engine and metric, calibrated on the version of the engine."""
     by_name: defaultdict[str, list[ServingScore]] = defaultdict(list)
@@ -126,7 +109,7 @@ def serving_families(known: Sequence[ServingScore]) -> tuple[Family, ...]:
             result = score.result
             by_name[f"{score.metric}  {result.chip}  {result.stack}"].append(score)
     covered = _covered(known)
-    return tuple(_family(name, by_name[name], covered) for name in sorted(by_name))
+    return tuple(family(name, by_name[name], covered) for name in sorted(by_name))
 
 
 def serving_targets(known: Sequence[ServingScore]) -> tuple[Family, ...]:
@@ -140,14 +123,14 @@ def serving_targets(known: Sequence[ServingScore]) -> tuple[Family, ...]:
             ascend = [s for s in theirs if s.kind.generation.startswith("ascend")]
             sure = [s for s in theirs if metric != s.result.doubted]
             if theirs:
-                found.append(_family(f"{metric}, {words}", theirs, covered))
+                found.append(family(f"{metric}, {words}", theirs, covered))
             if 0 < len(sure) < len(theirs):
                 left = f"without {len(theirs) - len(sure)} that their source contradicts"
-                found.append(_family(f"{metric}, {words}, {left}", sure, covered))
+                found.append(family(f"{metric}, {words}, {left}", sure, covered))
             if ascend:
-                found.append(_family(f"{metric} on Ascend, {words}", ascend, covered))
+                found.append(family(f"{metric} on Ascend, {words}", ascend, covered))
     parts = _parts([s for s in known if s.metric == "TPOT" and not s.calibrated])
-    return (*found, *(_family(name, theirs, covered) for name, theirs in parts if theirs))
+    return (*found, *(family(name, theirs, covered) for name, theirs in parts if theirs))
 
 
 def _parts(scores: Sequence[ServingScore]) -> Iterator[tuple[str, Sequence[ServingScore]]]:
@@ -162,27 +145,13 @@ def _parts(scores: Sequence[ServingScore]) -> Iterator[tuple[str, Sequence[Servi
     yield "TPOT where prompts are read apart, on NVIDIA, not calibrated", apart
 
 
-def _family(
-    name: str, theirs: Sequence[ServingScore], covered: Mapping[ServingScore, bool]
-) -> Family:
-    return Family(
-        name=name,
-        results=len(theirs),
-        groups=len({score.group for score in theirs}),
-        mean_error=fmean(abs(score.error) for score in theirs),
-        median_error=median(abs(score.error) for score in theirs),
-        bias=fmean(score.error for score in theirs),
-        covered=fmean(covered[score] for score in theirs),
-    )
-
-
 def _covered(known: Sequence[ServingScore]) -> Mapping[ServingScore, bool]:
     """Of each figure, whether it lies in the interval that the errors of the other splits give."""
     found = {}
     for metric in METRICS:
         for split in range(1, 2 * SPLITS + 1):
             alike = [s for s in known if s.metric == metric and s.calibrated == (split <= SPLITS)]
-            others = serving_intervals([score for score in alike if score.split != split])
+            others = intervals([score for score in alike if score.split != split])
             for score in alike:
                 if score.split == split:
                     off = nearest(others, score.kind)[0] if others else inf

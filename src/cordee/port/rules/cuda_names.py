@@ -20,6 +20,7 @@ from cordee.port.python.fixes import (
 )
 from cordee.port.python.guards import npu_has_its_own
 from cordee.port.python.openings import needs_cuda_itself, opened
+from cordee.port.python.precision import in_annotation
 from cordee.port.rule import Family, Match
 
 CUDA = "torch.cuda."
@@ -68,7 +69,7 @@ def counterpart(node: ast.Attribute, file: PythonFile) -> Iterator[Match]:
         advice = "it is passed on, not called: see to it that it is called on a chip only"
     elif fix is None:
         advice = f"write `{new}` where there is a chip"
-    if _in_annotation(node, file):
+    if in_annotation(file, node):
         meaning = Meaning.RENAMED if fix else Meaning.RUNS
         yield Match(file.span(node), says, fix, meaning=meaning, source=row.source)
     else:
@@ -212,7 +213,7 @@ def _fix(node: ast.Attribute, row: CudaName, file: PythonFile) -> Fix | None:
 def _renaming(node: ast.Attribute, row: CudaName, file: PythonFile) -> Fix | None:
     if not file.setting.portable:
         return renamed(file, node, row.native)
-    if _in_annotation(node, file):
+    if in_annotation(file, node):
         neutral = f"torch.{row.last}"
         return renamed(file, node, neutral) if row.last in ("Stream", "Event") else None
     neutral_name = _neutral(row, file)
@@ -231,18 +232,6 @@ def _keywords(call: ast.Call, row: CudaName, file: PythonFile) -> Fix | None:
         return None
     start = file.span(named[0]).start
     return Fix((Edit(start, file.span(named[0].value).start, ""),))
-
-
-def _in_annotation(node: ast.AST, file: PythonFile) -> bool:
-    child, parent = node, file.parent(node)
-    while isinstance(parent, ast.expr):
-        child, parent = parent, file.parent(parent)
-    match parent:
-        case ast.arg(annotation=annotation) | ast.AnnAssign(annotation=annotation):
-            return child is annotation
-        case ast.FunctionDef(returns=returns) | ast.AsyncFunctionDef(returns=returns):
-            return child is returns
-    return False
 
 
 def _module_call(node: ast.Attribute, file: PythonFile) -> Fix | None:

@@ -10,7 +10,7 @@ from cordee.core.pages.feed import Feed
 from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.events import Events
-from cordee.serve.gateway.fleet import ACTIONS, Fleet, Pool, Replica, Role
+from cordee.serve.gateway.fleet import ACTIONS, Fleet, Pool, Replica, Role, pool_named
 from cordee.serve.gateway.rolling import roll
 from cordee.serve.gateway.status import Status
 
@@ -41,9 +41,9 @@ class Admin:
         if exchange.method == "POST" and len(parts) == 3 and parts[0] == "replicas":
             return self._act(exchange, parts[1], parts[2], who)
         if exchange.method == "POST" and len(parts) == 3 and parts[::2] == ["pools", "restart"]:
-            return self._restart(exchange, self._known(parts[1]), who)
+            return self._restart(exchange, pool_named(self._fleet, parts[1]), who)
         if exchange.method == "POST" and len(parts) == 3 and parts[::2] == ["pools", "scale"]:
-            self._scale(exchange, self._known(parts[1]), who)
+            self._scale(exchange, pool_named(self._fleet, parts[1]), who)
             return None
         if exchange.method == "POST" and len(parts) == 2 and parts[0] == "pools":
             self._pool(exchange, parts[1], who)
@@ -70,7 +70,7 @@ class Admin:
         exchange.send(200, b"{}")
 
     def _pool(self, exchange: Exchange, name: str, who: str) -> None:
-        pool = self._known(name)
+        pool = pool_named(self._fleet, name)
         given = _wish(exchange.body)
         role, share = given.get("role", pool.role), given.get("share", pool.share)
         chosen = next((r for r in ROLES if r == role), None)
@@ -115,13 +115,6 @@ class Admin:
         finally:
             self._rolling.discard(pool.name)
         exchange.finish()
-
-    def _known(self, name: str) -> Pool:
-        for pool in self._fleet.pools():
-            if pool.name == name:
-                return pool
-        known = ", ".join(pool.name for pool in self._fleet.pools())
-        raise ApiError(404, f"there is no pool {name}; there are {known}", code="not_found")
 
     def _replica(self, name: str) -> Replica | None:
         return next((r for r in self._fleet.replicas() if r.name == name), None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from cordee.core.errors import UsageError
+from cordee.serve.api.errors import ApiError
 from cordee.serve.gateway.reading import Reading
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.routing import Memory
@@ -112,6 +113,16 @@ class Fleet(Protocol):
 
     def failed(self, replica: Replica, reason: str) -> None:
         """The gateway takes a replica to be gone: it hangs, broke off or reckons wrongly."""
+
+
+def pool_named(fleet: Fleet, name: str) -> Pool:
+    """Raises `ApiError` with those that there are."""
+    pools = fleet.pools()
+    for pool in pools:
+        if pool.name == name:
+            return pool
+    known = ", ".join(pool.name for pool in pools)
+    raise ApiError(404, f"there is no pool {name}; there are {known}", code="not_found")
 
 
 class Mirror(Protocol):

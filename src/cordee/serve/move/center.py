@@ -9,7 +9,7 @@ import msgspec
 from cordee.core.errors import UsageError
 from cordee.core.http.exchange import Exchange
 from cordee.serve.api.errors import ApiError
-from cordee.serve.gateway.fleet import Answered, Fleet, Pool
+from cordee.serve.gateway.fleet import Answered, Fleet, pool_named
 from cordee.serve.gateway.record import Record
 from cordee.serve.move.mover import Mover, Plan
 from cordee.serve.move.report import page
@@ -82,8 +82,8 @@ class Center:
             self._mover = Mover(
                 self._fleet,
                 Plan(
-                    old=self._pool(wish.old),
-                    new=self._pool(wish.new),
+                    old=pool_named(self._fleet, wish.old),
+                    new=pool_named(self._fleet, wish.new),
                     limits=_limits(wish),
                     steps=_steps(wish),
                     compare_share=min(1.0, max(0.0, wish.compare_share)),
@@ -105,13 +105,6 @@ class Center:
         if self._mover is None:
             raise ApiError(404, "there was no move")
         exchange.send(200, page(self._mover).encode(), "text/html; charset=utf-8")
-
-    def _pool(self, name: str) -> Pool:
-        for pool in self._fleet.pools():
-            if pool.name == name:
-                return pool
-        known = ", ".join(pool.name for pool in self._fleet.pools())
-        raise UsageError(f"there is no pool {name}; the service has {known}")
 
 
 def _limits(wish: Wish) -> Limits:

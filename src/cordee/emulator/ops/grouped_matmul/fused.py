@@ -178,23 +178,12 @@ def add_quant_gmm_(
     raise NotEmulated("npu_add_quant_gmm_: 8-bit floating point is not emulated")
 
 
-@chapter.reference("npu::npu_add_quant_gmm", source=f"{SOURCES}/QuantGroupedMatmulAddNpuOpApi.cpp")
-def add_quant_gmm(
-    input: Tensor,
-    x1: Tensor,
-    x2: Tensor,
-    x2_scale: Tensor,
-    group_list: Tensor,
-    x1_scale: Tensor | None = None,
-    group_list_type: int | None = 0,
-    group_sizes: list[int] | None = None,
-    x1_dtype: int | None = None,
-    x2_dtype: int | None = None,
-    x1_scale_dtype: int | None = None,
-    x2_scale_dtype: int | None = None,
-) -> Tensor:
-    """Not emulated: it takes 8-bit floats, which no Ascend before 950 has."""
-    raise NotEmulated("npu_add_quant_gmm: 8-bit floating point is not emulated")
+chapter.pure(
+    "npu::npu_add_quant_gmm",
+    add_quant_gmm_,
+    "input",
+    source=f"{SOURCES}/QuantGroupedMatmulAddNpuOpApi.cpp",
+)
 
 
 Scaled = tuple[Tensor, Tensor]

@@ -185,26 +185,12 @@ def npu_batch_gather_matmul_(
     return input
 
 
-@chapter.reference(
+chapter.pure(
     "npu::npu_batch_gather_matmul",
+    npu_batch_gather_matmul_,
+    "input",
     source="github.com/Ascend/op-plugin test/test_custom_ops/test_npu_batch_gather_matmul.py",
 )
-def npu_batch_gather_matmul(
-    input: Tensor,
-    x: Tensor,
-    weight_b: Tensor,
-    indices: Tensor,
-    weight_a: Tensor | None = None,
-    layer_idx: int = 0,
-    scale: float = 1e-3,
-    y_offset: int = 0,
-    y_slice_size: int = -1,
-) -> Tensor:
-    total = input.clone()
-    npu_batch_gather_matmul_(
-        total, x, weight_b, indices, weight_a, layer_idx, scale, y_offset, y_slice_size
-    )
-    return total
 
 
 def _batched(left: Tensor, right: Tensor, sizes: Sequence[int]) -> Tensor:

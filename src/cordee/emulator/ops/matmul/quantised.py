@@ -177,37 +177,12 @@ def npu_add_quant_matmul_(
     return input.add_(y.to(input.dtype))
 
 
-@chapter.reference(
+chapter.pure(
     "npu::npu_add_quant_matmul",
+    npu_add_quant_matmul_,
+    "input",
     source=DOCS + "npu_add_quant_matmul_.md",
 )
-def npu_add_quant_matmul(
-    input: Tensor,
-    x1: Tensor,
-    x2: Tensor,
-    x2_scale: Tensor,
-    *,
-    x1_scale: Tensor | None = None,
-    group_sizes: Sequence[int] | None = None,
-    x1_dtype: int | None = None,
-    x2_dtype: int | None = None,
-    x1_scale_dtype: int | None = None,
-    x2_scale_dtype: int | None = None,
-) -> Tensor:
-    total = input.clone()
-    npu_add_quant_matmul_(
-        total,
-        x1,
-        x2,
-        x2_scale,
-        x1_scale=x1_scale,
-        group_sizes=group_sizes,
-        x1_dtype=x1_dtype,
-        x2_dtype=x2_dtype,
-        x1_scale_dtype=x1_scale_dtype,
-        x2_scale_dtype=x2_scale_dtype,
-    )
-    return total
 
 
 def _product(x1: Tensor, x2: Tensor) -> Tensor:

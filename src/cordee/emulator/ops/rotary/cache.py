@@ -100,53 +100,14 @@ def npu_kv_rmsnorm_rope_cache_v2(
     return k, c
 
 
-@chapter.reference("npu::npu_kv_rmsnorm_rope_cache_v2_functional")
-def npu_kv_rmsnorm_rope_cache_v2_functional(
-    kv: Tensor,
-    gamma: Tensor,
-    cos: Tensor,
-    sin: Tensor,
-    index: Tensor,
-    k_cache: Tensor,
-    ckv_cache: Tensor,
-    *,
-    k_rope_scale: Tensor | None = None,
-    c_kv_scale: Tensor | None = None,
-    k_rope_offset: Tensor | None = None,
-    c_kv_offset: Tensor | None = None,
-    v: Tensor | None = None,
-    epsilon: float = 1e-5,
-    cache_mode: str = "Norm",
-    is_output_kv: bool = False,
-    k_cache_dtype: int | None = None,
-    ckv_cache_dtype: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gives updated copies of the caches.
-
-    The adapter's own kernel writes the caches it was given and returns copies from before
-    (op_plugin/ops/opapi/KvRmsNormRopeCacheNpuOpApi.cpp); this does what its schema promises.
-    """
-    k_cache, ckv_cache = k_cache.clone(), ckv_cache.clone()
-    k, c = npu_kv_rmsnorm_rope_cache_v2(
-        kv,
-        gamma,
-        cos,
-        sin,
-        index,
-        k_cache,
-        ckv_cache,
-        k_rope_scale=k_rope_scale,
-        c_kv_scale=c_kv_scale,
-        k_rope_offset=k_rope_offset,
-        c_kv_offset=c_kv_offset,
-        v=v,
-        epsilon=epsilon,
-        cache_mode=cache_mode,
-        is_output_kv=is_output_kv,
-        k_cache_dtype=k_cache_dtype,
-        ckv_cache_dtype=ckv_cache_dtype,
-    )
-    return k, c, k_cache, ckv_cache
+# The adapter's own kernel writes the caches it was given and returns copies from before
+# (op_plugin/ops/opapi/KvRmsNormRopeCacheNpuOpApi.cpp); this does what its schema promises.
+chapter.pure(
+    "npu::npu_kv_rmsnorm_rope_cache_v2_functional",
+    npu_kv_rmsnorm_rope_cache_v2,
+    "k_cache",
+    "ckv_cache",
+)
 
 
 @chapter.reference(
@@ -198,53 +159,14 @@ def npu_qkv_rms_norm_rope_cache(
     return q_before, k_before, v_before
 
 
-@chapter.reference(
+chapter.pure(
     "npu::npu_qkv_rms_norm_rope_cache_functional",
+    npu_qkv_rms_norm_rope_cache,
+    "q_out",
+    "k_cache",
+    "v_cache",
     source="github.com/Ascend/op-plugin op_plugin/ops/opapi/QkvRmsNormRopeCacheNpuOpApi.cpp",
 )
-def npu_qkv_rms_norm_rope_cache_functional(
-    qkv: Tensor,
-    q_gamma: Tensor,
-    k_gamma: Tensor,
-    cos: Tensor,
-    sin: Tensor,
-    index: Tensor,
-    q_out: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    qkv_size: Sequence[int],
-    head_nums: Sequence[int],
-    *,
-    k_scale: Tensor | None = None,
-    v_scale: Tensor | None = None,
-    k_offset: Tensor | None = None,
-    v_offset: Tensor | None = None,
-    epsilon: float = 1e-6,
-    cache_mode: str = "PA_NZ",
-    is_output_qkv: bool = False,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor, Tensor, Tensor]:
-    q_out, k_cache, v_cache = q_out.clone(), k_cache.clone(), v_cache.clone()
-    before = npu_qkv_rms_norm_rope_cache(
-        qkv,
-        q_gamma,
-        k_gamma,
-        cos,
-        sin,
-        index,
-        q_out,
-        k_cache,
-        v_cache,
-        qkv_size,
-        head_nums,
-        k_scale=k_scale,
-        v_scale=v_scale,
-        k_offset=k_offset,
-        v_offset=v_offset,
-        epsilon=epsilon,
-        cache_mode=cache_mode,
-        is_output_qkv=is_output_qkv,
-    )
-    return (*before, q_out, k_cache, v_cache)
 
 
 def _keys_and_values(

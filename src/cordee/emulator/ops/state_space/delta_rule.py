@@ -52,25 +52,7 @@ def recurrent(
     return out.to(value.dtype)
 
 
-@chapter.reference("npu::npu_recurrent_gated_delta_rule_functional")
-def recurrent_functional(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    state: Tensor,
-    beta: Tensor | None = None,
-    scale: float | None = None,
-    actual_seq_lengths: Tensor | None = None,
-    ssm_state_indices: Tensor | None = None,
-    num_accepted_tokens: Tensor | None = None,
-    g: Tensor | None = None,
-    gk: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """What `recurrent` gives, and the states after it; `state` stays as it is."""
-    states = state.clone()
-    places = (actual_seq_lengths, ssm_state_indices, num_accepted_tokens)
-    out: Tensor = recurrent(query, key, value, states, beta, scale, *places, g, gk)
-    return out, states
+chapter.pure("npu::npu_recurrent_gated_delta_rule_functional", recurrent, "state")
 
 
 @chapter.reference(

@@ -100,18 +100,16 @@ def gather_sparse_index_backward(grad: Tensor, self_sizes: list[int], index: Ten
     return total
 
 
-@chapter.reference("npu::_npu_index_add", source=f"{ROOT}/config/op_plugin_functions.yaml")
-def index_add(input: Tensor, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
-    """`input` with `alpha * source[i]` added to row `index[i]`."""
-    total: Tensor = index_add_(input.clone(), index, source, alpha)
-    return total
-
-
 @chapter.reference("npu::_npu_index_add_", source=f"{ROOT}/config/op_plugin_functions.yaml")
 def index_add_(input: Tensor, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
     """Add `alpha * source[i]` to row `index[i]` of `input`."""
     rows = source.reshape(-1, *input.shape[1:]).to(input.dtype)
     return input.index_add_(0, index.flatten().long(), rows, alpha=alpha)
+
+
+chapter.pure(
+    "npu::_npu_index_add", index_add_, "input", source=f"{ROOT}/config/op_plugin_functions.yaml"
+)
 
 
 @chapter.reference(
