@@ -12,14 +12,15 @@ BENCHMARKS = ROOT / "benchmarks"
 BEGINS = "<!-- measured: written by tools/measured.py (make docs) -->"
 ENDS = "<!-- /measured -->"
 READMES = {
-    "README.md": ("part", "question", "measured"),
-    "README.zh-CN.md": ("部分", "问题", "测得"),
+    "README.md": ("", "part", "question", "measured"),
+    "README.zh-CN.md": ("_zh", "部分", "问题", "测得"),
 }
+"""With the ending of the keys that hold their language, and the heads of the table."""
 
 
-def table(titles: tuple[str, str, str]) -> str:
+def table(language: str, *titles: str) -> str:
     """All claims, a row each."""
-    rows = [f"| {' | '.join(titles)} |", "|---|---|---|", *_rows()]
+    rows = [f"| {' | '.join(titles)} |", "|---|---|---|", *_rows(language)]
     return "\n".join(rows)
 
 
@@ -28,15 +29,16 @@ def written(name: str) -> str:
     text = (ROOT / name).read_text("utf-8")
     before, _, rest = text.partition(BEGINS)
     _, _, after = rest.partition(ENDS)
-    return f"{before}{BEGINS}\n{table(READMES[name])}\n{ENDS}{after}"
+    return f"{before}{BEGINS}\n{table(*READMES[name])}\n{ENDS}{after}"
 
 
-def _rows() -> Iterator[str]:
+def _rows(language: str) -> Iterator[str]:
     for claim in tomllib.loads((BENCHMARKS / "claims.toml").read_text("utf-8"))["claim"]:
         found = [_shown(value) for value in _values(claim)]
         file = claim["file"]
-        says = claim["says"].format(*found)
-        yield f"| {claim['part']} | {claim['asks']} | {says} ([{file}](benchmarks/{file})) |"
+        says = claim[f"says{language}"].format(*found)
+        asks = claim[f"asks{language}"]
+        yield f"| {claim['part']} | {asks} | {says} ([{file}](benchmarks/{file})) |"
 
 
 def _values(claim: dict[str, Any]) -> Iterator[object]:

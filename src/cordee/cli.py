@@ -51,9 +51,25 @@ def main() -> None:
     """Run the command line; a user's mistake ends with one line, not with a traceback."""
     try:
         try:
-            cli(prog_name="cordee")
+            sys.exit(cli(prog_name="cordee", standalone_mode=False))
         except ModuleNotFoundError as absent:
             raise missing(sys.argv[1], absent) from absent
     except CordeeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        sys.exit(asked.exit_code)
+    except click.ClickException as error:
+        print(f"error: {_said(error)}", file=sys.stderr)
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(1)
+
+
+def _said(error: click.ClickException) -> str:
+    """What is wrong with the words of a command, and where it is told what they may be."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else "cordee"
+    wrong = error.format_message().rstrip(".").replace("\n", " ")
+    return f"{command}: {wrong[:1].lower()}{wrong[1:]}; see {command} --help"

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from cordee.cli import cli
 
 
-def shown(*arguments: str) -> str:
-    done = CliRunner().invoke(cli, ["plan", "chips", *arguments], env={"COLUMNS": "200"})
+def shown(*arguments: str, columns: int = 200) -> str:
+    done = CliRunner().invoke(cli, ["plan", "chips", *arguments], env={"COLUMNS": f"{columns}"})
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -18,6 +18,12 @@ def test_every_chip_is_listed() -> None:
     lines = [line.strip() for line in shown().splitlines()]
     assert any(line.startswith("H100-SXM") for line in lines)
     assert any(line.startswith("910B3") for line in lines)
+
+
+def test_no_figure_is_cut_in_a_narrow_terminal() -> None:
+    output = shown(columns=80)
+    assert "…" not in output
+    assert all(len(line) <= 80 for line in output.splitlines()[:-1])
 
 
 def test_two_chips_are_compared_figure_by_figure() -> None:

@@ -10,14 +10,20 @@ from cordee.core.tables import side_by_side, table
 from cordee.hw.accelerator import DTYPES, Accelerator, Catalogue, Price
 
 GIB = 2**30
+LEGEND = (
+    "* part of a package, or not to be had yet; ~ sources differ; ? recalled, not read: "
+    "cordee plan chips NAME says more"
+)
 
 
 def all_of(catalogue: Catalogue, chips: Sequence[Accelerator]) -> Table:
-    """One line for each chip."""
-    speeds = ("TFLOPS bf16", "fp8", "int8", "GiB", "GB/s")
-    shown = table(("chip", "maker"), (*speeds, "link GB/s", "node", "net GB/s", "W"), ("",))
+    """One line for each chip, in the 80 columns of a terminal."""
+    figures = ("bf16", "fp8", "int8", "GiB", "GB/s", "link", "node", "net", "W")
+    title = "TFLOPS; GB/s of memory, of links and network one way; watts"
+    shown = table(("chip", "maker"), figures, ("",), title)
+    shown.padding = (0, 1, 0, 0)
     for chip in chips:
-        shown.add_row(chip.name, chip.maker, *_figures(chip), _remark(catalogue, chip))
+        shown.add_row(chip.name, chip.maker, *_figures(chip), _marks(catalogue, chip))
     return shown
 
 
@@ -34,13 +40,13 @@ def _figures(chip: Accelerator) -> Iterator[str]:
     yield _number(chip.power_w, 1)
 
 
-def _remark(catalogue: Catalogue, chip: Accelerator) -> str:
-    words = [chip.part, chip.available]
-    if chip.checked != "opened":
-        words.append("figures recalled, not read")
-    if disputed := len(catalogue.disputed(chip)):
-        words.append(f"sources differ in {disputed}")
-    return "; ".join(word for word in words if word)
+def _marks(catalogue: Catalogue, chip: Accelerator) -> str:
+    marks = {
+        "*": chip.part or chip.available,
+        "~": catalogue.disputed(chip),
+        "?": chip.checked != "opened",
+    }
+    return "".join(mark for mark, is_so in marks.items() if is_so)
 
 
 def comparison(catalogue: Catalogue, chips: Sequence[Accelerator]) -> Table:
@@ -103,6 +109,8 @@ def remarks(catalogue: Catalogue, chips: Sequence[Accelerator]) -> Iterator[str]
     for chip in chips:
         if chip.part:
             yield f"{chip.name}: a chip is {chip.part}"
+        if chip.available:
+            yield f"{chip.name}: {chip.available}"
         if chip.checked != "opened":
             yield f"{chip.name}: figures as remembered; read them again in {chip.source}"
         for other in catalogue.disputed(chip):

@@ -60,6 +60,7 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
         print("\n".join(of_chips.remarks(catalogue, found)))
     else:
         console.print(of_chips.all_of(catalogue, found))
+        print(of_chips.LEGEND)
 
 
 @plan.command()

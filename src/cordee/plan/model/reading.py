@@ -76,7 +76,8 @@ def named(name: str) -> Model:
     """The model of that name. Raises `UsageError` with the nearest."""
     found = known().get(name.lower())
     if found is None:
-        close = difflib.get_close_matches(name.lower(), known(), n=1, cutoff=0.4)
+        longer = [other for other in known() if other.startswith(name.lower())]
+        close = longer or difflib.get_close_matches(name.lower(), known(), n=1, cutoff=0.4)
         hint = f" Did you mean {known()[close[0]].name}?" if close else ""
         raise UsageError(
             f"{name}: no such file, and no such model.{hint} Give the model's config.json, or one of {_names()}"

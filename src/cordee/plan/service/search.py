@@ -171,11 +171,21 @@ def _nothing_fits(wanted: Wanted, leanest: Deployment) -> str:
         larger = _grown(leanest, more)
         if holding(larger, larger.engine, wanted.longest).fits:
             break
-    fewer = "; or fewer bits: --dtype w4a8 or fp4" if "4" not in wanted.precision.name else ""
-    return (
-        f"{does_not_fit(leanest, leanest.engine, traffic_of(wanted, 1))}; "
-        f"{more} x {chip.name} would hold it{fewer}"
-    )
+    needs = does_not_fit(leanest, leanest.engine, traffic_of(wanted, 1))
+    fewer = [name for name in _fewer_bits(chip) if _fits_in(leanest, name, wanted.longest)]
+    bits = f", and so would --dtype {' or '.join(fewer)}" if fewer else ""
+    return f"{needs}; {more} x {chip.name} would hold it{bits}"
+
+
+def _fewer_bits(chip: Accelerator) -> Iterator[str]:
+    """Dtypes below 16 bits in which the chip multiplies."""
+    able = {"fp8": "fp8", "w8a8": "int8", "w4a8": "int8", "fp4": "fp4"}
+    return (name for name, products in able.items() if products in chip.flops_per_s)
+
+
+def _fits_in(one: Deployment, dtype: str, tokens: int) -> bool:
+    leaner = replace(one, precision=replace(one.precision, name=dtype))
+    return holding(leaner, leaner.engine, tokens).fits
 
 
 def _grown(one: Deployment, chips: int) -> Deployment:
