@@ -3,7 +3,7 @@
 
 `python tools/pictures.py MODEL_DIR`: serves the model in two pools of the CPU, asks, kills a replica, moves from one
 pool to the other, and takes pictures with chromium (chromedriver must be there, as for the tests of pages).
-`python tools/pictures.py`: trains the GPT of benchmarks/recovery, kills workers, and takes pictures of that.
+`python tools/pictures.py`: trains the GPT of examples/elastic_gpt, kills workers, and takes pictures of that.
 `python tools/pictures.py plan`: pages of plans, for docs/plan.md.
 `python tools/pictures.py out/demo/report.html`: pictures of that page, for the README.
 """
@@ -27,7 +27,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
 FLEET = """
 [gateway]
 port = 0
@@ -103,9 +104,11 @@ def ask(made: Chrome, words: str) -> None:
     """An answer in the page's chat; the replica that makes it is killed."""
     tokens = made.find_element(By.ID, "tokens")
     tokens.clear()
-    tokens.send_keys("300")
+    tokens.send_keys("400")
     made.find_element(By.ID, "prompt").send_keys(words, Keys.ENTER)
-    WebDriverWait(made, 60).until(lambda b: len(b.find_element(By.CSS_SELECTOR, SAID).text) > 200)
+    WebDriverWait(made, 60, 0.02).until(
+        lambda b: len(b.find_element(By.CSS_SELECTOR, SAID).text) > 120
+    )
     victim = made.find_element(By.CSS_SELECTOR, f"{SAID} span").get_attribute("data-replica")
     made.find_element(By.CSS_SELECTOR, f'[aria-label="Kill {victim}"]').click()
     WebDriverWait(made, 120).until(lambda b: b.find_element(By.ID, "send").is_enabled())
@@ -132,24 +135,30 @@ def move(url: str) -> None:
 
 def training() -> None:
     """A job of which workers die, in light and dark."""
-    program = Path(__file__).parents[1] / "benchmarks" / "recovery" / "ours.py"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        (folder / "examples").symlink_to(ROOT / "examples")
         faults = [
-            {"worker": 1, "step": 14, "at": "reduce"},
-            {"worker": 2, "step": 30, "at": "forward", "do": "stop"},
-            {"worker": 3, "step": 47, "at": "backward"},
+            {"worker": 1, "step": 60, "at": "reduce"},
+            {"worker": 2, "step": 140, "at": "forward", "do": "stop"},
+            {"worker": 3, "step": 210, "at": "backward"},
         ]
         command = [sys.executable, "-m", "cordee", "train", "-n", "3", "--spares", "1"]
+        program = ["examples/elastic_gpt/train.py", "--steps", "270", "--shards", "6"]
         subprocess.run(
-            [*command, "--folder", name, "--", os.path.relpath(program), "64", "6"],
+            [*command, "--folder", "job", "--", *program],
             env=os.environ
-            | {"CORDEE_TRAIN_FAULTS": json.dumps(faults), "STEPS_LOG": str(folder / "steps")},
+            | {
+                "CORDEE_TRAIN_FAULTS": json.dumps(faults),
+                "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'examples' / 'nvidia_gpt'}",
+                "OMP_NUM_THREADS": "1",
+            },
+            cwd=folder,
             check=True,
         )
         report = folder / "report.html"
-        show = [sys.executable, "-m", "cordee", "train", "show", name, "--output", str(report)]
-        subprocess.run(show, check=True)
+        show = [sys.executable, "-m", "cordee", "train", "show", "job", "--output", str(report)]
+        subprocess.run(show, cwd=folder, check=True)
         for scheme in ("light", "dark"):
             with browser(scheme, 1180) as made:
                 made.get(report.as_uri())
@@ -163,7 +172,7 @@ def serving(model: Path) -> None:
             with browser(scheme, 900) as made:
                 made.get(f"{url}/")
                 while len(made.find_elements(By.CSS_SELECTOR, f"{SAID} span")) < 2:
-                    ask(made, "Tell me about mountains.")
+                    ask(made, "KING RICHARD II:")
                 made.execute_script(  # type: ignore[no-untyped-call]
                     "arguments[0].scrollIntoView({block: 'center'}); scrollTo(0, 0)",
                     made.find_elements(By.CSS_SELECTOR, f"{SAID} span")[1],

@@ -21,6 +21,12 @@ def test_numbers_of_a_dictionary_are_found() -> None:
     }
 
 
+def test_numbers_behind_a_step_are_losses_where_none_is_named() -> None:
+    output = "training:   0%|   | 0/20 [00:00<?, ?it/s]0: 2.89\n1: 2.5\nat 12:30 epoch 3: done\n"
+    assert losses(output) == {"numbers of steps": (2.89, 2.5)}
+    assert losses(f"{output}loss 1.5") == {"loss": (1.5,)}
+
+
 def test_a_loss_that_is_not_a_number_agrees_with_nothing_else() -> None:
     (comparison,) = compared("loss nan", "loss 1.0")
     assert comparison.difference == math.inf

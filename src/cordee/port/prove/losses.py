@@ -10,6 +10,8 @@ LOSS = re.compile(
     r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|nan|inf)",
     re.IGNORECASE,
 )
+# "20: 3.1415", as programs print a step and its loss that name neither.
+UNNAMED = re.compile(r"(?<![\w.:])\d+: +([-+]?\d+\.\d+(?:e[-+]?\d+)?|nan|inf)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ def losses(output: str) -> dict[str, tuple[float, ...]]:
     found: dict[str, list[float]] = defaultdict(list)
     for match in LOSS.finditer(output):
         found[" ".join(match[1].lower().split())].append(float(match[2]))
-    return {name: tuple(values) for name, values in found.items()}
+    if not found:
+        found["numbers of steps"] = [float(match[1]) for match in UNNAMED.finditer(output)]
+    return {name: tuple(values) for name, values in found.items() if values}
 
 
 def compared(chip: str, cpu: str) -> tuple[LossComparison, ...]:

@@ -140,7 +140,7 @@ class Proof:
             )
         if not self.compared:
             return (
-                "The port runs on the virtual chip; it printed no loss and wrote no tensors to "
-                "compare."
+                "The port runs on the virtual chip; there was nothing to compare: let it print "
+                "`loss 1.23`, or write a file of tensors."
             )
         return "Proven: the port runs on the virtual chip and gives what the CPU gives."
