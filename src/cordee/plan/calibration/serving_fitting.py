@@ -38,7 +38,7 @@ OWN = (
     "imbalance", "acceptance",
 )  # fmt: skip
 """What a version of an engine, and a family, have of their own."""
-LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.05, 0.15, 0.2, 0.2, 0.1
+LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.3, 0.4, 0.3, 0.3, 0.1
 """How much a generation is thought to be as usual, an engine like its generation, and so on down."""
 
 
