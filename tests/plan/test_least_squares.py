@@ -1,5 +1,6 @@
 """Least squares without NumPy."""
 
+from dataclasses import replace
 from math import exp
 
 import pytest
@@ -34,6 +35,11 @@ def test_the_truth_is_found() -> None:
 
 def test_a_wrong_measurement_hardly_bends_the_fit() -> None:
     assert solve(problem({3: 1.0})) == pytest.approx(TRUTH, abs=0.15)
+
+
+def test_a_belief_falls_where_everything_is_measured_exactly() -> None:
+    kept, found = (solve(replace(problem(belief=1.0), scatter=scatter)) for scatter in (None, 0.3))
+    assert abs(found[1] - TRUTH[1]) < 0.7 * abs(kept[1] - TRUTH[1])
 
 
 def test_a_strong_belief_keeps_the_unknowns_near_their_start() -> None:

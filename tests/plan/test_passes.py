@@ -52,6 +52,16 @@ def test_eight_bits_halve_the_time_of_a_token() -> None:
     assert 0.5 < half / whole < 0.58
 
 
+def test_rows_are_brought_into_eight_bits_by_kernels_of_their_own() -> None:
+    alone = replace(IDEAL, kernel_s=1e-3)
+    whole, half = (
+        seconds(deployment(precision=Precision(name=name)), Batch(given=1, seen=1), alone)
+        for name in ("bf16", "fp8")
+    )
+    # Queries, keys, values; attention out; mlp in; mlp out: of 32 layers.
+    assert half - whole == pytest.approx(4 * 32 * 1e-3, rel=0.1)
+
+
 def test_tokens_behind_cost_what_their_keys_and_values_take_to_be_read() -> None:
     one = deployment()
     more = seconds(one, Batch(given=8, seen=9000)) - seconds(one, Batch(given=8, seen=1000))

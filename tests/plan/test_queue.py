@@ -117,6 +117,16 @@ def test_prompts_read_apart_travel_before_their_second_token() -> None:
     assert one.end_s == pytest.approx(6.0)
 
 
+def test_prompts_read_apart_wait_for_a_copy_that_has_less_under_way_than_it_may() -> None:
+    reader = Replica(rules(gives=False, mixed=False, most=None))
+    giver = Replica(rules(most=1))
+    stations = Stations(decode=[giver], prefill=[reader])
+    both = [Request(n, 0.0, prompt=100, answer=11) for n in range(2)]
+    Simulation(stations, both, None).run()
+    assert both[0].end_s == pytest.approx(11.0)
+    assert both[1].first_s == pytest.approx(11.0)
+
+
 def test_copies_share_what_comes() -> None:
     copies = [Replica(rules(most=1)) for _ in range(2)]
     requests = [Request(n, 0.0, prompt=10, answer=10) for n in range(4)]

@@ -60,19 +60,6 @@ def test_the_page_and_the_plot_and_the_data_show_every_figure() -> None:
     assert all(one["interval"] > 0 for one in found)
 
 
-def test_what_its_own_source_contradicts_is_told_apart_and_nothing_is_fitted_to_it() -> None:
-    doubted = [row for row in serving_results() if row.doubted]
-    assert doubted
-    for row in doubted:
-        assert row.note
-        one = measure(row)
-        assert len(one.residuals(ServingCalibration())) == len(one.published) - 1
-    shown = serving_markdown(serving_scores(known, doubted))
-    assert f"without {len(doubted)} that their source contradicts" not in shown  # none is left
-    shown = serving_markdown(serving_scores(known, [*doubted, *some()]))
-    assert f"without {len(doubted)} that their source contradicts" in shown
-
-
 def test_without_calibrations_that_leave_results_out_nothing_is_claimed() -> None:
     with pytest.raises(UsageError, match=r"calibrate_serving\.py"):
         serving_scores(lambda split: ServingCalibrations(), some())

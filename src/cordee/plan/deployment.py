@@ -48,6 +48,12 @@ class Precision:
             raise UsageError(f"{chip.name} does not multiply in {wanted}: {_instead(chip)}")
         return wanted
 
+    def multiplies(self, chip: Accelerator, *, is_expert: bool, mixture: bool) -> str:
+        """The same of one kind of product: in mixtures of 4 bits, only experts have so few."""
+        dtype = self.products(chip)
+        few = mixture and not is_expert and self.weights in ("fp4", "int4")
+        return "bf16" if few and dtype != "int8" else dtype
+
     def weight_bytes(self, *, is_expert: bool, mixture: bool) -> float:
         """Of a number: in mixtures of 4 bits, only experts have so few."""
         name = self.weights
@@ -153,7 +159,7 @@ class Scheduling:
     mixed: bool = True
     """Whether passes over prompts also give tokens to those that are under way."""
     most: int = 1024
-    """Requests under way at once, at most."""
+    """Requests under way at once, at most, of each group that attends apart; prompts read apart are not."""
     reserved: float = 0.0
     """Part of an answer that must have room before its prompt is read."""
     polls: int = 1

@@ -5,10 +5,13 @@ count less than by their square (soft L1), so that a wrong label does not bend t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 Vector = list[float]
+
+SUPPOSED = 4
+"""Residuals of the usual scatter that are supposed, besides those that are there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Problem:
     """What each residual counts; 1 where it is left out."""
     belief: float = 0.05
     """How many times a residual of 1 spread counts beside the others."""
+    scatter: float | None = None
+    """Of residuals, to which `belief` belongs: it falls and rises with theirs. None: it stays."""
 
 
 def solve(problem: Problem, rounds: int = 25) -> Vector:
@@ -35,9 +40,10 @@ def solve(problem: Problem, rounds: int = 25) -> Vector:
         min(max(value, low), high)
         for value, low, high in zip(problem.start, problem.low, problem.high, strict=True)
     ]
-    damping, residuals = 1e-2, problem.residuals(at)
-    cost = _cost(problem, at, residuals)
+    damping, residuals, belief = 1e-2, problem.residuals(at), problem.belief
     for _ in range(rounds):
+        problem = replace(problem, belief=belief * _scattered(problem, residuals))
+        cost = _cost(problem, at, residuals)
         matrix, slope = _normal(problem, at, residuals)
         improved = False
         for _ in range(6):
@@ -47,7 +53,7 @@ def solve(problem: Problem, rounds: int = 25) -> Vector:
             new = _cost(problem, there, found)
             if new < cost:
                 improved = cost - new > 1e-5 * cost
-                at, residuals, cost, damping = there, found, new, damping / 5
+                at, residuals, damping = there, found, damping / 5
                 break
             damping *= 5
         if not improved:
@@ -71,13 +77,25 @@ def _weight(problem: Problem, residual: float) -> float:
     return 1 / sqrt(1 + (residual / problem.outlier) ** 2)
 
 
+def _scattered(problem: Problem, residuals: Vector) -> float:
+    """How many times the usual the scatter of residuals is: what is measured exactly is believed more."""
+    if problem.scatter is None:
+        return 1.0
+    supposed = SUPPOSED * problem.scatter**2
+    known = SUPPOSED + sum(_weights(problem, residuals))
+    return sqrt((supposed + _misfit(problem, residuals)) / known) / problem.scatter
+
+
 def _cost(problem: Problem, at: Vector, residuals: Vector) -> float:
+    return _misfit(problem, residuals) + sum(value**2 for value in _beliefs(problem, at))
+
+
+def _misfit(problem: Problem, residuals: Vector) -> float:
     scale = problem.outlier**2
-    found = sum(
+    return sum(
         2 * scale * weight * (sqrt(1 + value**2 / scale) - 1)
         for value, weight in zip(residuals, _weights(problem, residuals), strict=True)
     )
-    return found + sum(value**2 for value in _beliefs(problem, at))
 
 
 def _beliefs(problem: Problem, at: Vector) -> Vector:

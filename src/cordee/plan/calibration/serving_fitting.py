@@ -26,11 +26,11 @@ K = TypeVar("K", bound=Hashable)
 
 FEWEST = 4
 """Results from which on a kind has a calibration of its own."""
-QUEUED = 3.0
-"""Times to first tokens that are so many times what an empty queue gives say little of a calibration."""
 ROUNDS = 5
 SAMPLE = 80
 """Results of a generation, or of an engine, that are looked at: more say little more."""
+OUTLIER = 0.12
+"""From which residual on a result counts less."""
 WEIGHTS = {"TPOT": 1.0, "TTFT": 0.45, "throughput": 0.8}
 OWN = (
     "matmul", "matmul_8", "matmul_4", "stream", "expert", "cache", "attention", "kernel_s",
@@ -38,8 +38,10 @@ OWN = (
     "imbalance", "acceptance",
 )  # fmt: skip
 """What a version of an engine, and a family, have of their own."""
-LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.3, 0.4, 0.3, 0.3, 0.1
+LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.3, 0.4, 0.3, 0.15, 0.1
 """How much a generation is thought to be as usual, an engine like its generation, and so on down."""
+SCATTER = 0.15
+"""Of logarithms of predicted by published, to which these belong: less is believed where it is less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,6 @@ class Measure:
     works: Works
     traffic: Traffic
     published: Mapping[str, float]
-    doubted: str = ""
-    """A metric that nothing is to be fitted to."""
     ratios: Mapping[str, float] = field(default_factory=dict)
     """Of what the simulation says to what the formula says, by metric."""
 
@@ -84,7 +84,6 @@ class Measure:
         return [
             WEIGHTS[name] * log(found[name] * self.ratios.get(name, 1.0) / value)
             for name, value in self.published.items()
-            if name != self.doubted and (name != "TTFT" or self.ratios.get(name, 1.0) < QUEUED)
         ]
 
     def corrected(self, calibration: ServingCalibration, served: Served) -> "Measure":
@@ -170,7 +169,8 @@ def _fit(measured: Sequence[Measure], like: Belief, names: Sequence[str]) -> Ser
         low=[log(SERVING_BOUNDS[name][0]) for name in names],
         high=[log(SERVING_BOUNDS[name][1]) for name in names],
         belief=like.strength,
-        outlier=0.12,
+        scatter=SCATTER,
+        outlier=OUTLIER,
     )
     return made(solve(problem, rounds=ROUNDS))
 

@@ -19,6 +19,11 @@ from cordee.plan.work.passes import (
     scoring,
 )
 
+NARROW = ("fp8", "int8", "fp4")
+"""What rows must be brought into, before they are multiplied, by a kernel of its own."""
+NARROWED = 2 + 1
+"""Bytes of a number that goes in there and comes out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -66,7 +71,13 @@ class PassWork:
         self.readings = [(reading(k, engine, deployment.precision), n) for k, n in model.kinds]
         self.scorings = [(scoring(kind, engine), n) for kind, n in model.kinds]
         wires = (chip.link_bytes_per_s, chip.link_peers, chip.network_bytes_per_s, node)
-        self._known = _counts(model, deployment.precision, engine, wires)
+        precision = deployment.precision
+        self._narrow = {
+            is_expert: precision.multiplies(chip, is_expert=is_expert, mixture=model.is_mixture)
+            in NARROW
+            for is_expert in (False, True)
+        }
+        self._known = _counts(model, precision, engine, (*wires, *self._narrow.values()))
 
     def count(self, tokens: float, given: float, part: float) -> PassCount:
         """Of a pass over so many tokens, of which so many are given; other groups have `part` of them."""
@@ -88,6 +99,9 @@ class PassWork:
                 kernels += times * operator.kernels
             elif isinstance(operator, Product):
                 products.append(_product(operator, times))
+                if self._narrow[operator.is_expert] and not operator.is_plain:
+                    size += times * operator.m * operator.k * NARROWED
+                    kernels += times
             else:
                 collectives += self._collective(operator, times)
         return PassCount(

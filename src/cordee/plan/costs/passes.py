@@ -68,8 +68,8 @@ class Passes:
         half = chip.flops_per_s.get("bf16") or chip.flops_per_s.get("fp16")
         self._half = half or chip.peak_flops_per_s(dtype) / 2
         self._rate = chip.peak_flops_per_s(dtype) * calibration.matmul_of(dtype)
-        few = deployment.model.is_mixture and deployment.precision.weights in ("fp4", "int4")
-        dense = "int8" if dtype == "int8" else "bf16" if few else dtype
+        mixture = deployment.model.is_mixture
+        dense = deployment.precision.multiplies(chip, is_expert=False, mixture=mixture)
         self._dense_rate = chip.flops_per_s.get(dense, self._half) * calibration.matmul_of(dense)
         self._memory = chip.memory_bytes_per_s or 1e12
         self._links = Links(

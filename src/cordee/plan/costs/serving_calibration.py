@@ -68,8 +68,8 @@ SERVING_BOUNDS = {
 }  # fmt: skip
 SERVING_SPREADS = {
     "matmul": 0.3, "matmul_8": 0.4, "matmul_4": 0.5, "edge": 0.7, "stream": 0.2, "expert": 0.25,
-    "cache": 0.3, "attention": 0.5, "vector": 0.5, "kernel_s": 0.6, "launch_s": 0.8,
+    "cache": 0.3, "attention": 1.0, "vector": 0.5, "kernel_s": 0.6, "launch_s": 0.8,
     "collective_s": 0.6, "link": 0.4, "network": 0.4, "imbalance": 0.2, "pass_s": 0.9,
-    "sequence_s": 1.0, "request_s": 0.9, "crowd_s": 1.2, "acceptance": 0.15, "prefill": 0.4,
+    "sequence_s": 1.0, "request_s": 0.9, "crowd_s": 1.2, "acceptance": 0.3, "prefill": 0.4,
 }  # fmt: skip
 """How far logarithms of these may be from what is usual without surprise."""

@@ -60,8 +60,8 @@ class Rules:
     chunk: int
     """Tokens of prompts in a pass, for each group."""
     mixed: bool
-    most: int
-    """Requests under way."""
+    most: int | None
+    """Requests under way; None: as many as have room."""
     reserved: float = 0.0
     """Part of an answer that must have room before its prompt is read."""
     polls: int = 1
@@ -112,7 +112,8 @@ class Replica:
         while self.known:
             request = self.waiting[0]
             under_way = len(self.reading) + len(self.running)
-            if request.ready_s > now_s + 1e-12 or under_way >= rules.most:
+            full = rules.most is not None and under_way >= rules.most
+            if request.ready_s > now_s + 1e-12 or full:
                 return
             claim = request.prompt + rules.reserved * request.answer
             taken = max(self.kept + self.held + request.to_read + under_way, self.claimed + claim)

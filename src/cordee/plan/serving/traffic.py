@@ -196,7 +196,7 @@ def _rules(
         room=held.requests * traffic.longest,
         chunk=scheduling.chunk,
         mixed=scheduling.mixed and reads and gives,
-        most=scheduling.most * engine.data,
+        most=scheduling.most * engine.data if gives else None,
         reserved=scheduling.reserved,
         polls=scheduling.polls,
         per_pass=deployment.drafting.per_pass(calibration.acceptance) if gives else 1.0,

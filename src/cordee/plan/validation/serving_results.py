@@ -58,8 +58,6 @@ class ServingResult(Fact):
     ttft_ms: float | None = None
     tpot_ms: float | None = None
     output_tokens_per_s: float | None = None
-    doubted: str = ""
-    """The metric that the source's own others contradict: see the note. Nothing is fitted to it."""
     is_floor: bool = False
     """Whether it is what a test demands, which lies a little below what is measured."""
     quality: str

@@ -121,12 +121,8 @@ def serving_targets(known: Sequence[ServingScore]) -> tuple[Family, ...]:
             words = "calibrated on the stack" if calibrated else "not calibrated"
             theirs = [s for s in known if s.metric == metric and s.calibrated == calibrated]
             ascend = [s for s in theirs if s.kind.generation.startswith("ascend")]
-            sure = [s for s in theirs if metric != s.result.doubted]
             if theirs:
                 found.append(family(f"{metric}, {words}", theirs, covered))
-            if 0 < len(sure) < len(theirs):
-                left = f"without {len(theirs) - len(sure)} that their source contradicts"
-                found.append(family(f"{metric}, {words}, {left}", sure, covered))
             if ascend:
                 found.append(family(f"{metric} on Ascend, {words}", ascend, covered))
     parts = _parts([s for s in known if s.metric == "TPOT" and not s.calibrated])

@@ -44,5 +44,4 @@ def measure(result: ServingResult) -> Measure:
         works=works_of(result.deployment()),
         traffic=result.traffic,
         published=result.published,
-        doubted=result.doubted,
     )

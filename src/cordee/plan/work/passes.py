@@ -36,6 +36,8 @@ class Product:
     """Read from memory, all that are met."""
     count: float = 1.0
     is_expert: bool = False
+    is_plain: bool = False
+    """Whether it is in 16 bits, whatever the others are in."""
 
     @property
     def flops(self) -> float:
@@ -164,7 +166,8 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[PassOperator]:
     rows = tokens * experts.chosen / spread
     width = shape.width(is_expert=True)
     size, in_size = experts.expert.size / cut, experts.expert.in_size / cut
-    yield shape.product("router", experts.count, hidden)
+    router = experts.count * hidden * shape.width()
+    yield Product("router", shape.tokens, experts.count, hidden, router, is_plain=True)
     yield Vector("router, tokens sorted", rows * hidden * HALF * 2, 4)
     yield from _exchange(shape, experts, "tokens to experts")
     yield Product("experts in", rows, in_size, hidden, in_size * hidden * width * met, met, True)
@@ -203,7 +206,7 @@ def head_operators(shape: Shape, given: float) -> Iterator[PassOperator]:
     columns = model.vocabulary / tensor
     yield Vector("table", shape.tokens * model.hidden * HALF * 2, 1)
     product = columns * model.hidden
-    yield Product("logits", given, columns, model.hidden, product * HALF)
+    yield Product("logits", given, columns, model.hidden, product * HALF, is_plain=True)
     yield Vector("sampling", given * model.vocabulary * 8, 3)
     if tensor > 1:
         yield Collective("logits", "gather", given * model.vocabulary * HALF, "tensor")
