@@ -55,6 +55,7 @@ class Watched:
             start_new_session=True,
             env=os.environ
             | {"OF_A_TEST": self.mark, "TMPDIR": str(self.moments)}
+            | {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "cache")}  # PyTorch's own, which stays
             | {"CORDEE_TRAIN_SECRET": secret}
             | {"CORDEE_TRAIN_FAULTS": json.dumps(faults) if faults else ""},
         )
