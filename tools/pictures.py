@@ -104,7 +104,7 @@ def ask(made: Chrome, words: str) -> None:
     """An answer in the page's chat; the replica that makes it is killed."""
     tokens = made.find_element(By.ID, "tokens")
     tokens.clear()
-    tokens.send_keys("400")
+    tokens.send_keys("340")
     made.find_element(By.ID, "prompt").send_keys(words, Keys.ENTER)
     WebDriverWait(made, 60, 0.02).until(
         lambda b: len(b.find_element(By.CSS_SELECTOR, SAID).text) > 120

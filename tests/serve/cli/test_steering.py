@@ -56,7 +56,7 @@ def test_a_pool_grows_and_shrinks_while_it_serves(service: Service) -> None:
 def test_the_state_is_shown_as_a_table_and_as_json(service: Service) -> None:
     shown = cordee("status", "--url", service.url)
     assert shown.returncode == 0
-    assert "small-0" in shown.stdout
+    assert f"small-0  ready  {service.replicas()[0]['pid']}" in shown.stdout
     assert "requests under way" in shown.stdout
     state = json.loads(cordee("status", "--json", "--url", service.url).stdout)
     assert [one["name"] for one in state["pools"][0]["replicas"]] == ["small-0", "small-1"]

@@ -19,14 +19,15 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
     )
     for pool in state["pools"]:
         title = f"{pool['name']}: {pool['model']}, {pool['role']}, share {pool['share']:g}"
-        made = table(
-            ("replica", "state", "chips"), ("requests", "tokens/s", "cache", "restarts"), (), title
-        )
+        on_chips = any(replica["chips"] for replica in pool["replicas"])
+        words = ("replica", "state", "pid", *(("chips",) if on_chips else ()))
+        made = table(words, ("requests", "tokens/s", "cache", "restarts"), (), title)
         for replica in pool["replicas"]:
             made.add_row(
                 replica["name"],
                 replica["state"],
-                ", ".join(map(str, replica["chips"])),
+                str(replica["pid"] or ""),
+                *((", ".join(map(str, replica["chips"])),) if on_chips else ()),
                 str(replica["running"]),
                 f"{replica['tokens_per_s']:.0f}",
                 f"{replica['kv_used']:.0%}",

@@ -1,6 +1,9 @@
 """Causal convolutions along a sequence, channel by channel, with what came before in a cache."""
 
 import itertools
+from collections.abc import Iterator
+from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,16 +80,10 @@ def fused_causal_conv1d(
         initial_state_idx=initial_state_idx,
     )
     flat = x.reshape(-1, x.shape[-1])
-    if query_start_loc is None:
-        starts = list(range(0, len(flat) + 1, x.shape[-2]))
-    else:
-        starts = query_start_loc.tolist()
     out = torch.ones_like(flat)
     width = weight.shape[0]
-    for sequence, (start, end) in enumerate(itertools.pairwise(starts)):
-        line = sequence if cache_indices is None else int(cache_indices[sequence])
-        if line == pad_slot_id:
-            continue
+    rows = _sequences(x, query_start_loc, cache_indices, pad_slot_id)
+    for sequence, line, start, end in rows:
         done = None if num_computed_tokens is None else int(num_computed_tokens[sequence])
         if done == 0:
             offset, before = 0, flat.new_zeros(width - 1, flat.shape[1])
@@ -107,58 +104,31 @@ def fused_causal_conv1d(
 @chapter.reference(
     "npu::npu_fused_causal_conv1d_v2", source=f"{DOCUMENTS}/torch_npu-npu_fused_causal_conv1d.md"
 )
-def fused_causal_conv1d_v2(
-    x: Tensor,
-    weight: Tensor,
-    conv_states: Tensor,
-    query_start_loc: Tensor | None = None,
-    cache_indices: Tensor | None = None,
-    initial_state_mode: Tensor | None = None,
-    bias: Tensor | None = None,
-    num_accepted_tokens: Tensor | None = None,
-    activation: str | None = "None",
-    pad_slot_id: int | None = -1,
-    run_mode: int | None = 0,
-    residual_connection: int | None = 0,
-    max_query_len: int | None = -1,
-    num_computed_tokens: Tensor | None = None,
-    block_idx_first_scheduled_token: Tensor | None = None,
-    block_idx_last_scheduled_token: Tensor | None = None,
-    initial_state_idx: Tensor | None = None,
-    block_size: int | None = 128,
-    conv_mode: str | None = "default",
-) -> None:
+def fused_causal_conv1d_v2(*values: Any, **named: Any) -> None:
     """`fused_causal_conv1d` written over `x`, but for the sequences it skips."""
-    written: Tensor = fused_causal_conv1d(
-        x,
-        weight,
-        conv_states,
-        query_start_loc,
-        cache_indices,
-        initial_state_mode,
-        bias,
-        num_accepted_tokens,
-        activation,
-        pad_slot_id,
-        run_mode,
-        residual_connection,
-        max_query_len,
-        num_computed_tokens,
-        block_idx_first_scheduled_token,
-        block_idx_last_scheduled_token,
-        initial_state_idx,
-        block_size,
-        conv_mode,
+    given = signature(fused_causal_conv1d).bind(*values, **named)
+    given.apply_defaults()
+    x = given.arguments["x"]
+    names = ("query_start_loc", "cache_indices", "pad_slot_id")
+    flat, fresh = (
+        x.reshape(-1, x.shape[-1]),
+        fused_causal_conv1d(*values, **named).view(-1, x.shape[-1]),
     )
-    batch = conv_states.shape[0] if cache_indices is None else len(cache_indices)
-    lines = torch.arange(batch) if cache_indices is None else cache_indices
-    starts = torch.arange(0, x.numel() // x.shape[-1] + 1, x.shape[-2])
-    starts = starts if query_start_loc is None else query_start_loc
-    counts = starts.diff().long()
-    skipped = torch.tensor([line == pad_slot_id for line in lines[: len(counts)].tolist()])
-    computed = ~skipped.repeat_interleave(counts)
-    flat, fresh = x.reshape(-1, x.shape[-1]), written.reshape(-1, x.shape[-1])
-    x.copy_(torch.where(computed.unsqueeze(-1), fresh, flat).reshape(x.shape))
+    for _, _, start, end in _sequences(x, *(given.arguments[name] for name in names)):
+        flat[start:end] = fresh[start:end]
+    x.copy_(flat.view(x.shape))
+
+
+def _sequences(
+    x: Tensor, starts: Tensor | None, lines: Tensor | None, skipped: int | None
+) -> Iterator[tuple[int, int, int, int]]:
+    """Number, line of the cache, first token and the one after the last of each that is not skipped."""
+    length = x.numel() // x.shape[-1]
+    places = list(range(0, length + 1, x.shape[-2])) if starts is None else starts.tolist()
+    for sequence, (start, end) in enumerate(itertools.pairwise(places)):
+        line = sequence if lines is None else int(lines[sequence])
+        if line != skipped:
+            yield sequence, line, start, end
 
 
 def _convolved(padded: Tensor, weight: Tensor) -> Tensor:
