@@ -4,10 +4,11 @@ python benchmarks/recovery.py [--workers 4] [--device npu] [--torchft PYTHON] [-
 
 A GPT of 10 million parameters, on the CPU or on virtual Ascend chips. In the middle of a run one worker is killed
 (SIGKILL) or stopped (SIGSTOP), or its link to another one carries nothing any more, or little (cordee train only,
-whose rehearsals can do that). The pause is from then to the next new step of those that are left, in seconds and in
-median steps of the same run; of a slow link it is what all its steps took longer than usual. Steps lost are those
-made twice. Beside it the median step of undisturbed runs, in turn. Writes recovery.toml, or one for the number of
-workers and the device, of which `--only` renews a part.
+whose rehearsals can do that; chips: a twentieth of what it did). The pause is from then to the next new step of those
+that are left, in seconds and in median steps of the same run; of a slow link it is what all its steps took longer than
+usual. Steps lost are those made twice. The parameters are compared with those of undisturbed runs. Writes
+recovery.toml, or one for the number of workers and the device, of which `--only` renews a part. What a step costs
+without a fault: steady.py.
 """
 
 import contextlib
@@ -35,9 +36,12 @@ LINKS = {
     "link down": {"do": "link-down"},
     "slow link": {"do": "link-slow", "bytes_per_s": 20_000_000},
 }
+CHIP_LINKS = {"link down": "--down", "slow link": "--slow 20"}
+"""As `cordee fault link` strikes those of virtual chips."""
 SLOW_FROM = 24
 """The step from which on a link is slow: how long reductions usually take must be known."""
 CHIP = "Ascend910B3"
+LOG = "steps.jsonl"
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Seen:
     full_s: float | None = None
     same: bool = False
     note: str = ""
+    runs: int = 1
     step_s: float = field(default=0.0, repr=False)
 
     def row(self) -> dict[str, object]:
@@ -84,7 +89,7 @@ class Seen:
         return {
             "system": self.system,
             "fault": self.fault,
-            "workers": self.workers,
+            "runs": self.runs,
             **found,
             **note,
         }
@@ -109,6 +114,17 @@ def command(system: str, setting: Setting, folder: Path) -> list[str]:
     return [*ours, "--folder", str(folder), "--", str(PROGRAMS / "ours.py"), *arguments]
 
 
+def variables(setting: Setting, folder: Path) -> dict[str, str]:
+    """What its processes find in their environment."""
+    return os.environ | {
+        "STEPS_LOG": str(folder / LOG),
+        "OMP_NUM_THREADS": "1",
+        "DEVICE": setting.device,
+        "TORCH_DEVICE_BACKEND_AUTOLOAD": str(int(setting.device == "npu")),
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # without it the restart fails half the time
+    }
+
+
 def lines(log: Path) -> list[dict[str, float]]:
     if not log.exists():
         return []
@@ -120,21 +136,14 @@ def run(
 ) -> tuple[list[dict[str, float]], float, int, str]:
     """Steps as they were logged, when the fault struck, whom, and the digest of the parameters."""
     at = SLOW_FROM if fault == "slow link" else setting.steps // 3
-    link = {"worker": 1, "step": at, "at": "forward", "other": 0, **LINKS.get(fault or "", {})}
+    struck = {"worker": 1, "step": at, "at": "forward", **cut(setting, fault or "")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        log = folder / "steps.jsonl"
-        environment = os.environ | {
-            "STEPS_LOG": str(log),
-            "OMP_NUM_THREADS": "1",
-            "DEVICE": setting.device,
-            "TORCH_DEVICE_BACKEND_AUTOLOAD": str(int(setting.device == "npu")),
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # without it the restart fails half the time
-            "CORDEE_TRAIN_FAULTS": json.dumps([link]) if fault in LINKS else "",
-        }
+        log = folder / LOG
+        faults = {"CORDEE_TRAIN_FAULTS": json.dumps([struck]) if fault in LINKS else ""}
         process = subprocess.Popen(
             command(system, setting, folder),
-            env=environment,
+            env=variables(setting, folder) | faults,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -163,6 +172,14 @@ def run(
         found = lines(log)
         digests = {str(e["digest"]) for e in found if "digest" in e}
         return found, struck_s, victim, digests.pop() if len(digests) == 1 else "differ"
+
+
+def cut(setting: Setting, fault: str) -> dict[str, object]:
+    """What a rehearsal does to the link between the first two workers."""
+    if setting.device == "cpu" or fault not in LINKS:
+        return {"other": 0, **LINKS.get(fault, {})}
+    told = f"{sys.executable} -m cordee fault link --between 0 1 {CHIP_LINKS[fault]}"
+    return {"do": "run", "command": told}
 
 
 def judge(system: str, setting: Setting, fault: str, expected: str) -> Seen:
@@ -213,49 +230,34 @@ def step_s(made: Sequence[dict[str, float]]) -> float:
     return statistics.median(b - a for a, b in itertools.pairwise(one))
 
 
-def steadily(setting: Setting, systems: Sequence[str], rounds: int) -> dict[str, object]:
-    """The step of undisturbed runs, in turn, and with which parameters they end."""
-    times: dict[str, list[float]] = {}
-    digests = {}
-    for _ in range(rounds):
-        for system in systems:
-            found, _, _, digests[system] = run(system, setting, None)
-            times.setdefault(system, []).append(step_s([e for e in found if "step" in e]))
-    medians = {system: statistics.median(each) for system, each in times.items()}
-    return {
-        system: {
-            "step_ms": round(median * 1e3),
-            "against_plain": round(median / medians["plain"], 3),
-            "digest": digests[system],
-        }
-        for system, median in medians.items()
-    }
-
-
 def middle(runs: Sequence[Seen]) -> Seen:
     """Of several runs, with what was the worst of any."""
     done = sorted((seen for seen in runs if not seen.note), key=lambda s: s.pause_s)
     found = done[len(done) // 2] if done else runs[0]
     found.same = all(seen.same for seen in runs)
     found.steps_lost = max(seen.steps_lost for seen in runs)
+    found.runs = len(runs)
     if done and len(done) < len(runs):
         found.note = f"{len(runs) - len(done)} of {len(runs)} did not go on"
     return found
 
 
-def written(setting: Setting, rounds: int, steady: dict[str, object], rows: list[object]) -> None:
+def known(setting: Setting) -> dict[str, Any]:
+    """What was measured before."""
+    return tomllib.loads(setting.file.read_text()) if setting.file.exists() else {}
+
+
+def written(setting: Setting, digests: dict[str, str], row: dict[str, object]) -> None:
     """Renew what was measured, and keep the rest."""
-    old = tomllib.loads(setting.file.read_text()) if setting.file.exists() else {}
-    kept = {(row["system"], row["fault"]): row for row in old.get("run", [])}
-    kept |= {(row["system"], row["fault"]): row for row in rows}
+    old = known(setting)
+    rows = {(row["system"], row["fault"]): row for row in [*old.get("run", []), row] if row}
     steps = f"{setting.workers} workers, {setting.steps} steps, {setting.shards} shards"
-    text = f"# benchmarks/recovery.py --device {setting.device}: {steps}; medians of {rounds}\n[steady]\n"
-    for system, row in (old.get("steady", {}) | steady).items():
-        text += (
-            f'"{system}" = {{ {", ".join(f"{k} = {json.dumps(v)}" for k, v in row.items())} }}\n'
-        )
-    for row in kept.values():
-        text += "[[run]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in row.items())
+    text = f"# benchmarks/recovery.py --device {setting.device}: {steps}; medians of so many runs\n"
+    text += "[undisturbed]\n"
+    for system, digest in (old.get("undisturbed", {}) | digests).items():
+        text += f"{json.dumps(system)} = {json.dumps(digest)}\n"
+    for one in rows.values():
+        text += "[[run]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in one.items())
     setting.file.write_text(text)
 
 
@@ -267,29 +269,26 @@ def written(setting: Setting, rounds: int, steady: dict[str, object], rows: list
 @click.option("--device", type=click.Choice(["cpu", "npu"]), default="cpu")
 @click.option("--most-s", default=60.0, help="After a fault a run is given up so much later.")
 @click.option("--torchft", help="A Python that has torchft-nightly, which is then compared, too.")
-@click.option("--only", multiple=True, help="steady, or SYSTEM:FAULT; else all.")
+@click.option("--only", multiple=True, help="SYSTEM:FAULT; else all.")
 def main(rounds: int, torchft: str | None, only: tuple[str, ...], **given: Any) -> None:
     os.environ["TORCHFT_PYTHON"] = torchft or ""
     setting = Setting(**given)
     theirs = ["torchft"] if torchft else []
-    steady: dict[str, object] = {}
-    if not only or "steady" in only:
-        systems = ["plain", "cordee fast", "cordee exact", *theirs]
-        steady = steadily(setting, systems, rounds)
-        written(setting, rounds, steady, [])
-        print(steady, flush=True)
-    known = tomllib.loads(setting.file.read_text())["steady"]
     pairs = [("cordee exact", fault) for fault in (*SIGNALS, *LINKS)]
     pairs += [("cordee fast", "kill"), ("torchrun", "kill"), ("torchrun", "stop")]
     pairs += [(system, fault) for system in theirs for fault in SIGNALS]
     for system, fault in pairs:
         if only and f"{system}:{fault}" not in only:
             continue
-        expected = known.get(system, known["plain"])["digest"]
+        plain = "plain" if system == "torchrun" else system
+        if plain not in known(setting).get("undisturbed", {}):
+            *_, digest = run(plain, setting, None)
+            written(setting, {plain: digest}, {})
+        expected = known(setting)["undisturbed"][plain]
         runs = [judge(system, setting, fault, expected) for _ in range(rounds)]
         for seen in runs:
             print(seen, flush=True)
-        written(setting, rounds, {}, [middle(runs).row()])
+        written(setting, {}, middle(runs).row())
 
 
 if __name__ == "__main__":

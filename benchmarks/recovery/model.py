@@ -82,3 +82,16 @@ class Log:
         now = {"time_s": time.time(), "cpu_s": time.process_time()}
         line = now | {"pid": os.getpid(), **values}
         self._file.write(json.dumps(line) + "\n")
+
+
+def turn(worker: int, step: int) -> None:
+    """Before some steps: wait until it is the turn of this program, where several take turns."""
+    folder = os.environ.get("STEPS_TURNS")
+    if folder and step % int(os.environ["STEPS_EACH"]) == 0:
+        with (
+            open(f"{folder}/done-{worker}", "wb") as done,
+            open(f"{folder}/go-{worker}", "rb") as go,
+        ):
+            done.write(b"d")
+            done.flush()
+            go.read(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from model import DEVICE, Log, batch, digest, make
+from model import DEVICE, Log, batch, digest, make, turn
 from torch.nn.parallel import DistributedDataParallel
 
 EACH = 5
@@ -27,6 +27,7 @@ wrapped = DistributedDataParallel(model)
 mine = range(rank * shards // world, (rank + 1) * shards // world)
 log = Log()
 for step in range(first, steps):
+    turn(rank, step)
     optimizer.zero_grad(set_to_none=True)
     for shard in mine:
         if shard != mine[-1]:

@@ -2,7 +2,15 @@
 
 from itertools import combinations
 
-from cordee.train.policy.links import QUIET_STEPS, STEPS, USUAL_STEPS, Found, Links
+from cordee.train.policy.links import (
+    LOST_S,
+    QUIET_STEPS,
+    STEPS,
+    STEPS_LEAST,
+    USUAL_STEPS,
+    Found,
+    Links,
+)
 
 MEMBERS = (0, 1, 2, 3)
 ALL = list(combinations(MEMBERS, 2))
@@ -18,8 +26,8 @@ def known() -> Links:
 
 def probed(rates: dict[tuple[int, int], float]) -> Found:
     links = known()
-    for _ in range(STEPS):
-        pairs = links.reduced(1.0, 0.0, MEMBERS)
+    for _ in range(STEPS_LEAST):
+        pairs = links.reduced(LOST_S, 0.0, MEMBERS)
     assert pairs == ALL
     found = [links.probed(pair, rates.get(pair, FAST)) for pair in pairs]
     assert found[:-1] == [None] * (len(ALL) - 1)
@@ -29,8 +37,26 @@ def probed(rates: dict[tuple[int, int], float]) -> Found:
 
 def test_reductions_that_take_long_again_and_again_are_looked_into_once() -> None:
     links = known()
-    asked = [links.reduced(1.0, 0.0, MEMBERS) for _ in range(QUIET_STEPS)]
+    asked = [links.reduced(0.35, 0.0, MEMBERS) for _ in range(QUIET_STEPS)]
     assert [step for step, pairs in enumerate(asked) if pairs] == [STEPS - 1]
+
+
+def test_where_much_time_is_lost_two_are_enough_and_the_second_one_is_not_waited_for() -> None:
+    links = known()
+    assert links.under_way(60.0, 0.0, MEMBERS) == []
+    assert links.reduced(0.7, 0.0, MEMBERS) == []
+    assert links.under_way(0.3, 0.0, MEMBERS) == []
+    assert links.under_way(0.6, 0.0, MEMBERS) == ALL
+
+
+def test_of_the_same_members_as_much_is_expected_in_another_group() -> None:
+    links = known()
+    links.changed(MEMBERS)
+    for _ in range(USUAL_STEPS):
+        links.reduced(0.1, 0.0, MEMBERS)
+    links.changed(MEMBERS)
+    assert links.reduced(1.0, 0.0, MEMBERS) == []
+    assert links.reduced(1.0, 0.0, MEMBERS) == ALL
 
 
 def test_where_one_was_waited_for_no_link_is_suspected() -> None:
@@ -66,7 +92,7 @@ def test_it_is_told_where_no_link_stands_out() -> None:
 
 def test_a_probe_of_a_group_that_is_no_more_says_nothing() -> None:
     links = known()
-    for _ in range(STEPS):
+    for _ in range(STEPS_LEAST):
         links.reduced(1.0, 0.0, MEMBERS)
-    links.changed()
+    links.changed(MEMBERS[1:])
     assert not any(links.probed(pair, FAST) for pair in ALL)

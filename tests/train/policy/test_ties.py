@@ -1,6 +1,6 @@
 """What is done about a link that is slow?"""
 
-from cordee.train.policy.links import STEPS, USUAL_STEPS, Found
+from cordee.train.policy.links import STEPS_LEAST, USUAL_STEPS, Found
 from cordee.train.policy.pace import EVICT_GAIN, Late
 from cordee.train.policy.standstill import Again, Out
 from cordee.train.policy.ties import Ties
@@ -17,13 +17,13 @@ def workers(ways: int = 1) -> dict[int, Worker]:
 
 def slow(reduce_s: float) -> Ties:
     """Those of three members whose reductions have become slow, for the link of the last two is."""
-    ties, now_s, pairs = Ties(), 0.0, []
-    for step in range(USUAL_STEPS + STEPS):
+    ties, now_s, probe = Ties(), 0.0, None
+    for step in range(USUAL_STEPS + STEPS_LEAST):
         came_s = now_s + COMPUTE_S
         now_s = came_s + (USUAL_S if step < USUAL_STEPS else reduce_s)
-        pairs = ties.stepped(Late(0, 0.0, came_s), now_s, MEMBERS)
-    assert pairs
-    for pair in pairs:
+        probe = ties.stepped(Late(0, 0.0, came_s), now_s, MEMBERS)
+    assert probe is not None
+    for pair in probe.pairs:
         said = ties.probed(pair, 1e6 if pair == (1, 2) else 400e6)
     assert said.startswith("the link between workers 1 and 2 is slow")
     return ties
@@ -32,7 +32,7 @@ def slow(reduce_s: float) -> Ties:
 def test_the_ends_use_other_addresses_where_they_have_any() -> None:
     found = slow(20.0).relief(workers(ways=2), LIMITS)
     assert isinstance(found, Again)
-    assert (found.ends, found.stuck) == ((1, 2), False)
+    assert (found.ends, found.down) == ((1, 2), False)
 
 
 def test_without_another_address_an_end_leaves_if_the_others_are_far_faster() -> None:

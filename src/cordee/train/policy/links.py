@@ -15,7 +15,9 @@ USUAL_STEPS = 20
 SLOW_TIMES = 3.0
 """One so many times as long is slow, as is a link with such a part of the others' rate."""
 STEPS = 4
-"""So many slow reductions in a row are looked into."""
+"""So many slow reductions in a row are looked into,"""
+STEPS_LEAST, LOST_S = 2, 1.0
+"""or so many, where so much time is lost in them: the last of them need not have ended."""
 LEAST_S = 0.02
 """A shorter one is not worth it."""
 QUIET_STEPS = 100
@@ -40,6 +42,10 @@ class Links:
 
     _usual_s: list[float] = field(default_factory=list)
     _slow: int = 0
+    """So many slow reductions were the last ones,"""
+    _lost_s: float = 0.0
+    """and took so much longer than usual."""
+    _members: tuple[int, ...] = ()
     _quiet: int = 0
     _open: set[Pair] = field(default_factory=set)
     _rates: dict[Pair, float] = field(default_factory=dict)
@@ -48,11 +54,13 @@ class Links:
     _step_s: tuple[float, float] = (0.0, 0.0)
     """How long members computed in it, and how long the reduction took."""
 
-    def changed(self) -> None:
-        """There is another group."""
-        self._usual_s, self._slow = [], 0
+    def changed(self, members: Sequence[int]) -> None:
+        """There is another group; of the same members as much is expected as before."""
+        if tuple(members) != self._members:
+            self._usual_s, self._members = [], tuple(members)
+        self._slow = self._quiet = 0
         self._open, self._rates = set(), {}
-        self._made_s = 0.0
+        self._made_s = self._lost_s = 0.0
 
     def made(self, late: Late, now_s: float, members: Sequence[int]) -> list[Pair]:
         """A step was made; gives the pairs to be probed."""
@@ -67,15 +75,30 @@ class Links:
         if len(self._usual_s) < USUAL_STEPS:
             self._usual_s.append(reduce_s)
             return []
-        usual_s = max(LEAST_S, median(self._usual_s))
-        slow = reduce_s > SLOW_TIMES * usual_s and waited_s < reduce_s / 2
-        self._slow = self._slow + 1 if slow else 0
-        if self._slow < STEPS or self._quiet or self._open:
+        found = self.under_way(reduce_s, waited_s, members)
+        more_s = self._longer_s(reduce_s, waited_s)
+        self._slow, self._lost_s = (self._slow + 1, self._lost_s + more_s) if more_s else (0, 0.0)
+        return found
+
+    def under_way(self, reduce_s: float, waited_s: float, members: Sequence[int]) -> list[Pair]:
+        """The pairs to be probed where a reduction takes so long already."""
+        more_s = self._longer_s(reduce_s, waited_s)
+        slow, lost_s = self._slow + 1, self._lost_s + more_s
+        enough = slow >= STEPS or (slow >= STEPS_LEAST and lost_s >= LOST_S)
+        if not more_s or not enough or self._quiet or self._open:
             return []
         self._quiet, self._rates = QUIET_STEPS, {}
         pairs = list(combinations(sorted(members), 2))
         self._open = set(pairs)
         return pairs
+
+    def _longer_s(self, reduce_s: float, waited_s: float) -> float:
+        """How much longer than usual it takes, where that is long; 0: it is not slow."""
+        if len(self._usual_s) < USUAL_STEPS:
+            return 0.0
+        usual_s = max(LEAST_S, median(self._usual_s))
+        slow = reduce_s > SLOW_TIMES * usual_s and waited_s < reduce_s / 2
+        return reduce_s - usual_s if slow else 0.0
 
     def probed(self, pair: Pair, bytes_per_s: float) -> Found | None:
         """A pair's rate has been measured; when all have, what is found."""

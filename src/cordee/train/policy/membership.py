@@ -22,7 +22,8 @@ from cordee.train.policy.effects import (
     Seat,
 )
 from cordee.train.policy.footing import footing
-from cordee.train.policy.pace import Move, Pace, TooSlow
+from cordee.train.policy.pace import Late, Move, Pace, TooSlow
+from cordee.train.policy.setbacks import Setbacks
 from cordee.train.policy.shards import assign
 from cordee.train.policy.standstill import Again, Look, Out
 from cordee.train.policy.sums import Total, total_of
@@ -60,11 +61,8 @@ class Membership:
     _total: Total | None = None
     """Of the last step that was committed."""
     _finished: set[int] = field(default_factory=set)
-    _deaths: dict[int, int] = field(default_factory=dict)
+    setbacks: Setbacks = field(default_factory=Setbacks)
     _anew: bool = True
-    _restarts: int = 0
-    _farthest: int = -1
-    """The step at which all members were gone."""
 
     # What comes in.
 
@@ -160,7 +158,8 @@ class Membership:
     def probed(self, number: int, other: int, bytes_per_s: float) -> list[Effect]:
         """A member has measured its link to another one."""
         found = self.ties.probed((min(number, other), max(number, other)), bytes_per_s)
-        return [Note("link", found)] if found else []
+        note = [Note("link", found)] if found else []
+        return [*note, *self._react(self.ties.relief(self._present, self.limits))]
 
     def stopped(self, error: str) -> list[Effect]:
         """The job cannot be."""
@@ -189,11 +188,9 @@ class Membership:
         """A worker's own code has failed: another one would hardly fare better, but it is tried. `device`: or that has."""
         if device:
             return self.closed(number, now_s, f"worker {number}: {device}")
-        count = self._deaths[self.step] = self._deaths.get(self.step, 0) + 1
-        if not self.over and count >= min(self.limits.deaths_at_step, self.limits.workers):
-            self.over = True
-            failed = "the worker" if count == 1 else f"{count} workers"
-            return [Finish(f"at step {self.step} {failed} failed; the last error: {error}")]
+        failed = self.setbacks.crashed(self.step, self.limits)
+        if failed and not self.over:
+            return self.stopped(f"{failed}; the last error: {error}")
         return self.closed(number, now_s, f"the program of worker {number} failed: {error}")
 
     def heard_of(self, made: int, total: Total | None, skipped: int) -> None:
@@ -213,14 +210,14 @@ class Membership:
         """Time has passed."""
         if self.over:
             return []
-        members = [self.workers[number] for number in self.members if number in self.workers]
+        members = list(self._present.values())
         unplanned = None if self._planned else (self._reports.keys(), self._reported_s)
         lost = gone(self.workers.values(), members, unplanned, self.limits, now_s)
         if lost:
             return self._out([worker.number for worker, _ in lost], lost[0][1])
         if not self._planned:  # there may be room for fewer than before
             return [] if self.members else self._gather()
-        return self._react(self.ties.standstill.tick(members, self.limits, self.step, now_s))
+        return self._react(self.ties.tick(members, self._late, self.limits, self.step, now_s))
 
     def fellows(self, number: int) -> tuple[int, ...]:
         """The members that have the same part of the model as one has."""
@@ -229,19 +226,28 @@ class Membership:
 
     # What follows from it.
 
-    def _react(self, found: Look | Again | Out | None) -> list[Effect]:
+    def _react(self, found: Look | Probe | Again | Out | None) -> list[Effect]:
         """Do something about links, or members that are stuck."""
         match found:
-            case Again(text, ends, stuck):
+            case Again(text, ends, down):
                 turned = [number for number in ends if self.workers[number].turns()]
                 anew = "the group is formed again" + (", over other addresses" if turned else "")
-                note = [Note("down", text)] if stuck else []
-                return [*note, *self._begin(self.members, (), f"{text}: {anew}", stuck=stuck)]
+                note = [Note("down", text)] if down else []
+                return [*note, *self._begin(self.members, (), f"{text}: {anew}", stuck=True)]
             case Out(workers, reason, text, guilty):
                 note = [Note("down", text)] if text else []
                 return [*note, *self._out(workers, reason, guilty=guilty)]
             case _:
                 return [found] if found is not None else []
+
+    @property
+    def _late(self) -> Late | None:
+        """Who came last to the reduction, where that says something of links."""
+        return self.pace.latest(len(self.members)) if self.limits.replica == 1 else None
+
+    @property
+    def _present(self) -> dict[int, Worker]:
+        return {n: self.workers[n] for n in self.members if n in self.workers}
 
     def _commit(self, agreed: Agreed, now_s: float) -> list[Effect]:
         step, self._asked = self.step, None
@@ -249,19 +255,14 @@ class Membership:
         if agreed.skip:
             self._skipped = step
         effects: list[Effect] = [Note("odd", agreed.note)] if agreed.note else []
+        effects += self._react(self.ties.stepped(self._late, now_s, self.members))
         late, pace = self.pace.late(), self.pace.stepped(self.owners, self._heads)
-        came = late if self.limits.replica == 1 else None
-        pairs = self.ties.stepped(came, now_s, self.members)
-        effects += [Probe(tuple(pairs))] if pairs else []
         moved = pace.owners if isinstance(pace, Move) else ()
         if isinstance(pace, Move):
             self.owners = pace.owners
             effects.append(Note("pace", pace.text))
         commit = Commit(self.epoch, step, agreed.skip, moved, late, self._total)
-        members = {n: self.workers[n] for n in self.members if n in self.workers}
         effects += [commit, *self._enter()]
-        if self.epoch == commit.epoch:
-            effects += self._react(self.ties.relief(members, self.limits))
         if isinstance(pace, TooSlow) and len(self._heads) > max(1, self.limits.least):
             effects += self._evict(Guilty((pace.worker,), pace.text))
         return effects
@@ -323,19 +324,17 @@ class Membership:
 
     def _restart(self, reason: str) -> list[Effect]:
         """No member is left: begin again, unless that has led nowhere too often."""
-        self._restarts = 1 if self.step > self._farthest else self._restarts + 1
-        self._farthest, self.members = max(self._farthest, self.step), ()
-        if self._restarts > self.limits.restarts:
-            self.over = True
-            return [Finish(f"no worker is left: {reason}")]
+        self.members = ()
+        if not self.setbacks.restarts_from(self.step, self.limits):
+            return self.stopped(f"no worker is left: {reason}")
         self.step, self._anew, self._asked, self._again = 0, True, None, -1
         self._finished.clear()
-        return [Restart(reason, self._restarts), *self._gather()]
+        return [Restart(reason, self.setbacks.restarts), *self._gather()]
 
     def _gather(self) -> list[Effect]:
         """Begin, or begin again, once there are enough."""
         chosen = founders(self.workers.values(), self.limits)
-        reason = "the job begins again" if self._restarts else "the job begins"
+        reason = "the job begins again" if self.setbacks.restarts else "the job begins"
         return self._begin(chosen, (), reason) if chosen else []
 
     def _begin(
@@ -348,7 +347,7 @@ class Membership:
         self._reports, self._planned = {}, False
         self._done.clear()
         self.pace.changed()
-        self.ties.changed()
+        self.ties.changed(self.members)
         again = self._again == self.step
         ways = tuple(self.workers[n].way for n in self.members)
         told = (self.epoch, self.step, self.members, lost, reason, again, self._anew, stuck)

@@ -68,8 +68,14 @@ class Pace:
 
     def late(self) -> Late | None:
         """Who came last to the reduction of the step that was just made."""
-        came, self._arrived_s = self._arrived_s, {}
-        if len(came) < 2:
+        found = self.latest(2)
+        self._arrived_s = {}
+        return found
+
+    def latest(self, members: int) -> Late | None:
+        """Who was the last one to come to the reduction, where so many have come."""
+        came = self._arrived_s
+        if len(came) < max(2, members):
             return None
         last = max(came, key=lambda worker: came[worker])
         return Late(last, came[last] - min(came.values()), came[last])

@@ -18,7 +18,7 @@ FAILED_S = 1.0
 AGAIN_S = 1.0
 """A group that was formed again is looked at sooner."""
 LOOK_MOST_S = 10.0
-"""A look takes no longer: one for whom a collective has failed does not wait for ever."""
+"""A look takes no longer, nor more than half of the time after which all are taken to be stuck: it is over by then."""
 REST_TIMES = 2.0
 """Where nothing was found the next look comes so many times later."""
 REMEMBER_STEPS = 100
@@ -46,8 +46,8 @@ class Again:
     text: str
     ends: tuple[int, ...] = ()
     """Of the links that are down, or slow: they use other addresses, if they have any."""
-    stuck: bool = True
-    """Whether nothing moves."""
+    down: bool = True
+    """Or slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,17 @@ class Standstill:
     ) -> Look | Again | Out | None:
         """Time has passed."""
         since_s = max((worker.still_since_s for worker in members), default=now_s)
+        patience_s = self._rest_times * (AGAIN_S if self._formed else limits.hang_s)
         if not self._asked:
-            return self._first(members, limits, since_s, now_s)
+            return self._first(
+                members, limits, now_s - since_s > patience_s - _look_s(limits), now_s
+            )
         if since_s > self._asked_s and not self._failed:
             self.changed()  # it goes on by itself
             return None
         if None in self._asked.values() and now_s - self._asked_s <= _look_s(limits):
+            return None
+        if not self._failed and now_s - since_s <= patience_s:
             return None
         answers, self._asked = self._asked, {}
         found = self._found(answers, members, step)
@@ -114,16 +119,14 @@ class Standstill:
         return found
 
     def _first(
-        self, members: Sequence[Worker], limits: Limits, since_s: float, now_s: float
+        self, members: Sequence[Worker], limits: Limits, late: bool, now_s: float
     ) -> Look | None:
-        """Look, once it is time to."""
+        """Look, once it is time to; `late`: nothing has moved for so long."""
         if len(members) < 2:
             return None
-        stuck = all(worker.phase in WAITING for worker in members)
-        patience_s = AGAIN_S if self._formed else limits.hang_s
-        late = stuck and now_s - since_s > patience_s * self._rest_times
+        stuck = late and all(worker.phase in WAITING for worker in members)
         failed = self._failed and now_s - min(self._failed.values()) > FAILED_S
-        if not late and not failed:
+        if not stuck and not failed:
             return None
         pairs = tuple(pairs_of([worker.number for worker in members]))
         self._asked = dict.fromkeys(((w.number, w.number) for w in members), None)
@@ -162,7 +165,7 @@ class Standstill:
 
 
 def _look_s(limits: Limits) -> float:
-    return min(limits.hang_s, LOOK_MOST_S)
+    return min(limits.hang_s / 2, LOOK_MOST_S)
 
 
 def pairs_of(members: Sequence[int]) -> list[Pair]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cordee.train.policy.membership import Membership
 from cordee.train.policy.pace import Pace
+from cordee.train.policy.setbacks import Setbacks
 from cordee.train.policy.sums import Total
 from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Trust
@@ -70,9 +71,9 @@ def known(job: Membership, term: int, models: Mapping[int, str], error: str | No
         teams=job.teams,
         skipped=job._skipped,
         anew=job._anew,
-        deaths=tuple(sorted(job._deaths.items())),
-        restarts=job._restarts,
-        farthest=job._farthest,
+        deaths=tuple(sorted(job.setbacks.deaths.items())),
+        restarts=job.setbacks.restarts,
+        farthest=job.setbacks.farthest,
         over=job.over,
         error=error,
     )
@@ -89,11 +90,9 @@ def recalled(limits: Limits, checks: Checks, before: Known) -> Membership:
         over=before.over,
         trust=Trust(checks),
         pace=Pace(limits.moves),
+        setbacks=Setbacks(dict(before.deaths), before.restarts, before.farthest),
         _skipped=before.skipped,
-        _deaths=dict(before.deaths),
         _anew=before.anew,
-        _restarts=before.restarts,
-        _farthest=before.farthest,
     )
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cordee.train.policy.effects import Probe
 from cordee.train.policy.links import Found, Links, Pair
 from cordee.train.policy.pace import EVICT_GAIN, Late
-from cordee.train.policy.standstill import Again, Out, Standstill
+from cordee.train.policy.standstill import Again, Look, Out, Standstill
 from cordee.train.policy.workers import Limits, Worker
 
 
@@ -18,16 +19,32 @@ class Ties:
     _slow: Found | None = None
     """A slow link about which nothing was done yet."""
 
-    def changed(self) -> None:
+    def changed(self, members: Sequence[int]) -> None:
         """There is another group."""
-        self.links.changed()
+        self.links.changed(members)
         self.standstill.changed()
         self._slow = None
 
-    def stepped(self, late: Late | None, now_s: float, members: Sequence[int]) -> list[Pair]:
-        """A step was made; gives the pairs to be probed. `late`: who came last to its reduction."""
+    def stepped(self, late: Late | None, now_s: float, members: Sequence[int]) -> Probe | None:
+        """A step was made. `late`: who came last to its reduction."""
         self.standstill.stepped()
-        return self.links.made(late, now_s, members) if late is not None else []
+        return _probe(self.links.made(late, now_s, members)) if late is not None else None
+
+    def tick(
+        self,
+        members: Sequence[Worker],
+        late: Late | None,
+        limits: Limits,
+        step: int,
+        now_s: float,
+    ) -> Look | Probe | Again | Out | None:
+        """Time has passed. `late`: who came last, where all have come to the reduction."""
+        if late is not None:
+            numbers = [worker.number for worker in members]
+            pairs = self.links.under_way(now_s - late.came_s, late.waited_s, numbers)
+            if pairs:
+                return _probe(pairs)
+        return self.standstill.tick(members, limits, step, now_s)
 
     def probed(self, pair: Pair, bytes_per_s: float) -> str:
         """A pair's rate has been measured; when all have, what is found."""
@@ -38,14 +55,18 @@ class Ties:
         return found.text
 
     def relief(self, members: Mapping[int, Worker], limits: Limits) -> Again | Out | None:
-        """Between two steps: what is done about a link that is slow."""
+        """What is done about a link that is slow; what is reduced over it is reduced again."""
         slow, self._slow = self._slow, None
         if slow is None or not slow.ends or not set(slow.ends) <= members.keys():
             return None
         if any(members[end].way + 1 < members[end].ways for end in slow.ends):
-            return Again(slow.text, slow.ends, stuck=False)
+            return Again(slow.text, slow.ends, down=False)
         enough = limits.moves and len(members) > max(1, limits.least) and limits.replica == 1
         if not enough or slow.gain <= EVICT_GAIN:
             return None
         times = f"a step is {slow.gain:.1f} times shorter without it"
         return Out((slow.ends[-1],), f"has a link so slow that {times}")
+
+
+def _probe(pairs: Sequence[Pair]) -> Probe | None:
+    return Probe(tuple(pairs)) if pairs else None
