@@ -12,7 +12,6 @@ turns. Writes a part of steady.toml.
 import json
 import os
 import random
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -73,13 +72,16 @@ class System:
         self.ready()
         return Took(time.perf_counter() - began_s, cpus_s(processes) - cpu_s)
 
-    def end(self) -> None:
+    def finish(self) -> None:
+        """Let them come to their end."""
         for go in self._go:
             os.write(go, b"g")
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(60)
+
+    def end(self) -> None:
+        """Whatever they are at."""
+        self._process.terminate()
+        self._process.wait(60)
 
 
 @contextmanager
@@ -87,6 +89,7 @@ def started(name: str, setting: Setting, each: int, folder: Path) -> Iterator[Sy
     system = System(name, setting, each, folder)
     try:
         yield system
+        system.finish()
     finally:
         system.end()
 

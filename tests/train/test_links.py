@@ -40,6 +40,16 @@ def test_a_link_that_is_down_is_named_and_one_end_of_it_leaves(
     assert ended.steps == list(range(20))
 
 
+def test_of_many_with_much_to_send_nobody_is_stuck_for_good(tmp_path: Path) -> None:
+    fault: Fault = {"worker": 1, "step": 2, "at": "forward", "do": "link-down", "other": 0}
+    wide = str(SMALL.with_name("wide.py"))
+    calm = job(tmp_path / "calm", wide, options=("-n", "4"))
+    ended = job(tmp_path / "cut", wide, options=("-n", "4"), faults=(fault,))
+    assert ended.code == 0, ended.err
+    assert set(ended.digests) == set(calm.digests)
+    assert ended.steps == list(range(6))
+
+
 @pytest.mark.parametrize("point", few_in_ci("voted"))
 def test_a_link_that_comes_back_costs_no_bit(point: str, undisturbed: str, tmp_path: Path) -> None:
     ended = job(tmp_path, faults=(link(point, for_s=5.0),))
@@ -136,4 +146,22 @@ def test_without_another_address_an_end_of_a_slow_link_leaves(tmp_path: Path) ->
     ended = job(tmp_path / "slow", *program, faults=(SLOWED,))
     assert ended.code == 0, ended.err
     assert "worker 2 is evicted: it has a link so slow" in ended.out
+    assert set(ended.digests) == set(calm.digests)
+
+
+@pytest.mark.slow
+def test_shards_move_away_from_a_link_that_carries_half_as_much_fast_enough(tmp_path: Path) -> None:
+    program = (str(SMALL), "--steps", "30", "--shards", "8")
+    options = ("-n", "4", "--mode", "exact")
+    calm = job(tmp_path / "calm", *program, options=options)
+    first = SLOWED | {"step": 0, "bytes_per_s": 20_000}  # so slow is usual
+    ended = job(
+        tmp_path / "slow",
+        *program,
+        options=options,
+        faults=(first, SLOWED | {"bytes_per_s": 5_000}),
+    )
+    assert ended.code == 0, ended.err
+    assert any("shards move away from it" in event["text"] for event in ended.of("pace"))
+    assert any(set(event.get("owners", ())) == {0, 3} for event in ended.of("commit"))
     assert set(ended.digests) == set(calm.digests)

@@ -77,6 +77,49 @@ def test_one_that_dies_in_the_last_round_leaves_the_others_alike(
     assert len(set(ended.digests)) == 1
 
 
+SLOWED: Fault = {
+    "worker": 2,
+    "step": 28,
+    "at": "reduce",
+    "do": "link-slow",
+    "other": 1,
+    "bytes_per_s": 20_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("apart", "by_themselves"),
+    [("0.01", True), pytest.param("0.00001", False, marks=pytest.mark.slow)],
+    ids=["near", "far"],
+)
+def test_where_a_link_becomes_slow_workers_train_by_themselves_if_they_stay_close(
+    apart: str, by_themselves: bool, tmp_path: Path
+) -> None:
+    program = (*PROGRAM, "--apart", apart)
+    options = ("-n", "3", "--mode", "adaptive")
+    ended = job(tmp_path, *program, options=options, faults=(SLOWED,))
+    assert ended.code == 0, ended.err
+    assert len(set(ended.digests)) == 1
+    reasons = [event["reason"] for event in ended.of("epoch")]
+    assert any(text.endswith("workers train by themselves") for text in reasons) == by_themselves
+    assert bool(ended.of("exchanged")) == by_themselves
+    assert len(ended.of("evicted")) == int(not by_themselves)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("do", ["kill", "kill-coordinator"])
+def test_workers_that_began_to_train_by_themselves_go_on_whoever_dies(
+    do: str, tmp_path: Path
+) -> None:
+    struck: Fault = {"worker": 0, "step": 34, "at": "vote", "do": do}
+    options = ("-n", "3", "--min", "3", "--spares", "1", "--mode", "adaptive")
+    ended = job(tmp_path, *PROGRAM, options=options, faults=(SLOWED, struck))
+    assert ended.code == 0, ended.err
+    assert ended.of("exchanged")
+    assert len(ended.digests) == 3
+    assert len(set(ended.digests)) == 1
+
+
 @pytest.mark.slow
 def test_one_that_stands_still_is_evicted(tmp_path: Path) -> None:
     fault: Fault = {"worker": 2, "step": 30, "at": "forward", "do": "stop"}

@@ -65,9 +65,10 @@ train.add_command(manifests)
 @click.option("--min", "least", default=1, show_default=True, help="With fewer the job waits.")
 @click.option(
     "--mode",
-    type=click.Choice(["exact", "fast", "local"]),
+    type=click.Choice(get_args(Mode)),
     help="exact: the same bits whatever fails; fast: an ordinary all-reduce; local: for weak links, workers "
-    "train by themselves and exchange how far they have come. Else as the program says.",
+    "train by themselves and exchange how far they have come; adaptive: fast, until a link is slow and workers may "
+    "train by themselves. Else as the program says.",
 )
 @click.option("--silent-s", default=3.0, show_default=True, help="Dead after so long a silence.")
 @click.option("--hang-s", default=3.0, show_default=True, help="How long others wait for a worker.")

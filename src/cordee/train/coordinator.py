@@ -42,6 +42,7 @@ from cordee.train.wire import (
     Refused,
     Reported,
     Seen,
+    Strays,
     Told,
 )
 
@@ -273,7 +274,8 @@ class Coordinator:
                 self.events.add("ready", worker=number)
                 self._do(job.ready(number, now_s, message.lost))
             case Reported():
-                report = Report(message.step, message.reduced, message.held, message.kept)
+                said = (message.step, message.reduced, message.held, message.kept, message.apart)
+                report = Report(*said)
                 self._do(job.reported(number, message.epoch, report, now_s))
             case Done():
                 self._accounts.done(number, job.fellows(number), message.loss, message.sent_bytes)
@@ -322,6 +324,9 @@ class Coordinator:
                 self.membership.ties.standstill.seen(message.look, pair, reached=message.reached)
             case Progressed():
                 self.membership.progressed(number, now_s)
+            case Strays(stray, drift):
+                self.events.add("strays", worker=number, steps=stray.steps, drift=drift)
+                self.membership.ties.strays[number] = stray
             case Probed():
                 self.events.add(
                     "probed", worker=number, other=message.other, bytes_per_s=message.bytes_per_s

@@ -28,7 +28,7 @@ class Crew:
         if hello.worker in self._lines:
             raise Refused(f"there is a worker {hello.worker} already")
         if not self.models and not self._lines:  # as the program says that comes first
-            limits = replace(limits, replica=hello.replica)
+            limits = replace(limits, replica=hello.replica, exact=hello.mode == "exact")
         if hello.replica != limits.replica:
             has = f"worker {hello.worker} has a replica of {hello.replica} workers"
             raise Refused(f"{has}, the job of {limits.replica}")

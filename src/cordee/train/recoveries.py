@@ -10,7 +10,10 @@ NOTICED = {
     "crashed": "itself",
     "coordinator-lost": "the agent of its host, or of another one",
     "standstill": "all members, who waited for each other",
+    "link": "members, who measured the links between them",
 }
+NOBODY = ("standstill", "link")
+"""Kinds with which nobody is lost yet."""
 PHASES = ("agreed_s", "formed_s", "restored_s")
 
 
@@ -59,7 +62,7 @@ class Recoveries:
             self._now = _Recovery(
                 _number(event["time_s"]), int(_number(event.get("step", -1))), [], noticed_by, ""
             )
-        if event["kind"] != "standstill":
+        if event["kind"] not in NOBODY:
             self._now.workers.append(event.get("worker", "coordinator"))
 
     def _over(self, commit: Event) -> None:

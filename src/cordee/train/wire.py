@@ -5,18 +5,20 @@ import hmac
 import secrets
 import socket
 import struct
+from dataclasses import fields
 from typing import Literal
 
 import msgspec
 
 from cordee.core.errors import CordeeError
 from cordee.train.policy.effects import Plan
+from cordee.train.policy.rounds import Stray
 from cordee.train.policy.sums import Total
 from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
 from cordee.train.policy.workers import Phase
 
-PROTOCOL = 6
+PROTOCOL = 7
 """Another number for every change that makes versions misunderstand each other."""
 Role = Literal["worker", "agent", "host", "watch", "probe", "reach"]
 LENGTH = struct.Struct("!I")
@@ -97,6 +99,8 @@ class Reported(Message, tag="reported", frozen=True):
     reduced: bool
     held: tuple[int, ...]
     kept: tuple[int, ...] = ()
+    apart: int = 0
+    """Steps between two exchanges, where it trains by itself."""
 
 
 class Done(Message, tag="done", frozen=True):
@@ -140,6 +144,14 @@ class Seen(Message, tag="seen", frozen=True):
     reached: bool
 
 
+class Strays(Message, tag="strays", frozen=True):
+    """How far it would be from the others if it trained by itself."""
+
+    stray: Stray
+    drift: float
+    """After one step, as a share of the length of the parameters."""
+
+
 class Crashed(Message, tag="crashed", frozen=True):
     """Its program has failed."""
 
@@ -175,6 +187,7 @@ FromWorker = (
     | Probed
     | Failed
     | Seen
+    | Strays
     | Crashed
     | Finished
     | Told
@@ -254,6 +267,7 @@ class Planned(Message, tag="planned", frozen=True):
     forget: tuple[int, ...] = ()
     total: Total | None = None
     back: tuple[int, ...] = ()
+    apart: int = 0
     checks: Checks = Checks()
 
 
@@ -313,22 +327,7 @@ ToWorker = (
 
 def planned(plan: Plan, checks: Checks) -> Planned:
     """A plan, as members hear it."""
-    return Planned(
-        plan.epoch,
-        plan.step,
-        plan.sources,
-        plan.restore,
-        plan.owners,
-        plan.asks,
-        plan.redo,
-        plan.skipped,
-        plan.columns,
-        plan.teams,
-        plan.forget,
-        plan.total,
-        plan.back,
-        checks,
-    )
+    return Planned(checks=checks, **{f.name: getattr(plan, f.name) for f in fields(plan)})
 
 
 def pack(message: Message) -> bytes:

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 from cordee.train.policy.links import (
+    DOUBT_STEPS,
     LOST_S,
     QUIET_STEPS,
     STEPS,
@@ -39,6 +40,16 @@ def test_reductions_that_take_long_again_and_again_are_looked_into_once() -> Non
     links = known()
     asked = [links.reduced(0.35, 0.0, MEMBERS) for _ in range(QUIET_STEPS)]
     assert [step for step, pairs in enumerate(asked) if pairs] == [STEPS - 1]
+
+
+def test_after_a_probe_that_named_a_link_it_takes_long_until_the_next_and_else_not() -> None:
+    for rates, quiet in (({(1, 3): 2e6}, QUIET_STEPS), ({}, DOUBT_STEPS)):
+        links = known()
+        links.reduced(1.0, 0.0, MEMBERS)
+        for pair in links.reduced(1.0, 0.0, MEMBERS):
+            links.probed(pair, rates.get(pair, FAST))
+        asked = [links.reduced(1.0, 0.0, MEMBERS) for _ in range(2 * QUIET_STEPS)]
+        assert next(step for step, pairs in enumerate(asked) if pairs) == quiet - 1
 
 
 def test_where_much_time_is_lost_two_are_enough_and_the_second_one_is_not_waited_for() -> None:
@@ -82,6 +93,13 @@ def test_the_link_of_one_to_all_others_is_named() -> None:
     found = probed(slow)
     told = "the link of worker 2 is slow: 3.0 MB/s to others, 400.0 MB/s between them"
     assert (found.text, found.ends) == (told, (2,))
+
+
+def test_a_pair_that_is_far_slower_than_all_is_named_although_another_link_of_its_end_was_busy() -> (
+    None
+):
+    found = probed({(1, 2): 0.05e6, (0, 1): 40e6, (1, 3): 40e6})
+    assert found.ends == (1, 2)
 
 
 def test_it_is_told_where_no_link_stands_out() -> None:

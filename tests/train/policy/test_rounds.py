@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from cordee.core.errors import UsageError
-from cordee.train.policy.rounds import Cadence, Said, every_next, fragment_of, weights
+from cordee.train.policy.rounds import (
+    Cadence,
+    Said,
+    every_next,
+    fragment_of,
+    steps_apart,
+    weights,
+)
 
 CADENCE = Cadence(fragments=4, steps=16, least=8, most=64, apart=0.1)
 SAID = Said(fragment=0, shards=4, apart=0.1, exchange_s=0.1, step_s=1.0, loss=2.0)
@@ -57,3 +64,10 @@ def test_members_weigh_what_they_have_computed() -> None:
 def test_a_cadence_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         replace(CADENCE, **wrong)  # type: ignore[arg-type]
+
+
+def test_steps_apart_are_as_many_as_the_drift_of_one_allows() -> None:
+    cadence = Cadence(apart=0.01, least=8, most=256)
+    assert steps_apart(cadence, 0.0003) == 33
+    assert steps_apart(cadence, 0.00001) == 256
+    assert steps_apart(cadence, 0.005) == 0

@@ -50,13 +50,16 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="a folder")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--warmup", type=int, default=6, help="steps before mode local begins")
+    parser.add_argument("--apart", type=float, default=0.01, help="how far workers may be then")
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     model = Small().to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, 1000)  # another rate each step
-    cadence = ct.Cadence(warmup=args.warmup, fragments=2, steps=6, least=4, most=8)
+    cadence = ct.Cadence(
+        warmup=args.warmup, fragments=2, steps=6, least=4, most=8, apart=args.apart
+    )
     training = ct.Training(
         model,
         optimizer,

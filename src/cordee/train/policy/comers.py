@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from cordee.train.policy.effects import Effect, Feed, Seat
 from cordee.train.policy.teams import vacant
 from cordee.train.policy.workers import Limits, Worker
 
@@ -19,14 +20,14 @@ def founders(workers: Iterable[Worker], limits: Limits) -> list[int]:
     return chosen if len(chosen) >= limits.least else []
 
 
-def seated(workers: Iterable[Worker], limits: Limits) -> list[Worker]:
-    """Those that had no place in a replica and are given one now."""
+def seated(workers: Iterable[Worker], limits: Limits) -> list[Effect]:
+    """Gives those a place in a replica that have none, where someone is missing."""
     there = list(workers)
     without = [worker for worker in there if worker.place is None]
     for worker in without:
         taken = [other.place for other in there if other.place is not None]
         worker.place = vacant(taken, limits.replica, limits.workers)
-    return [worker for worker in without if worker.place is not None]
+    return [Seat(worker.number, worker.place) for worker in without if worker.place is not None]
 
 
 def comers(
@@ -48,9 +49,9 @@ def fed(
     members: Sequence[int],
     most: int,
     column: Callable[[int | None], Sequence[int]],
-) -> list[Worker]:
-    """Those that are given the state now, each by a member of its column that feeds few: as many as there is room for."""
-    found: list[Worker] = []
+) -> list[Effect]:
+    """Those are given the state now that wait, each by a member of its column that feeds few: as many as there is room for."""
+    found: list[Effect] = []
     waiting = [w for w in workers.values() if w.ready and w.number not in members]
     room = most - len(members) - sum(w.fed_by is not None for w in waiting)
     for comer in sorted((w for w in waiting if w.fed_by is None), key=lambda w: w.number):
@@ -59,6 +60,6 @@ def fed(
             continue
         sources = [w.fed_by for w in workers.values() if w.fed_by is not None]
         comer.fed_by = min(able, key=lambda n: (n in comer.avoid, sources.count(n), -n))
-        found.append(comer)
+        found.append(Feed(comer.fed_by, comer.number))
         room -= 1
     return found

@@ -57,6 +57,8 @@ class Plan:
     """Of the step before."""
     back: tuple[int, ...] = ()
     """Members that take this step's state from what was kept of their part."""
+    apart: int = 0
+    """Steps between two exchanges, where members train by themselves from here on, or do already; 0: they do not."""
 
 
 @dataclass(frozen=True, slots=True)

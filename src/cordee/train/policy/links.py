@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 
-from cordee.train.policy.pace import Late
+from cordee.train.policy.pace import GAIN, Late
 
 USUAL_STEPS = 20
 """So many reductions of a group say how long one usually takes."""
@@ -21,7 +21,9 @@ STEPS_LEAST, LOST_S = 2, 1.0
 LEAST_S = 0.02
 """A shorter one is not worth it."""
 QUIET_STEPS = 100
-"""After a probe so many steps pass before the next."""
+"""After a probe so many steps pass before the next,"""
+DOUBT_STEPS = 10
+"""or so many where it has shown nothing."""
 Pair = tuple[int, int]
 
 
@@ -34,6 +36,22 @@ class Found:
     """Of the link that is slow; one alone: all its links are."""
     gain: float = 1.0
     """A step would be so many times shorter without the last of them."""
+    bytes_per_s: float = 0.0
+    """What it carries,"""
+    compute_s: float = 0.0
+    """how long members compute in a step,"""
+    reduce_s: float = 0.0
+    """how long the reduction takes,"""
+    usual_s: float = 0.0
+    """and how long it usually does."""
+
+    def spared(self, members: int) -> bool:
+        """Whether it is enough, of so many members, that its two ends compute nothing: half as much goes over it then."""
+        if len(self.ends) != 2 or members < 3:
+            return False
+        then_s = self.compute_s * members / (members - 2) + self.reduce_s / 2
+        shorter = self.compute_s + self.reduce_s > GAIN * then_s
+        return shorter and self.reduce_s / 2 <= SLOW_TIMES * self.usual_s
 
 
 @dataclass(slots=True)
@@ -87,7 +105,7 @@ class Links:
         enough = slow >= STEPS or (slow >= STEPS_LEAST and lost_s >= LOST_S)
         if not more_s or not enough or self._quiet or self._open:
             return []
-        self._quiet, self._rates = QUIET_STEPS, {}
+        self._rates = {}
         pairs = list(combinations(sorted(members), 2))
         self._open = set(pairs)
         return pairs
@@ -96,9 +114,17 @@ class Links:
         """How much longer than usual it takes, where that is long; 0: it is not slow."""
         if len(self._usual_s) < USUAL_STEPS:
             return 0.0
-        usual_s = max(LEAST_S, median(self._usual_s))
-        slow = reduce_s > SLOW_TIMES * usual_s and waited_s < reduce_s / 2
-        return reduce_s - usual_s if slow else 0.0
+        slow = reduce_s > SLOW_TIMES * self._usual and waited_s < reduce_s / 2
+        return reduce_s - self._usual if slow else 0.0
+
+    @property
+    def _usual(self) -> float:
+        """How long a reduction usually takes, in seconds."""
+        return max(LEAST_S, median(self._usual_s))
+
+    def acted(self) -> None:
+        """Something was done: whether it has helped is seen soon."""
+        self._quiet = DOUBT_STEPS
 
     def probed(self, pair: Pair, bytes_per_s: float) -> Found | None:
         """A pair's rate has been measured; when all have, what is found."""
@@ -109,7 +135,9 @@ class Links:
         if self._open:
             return None
         text, ends = _found(self._rates)
-        return Found(text, ends, self._gain(len({n for pair in self._rates for n in pair})))
+        self._quiet = QUIET_STEPS if ends else DOUBT_STEPS
+        gain = self._gain(len({n for pair in self._rates for n in pair}))
+        return Found(text, ends, gain, min(self._rates.values()), *self._step_s, self._usual)
 
     def _gain(self, members: int) -> float:
         """How many times shorter a step would be without one of so many."""
@@ -127,9 +155,9 @@ def _found(rates: dict[Pair, float]) -> tuple[str, tuple[int, ...]]:
     for member in sorted(members):
         own = [pair for pair in rates if member in pair]
         rest = [rate for pair, rate in rates.items() if member not in pair]
+        least, most = min(rates[pair] for pair in own), max(rates[pair] for pair in own)
         # Half of all pairs or more may be its own, so the usual rate is that of the others.
-        if rest and all(SLOW_TIMES * rates[pair] < median(rest) for pair in own):
-            most = max(rates[pair] for pair in own)
+        if rest and SLOW_TIMES * most < median(rest) and most <= SLOW_TIMES * least:
             told = f"{_mb(most)} to others, {_mb(median(rest))} between them"
             return f"the link of worker {member} is slow: {told}", (member,)
     if slow:

@@ -13,19 +13,17 @@ from cordee.train.policy.effects import (
     Commit,
     Effect,
     Evict,
-    Feed,
     Finish,
     Note,
     Plan,
     Probe,
     Restart,
-    Seat,
 )
 from cordee.train.policy.footing import footing
 from cordee.train.policy.pace import Late, Move, Pace, TooSlow
 from cordee.train.policy.setbacks import Setbacks
 from cordee.train.policy.shards import assign
-from cordee.train.policy.standstill import Again, Look, Out
+from cordee.train.policy.standstill import Again, Apart, Look, Out, Spare
 from cordee.train.policy.sums import Total, total_of
 from cordee.train.policy.teams import Team, held_by, teams
 from cordee.train.policy.ties import Ties
@@ -49,6 +47,8 @@ class Membership:
     owners: tuple[int, ...] = ()
     """Of the shards, as last told; of a team it is the first member."""
     teams: tuple[Team, ...] = ()
+    apart: int = 0
+    """Steps between two exchanges of members that train by themselves because a link is slow; 0: they do not."""
     _asked: Ask | None = None
     _skipped: int = -1
     _again: int = -1
@@ -72,7 +72,7 @@ class Membership:
         """A worker has begun; it is not ready yet. `place`: that it was given by another coordinator; `ways`: addresses."""
         place = 0 if self.limits.replica == 1 else place
         self.workers[number] = Worker(number, now_s, place=place, ways=ways)
-        return self._seat()
+        return seated(self.workers.values(), self.limits)
 
     def ready(self, number: int, now_s: float, lost: int = -1) -> list[Effect]:
         """A worker has its model and waits to be let in; `lost`: the member from which no more of the state came."""
@@ -110,6 +110,7 @@ class Membership:
         if epoch != self.epoch or number not in self.members or self._planned:
             return []
         self._reports[number], self._reported_s = report, now_s
+        self.apart = self.apart or report.apart
         if len(self._reports) < len(self.members) or not self._enough:
             return []
         self._planned, self._anew = True, False
@@ -226,7 +227,7 @@ class Membership:
 
     # What follows from it.
 
-    def _react(self, found: Look | Probe | Again | Out | None) -> list[Effect]:
+    def _react(self, found: Look | Probe | Spare | Again | Apart | Out | None) -> list[Effect]:
         """Do something about links, or members that are stuck."""
         match found:
             case Again(text, ends, down):
@@ -234,6 +235,12 @@ class Membership:
                 anew = "the group is formed again" + (", over other addresses" if turned else "")
                 note = [Note("down", text)] if down else []
                 return [*note, *self._begin(self.members, (), f"{text}: {anew}", stuck=True)]
+            case Spare(text, spared):
+                self.pace.spared, self.pace.why = spared, text
+                return []
+            case Apart(text, steps):
+                self.apart, text = steps, f"{text}: workers train by themselves"
+                return self._begin(self.members, (), text, stuck=True)
             case Out(workers, reason, text, guilty):
                 note = [Note("down", text)] if text else []
                 return [*note, *self._out(workers, reason, guilty=guilty)]
@@ -243,7 +250,8 @@ class Membership:
     @property
     def _late(self) -> Late | None:
         """Who came last to the reduction, where that says something of links."""
-        return self.pace.latest(len(self.members)) if self.limits.replica == 1 else None
+        plain = self.limits.replica == 1 and not self.apart
+        return self.pace.latest(len(self.members)) if plain else None
 
     @property
     def _present(self) -> dict[int, Worker]:
@@ -258,11 +266,10 @@ class Membership:
         effects += self._react(self.ties.stepped(self._late, now_s, self.members))
         late, pace = self.pace.late(), self.pace.stepped(self.owners, self._heads)
         moved = pace.owners if isinstance(pace, Move) else ()
-        if isinstance(pace, Move):
-            self.owners = pace.owners
-            effects.append(Note("pace", pace.text))
-        commit = Commit(self.epoch, step, agreed.skip, moved, late, self._total)
-        effects += [commit, *self._enter()]
+        self.owners = moved or self.owners
+        effects += [Note("pace", pace.text)] if isinstance(pace, Move) else []
+        effects.append(Commit(self.epoch, step, agreed.skip, moved, late, self._total))
+        effects += self._enter()
         if isinstance(pace, TooSlow) and len(self._heads) > max(1, self.limits.least):
             effects += self._evict(Guilty((pace.worker,), pace.text))
         return effects
@@ -291,18 +298,13 @@ class Membership:
         for worker in self.workers.values():
             if worker.fed_by in gone:
                 worker.fed_by, worker.caught_up = None, False
-        seats = self._seat()
+        seats = seated(self.workers.values(), self.limits)
         if not lost:
             return seats + self._feed()
         left = [number for number in self.members if number not in gone]
         if not left:
             return seats + self._restart(reason)
         return seats + self._begin(left, lost, reason)
-
-    def _seat(self) -> list[Effect]:
-        """Give those that have no place one, where someone is missing."""
-        found = seated(self.workers.values(), self.limits)
-        return [Seat(worker.number, worker.place) for worker in found if worker.place is not None]
 
     def _column(self, place: int | None) -> list[int]:
         """The members with a place."""
@@ -327,7 +329,7 @@ class Membership:
         self.members = ()
         if not self.setbacks.restarts_from(self.step, self.limits):
             return self.stopped(f"no worker is left: {reason}")
-        self.step, self._anew, self._asked, self._again = 0, True, None, -1
+        self.step, self._anew, self._asked, self._again, self.apart = 0, True, None, -1, 0
         self._finished.clear()
         return [Restart(reason, self.setbacks.restarts), *self._gather()]
 
@@ -380,6 +382,7 @@ class Membership:
             teams=self.teams if replica > 1 else (),
             forget=forget if replica > 1 else (),
             total=self._total,
+            apart=self.apart,
         )
         return [plan]
 
@@ -394,5 +397,4 @@ class Membership:
 
     def _feed(self) -> list[Effect]:
         """Give those that wait the state."""
-        found = fed(self.workers, self.members, self.limits.workers, self._column)
-        return [Feed(comer.fed_by, comer.number) for comer in found if comer.fed_by is not None]
+        return fed(self.workers, self.members, self.limits.workers, self._column)

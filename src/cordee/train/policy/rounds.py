@@ -5,6 +5,7 @@ while training goes on. How many steps lie between two exchanges of a fragment f
 are found to be, and from what the link carries. All members decide by the same numbers, and so alike.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,21 @@ class Cadence:
     @property
     def every(self) -> int:
         """Steps from one round to the next, at first."""
-        return max(1, round(self.steps / self.fragments))
+        return self.every_of(self.steps)
+
+    def every_of(self, steps: int) -> int:
+        """Steps from one round to the next, with so many between two exchanges of a fragment."""
+        return max(1, round(steps / self.fragments))
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """What a member has found out about training by itself."""
+
+    steps: int = 0
+    """So many may lie between two exchanges, as far as it strays from the others; 0: none."""
+    size_bytes: int = 0
+    """What it would send to each of them in that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,27 @@ def every_next(cadence: Cadence, every: int, said: Sequence[Said]) -> int:
         carried = cadence.fragments * max(one.exchange_s for one in said) / step_s / LINK_MOST
         steps = max(steps, carried)
     return max(1, round(min(max(steps, cadence.least), cadence.most) / cadence.fragments))
+
+
+def steps_apart(cadence: Cadence, drift: float) -> int:
+    """So many steps may lie between two exchanges where one step of its own takes a worker so far from the others.
+
+    Each step was seen to add as much as the first one. 0: it is too far.
+    """
+    steps = cadence.apart / drift if drift > 0 else math.inf
+    return math.floor(min(steps, cadence.most)) if steps >= cadence.least else 0
+
+
+def steps_between(strays: Sequence[Stray], bytes_per_s: float, step_s: float) -> int:
+    """Steps between two exchanges, where members train by themselves because of a link that carries so much.
+
+    As many as their drift allows; 0 where that is fewer than the link needs.
+    """
+    allowed = min((stray.steps for stray in strays), default=0)
+    if not allowed or bytes_per_s <= 0 or step_s <= 0:
+        return 0
+    needed = max(stray.size_bytes for stray in strays) / bytes_per_s / step_s / LINK_MOST
+    return allowed if needed <= allowed else 0
 
 
 def weights(said: Sequence[Said]) -> list[float]:

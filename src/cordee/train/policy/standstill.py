@@ -51,6 +51,23 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """Members compute nothing: so they send each other less."""
+
+    text: str
+    workers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Members train by themselves from here on."""
+
+    text: str
+    steps: int
+    """Between two exchanges, at first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Out:
     """These leave."""
 

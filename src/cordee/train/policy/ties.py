@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from cordee.train.policy.effects import Probe
 from cordee.train.policy.links import Found, Links, Pair
 from cordee.train.policy.pace import EVICT_GAIN, Late
-from cordee.train.policy.standstill import Again, Look, Out, Standstill
+from cordee.train.policy.rounds import Stray, steps_between
+from cordee.train.policy.standstill import Again, Apart, Look, Out, Spare, Standstill
 from cordee.train.policy.workers import Limits, Worker
 
 
@@ -16,6 +17,10 @@ class Ties:
 
     links: Links = field(default_factory=Links)
     standstill: Standstill = field(default_factory=Standstill)
+    strays: dict[int, Stray] = field(default_factory=dict)
+    """What workers have said of training by themselves."""
+    _spared: bool = False
+    """Whether shards were moved away from a slow link already."""
     _slow: Found | None = None
     """A slow link about which nothing was done yet."""
 
@@ -23,7 +28,7 @@ class Ties:
         """There is another group."""
         self.links.changed(members)
         self.standstill.changed()
-        self._slow = None
+        self._slow, self._spared = None, False
 
     def stepped(self, late: Late | None, now_s: float, members: Sequence[int]) -> Probe | None:
         """A step was made. `late`: who came last to its reduction."""
@@ -54,13 +59,23 @@ class Ties:
         self._slow = found
         return found.text
 
-    def relief(self, members: Mapping[int, Worker], limits: Limits) -> Again | Out | None:
+    def relief(
+        self, members: Mapping[int, Worker], limits: Limits
+    ) -> Spare | Again | Apart | Out | None:
         """What is done about a link that is slow; what is reduced over it is reduced again."""
         slow, self._slow = self._slow, None
         if slow is None or not slow.ends or not set(slow.ends) <= members.keys():
             return None
+        if limits.exact and limits.moves and not self._spared and slow.spared(len(members)):
+            self._spared = True
+            self.links.acted()
+            return Spare(slow.text, slow.ends)
         if any(members[end].way + 1 < members[end].ways for end in slow.ends):
             return Again(slow.text, slow.ends, down=False)
+        strays = [self.strays.get(number, Stray()) for number in members]
+        steps = steps_between(strays, slow.bytes_per_s, slow.compute_s)
+        if steps:
+            return Apart(slow.text, steps)
         enough = limits.moves and len(members) > max(1, limits.least) and limits.replica == 1
         if not enough or slow.gain <= EVICT_GAIN:
             return None

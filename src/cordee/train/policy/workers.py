@@ -28,6 +28,8 @@ class Limits:
     """One that computes on for so long after all others have ended is taken to hang,"""
     hang_times: float = 8.0
     """unless its own steps are that long: so many times the median of its shards is allowed at least."""
+    exact: bool = False
+    """Whether each member sends as much as it has computed, so that one without shards sends less."""
     moves: bool = True
     """Whether shards move away from a slow worker, and one that is far too slow leaves."""
     deaths_at_step: int = 3
@@ -104,6 +106,8 @@ class Report:
     """Shards of that step that it has computed."""
     kept: tuple[int, ...] = ()
     """Earlier steps to which it could go back."""
+    apart: int = 0
+    """Steps between two exchanges, where it trains by itself."""
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -129,8 +133,8 @@ def hanging(members: Sequence[Worker], limits: Limits, now_s: float) -> list[Wor
 def unheard(
     awaited: Sequence[Worker], since_s: float, limits: Limits, now_s: float
 ) -> list[Worker]:
-    """Members that compute on, or form the group before, although others began to wait, at `since_s`, to hear of them."""
-    busy = [worker for worker in awaited if worker.phase in ("compute", "form")]
+    """Members that are still at something of the group before, although others began to wait, at `since_s`, to hear of them."""
+    busy = [worker for worker in awaited if worker.phase in ("compute", *WAITING)]
     return [worker for worker in busy if _hangs(worker, since_s, limits, now_s)]
 
 

@@ -41,15 +41,15 @@ class Advance:
 
     def make(self, gradient: Sequence[Tensor], total: Total | None = None) -> None:
         """Make a step with a gradient, which is clipped in place. `total`: of the whole, where this is a part."""
-        if self._clip is not None:
-            norm = self.layout.norm(gradient)
-            if total is not None and total.norm is not None:
-                norm = torch.tensor(total.norm, device=norm.device)
-            scale = self._clip / (norm + 1e-6)
-            self.layout.scale(gradient, scale.clamp(max=1.0))
+        self._shorten(gradient, total)
         self._with(gradient)
         if total is not None and total.loss is not None:
             self.loss = total.loss
+
+    def tries(self, gradient: Sequence[Tensor]) -> None:
+        """Change the parameters as a step with a gradient would; the step is not made."""
+        self._shorten(gradient)
+        self._optimize(gradient)
 
     def skip(self) -> None:
         """Go on to the next step without this one's gradient."""
@@ -60,13 +60,24 @@ class Advance:
         apply_settings(self.trained, groups)
         self._with(gradient)
 
+    def _shorten(self, gradient: Sequence[Tensor], total: Total | None = None) -> None:
+        if self._clip is not None:
+            norm = self.layout.norm(gradient)
+            if total is not None and total.norm is not None:
+                norm = torch.tensor(total.norm, device=norm.device)
+            scale = self._clip / (norm + 1e-6)
+            self.layout.scale(gradient, scale.clamp(max=1.0))
+
     def _with(self, gradient: Sequence[Tensor]) -> None:
         self.loss = self.layout.loss(gradient)
-        self.layout.attach(gradient)
         self.used = settings(self.trained)
+        self._optimize(gradient)
+        self._end()
+
+    def _optimize(self, gradient: Sequence[Tensor]) -> None:
+        self.layout.attach(gradient)
         self.trained.optimizer.step()
         self.layout.detach()
-        self._end()
 
     def _end(self) -> None:
         for scheduler in self.trained.others:

@@ -9,6 +9,7 @@ from torch import Tensor
 from cordee.train.policy.rounds import Cadence
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.gradients import Layout
+from cordee.train.worker.job import Mode
 from cordee.train.worker.outer import Outer
 from cordee.train.worker.state import Trained, Value
 
@@ -17,12 +18,19 @@ class Apart(Advance):
     """`step` counts what all members have committed: first steps, then rounds. `made` counts the program's steps."""
 
     def __init__(
-        self, trained: Trained, layout: Layout, clip: float | None, cadence: Cadence
+        self,
+        trained: Trained,
+        layout: Layout,
+        clip: float | None,
+        cadence: Cadence,
+        mode: Mode,
     ) -> None:
         kept: dict[str, Tensor] = {}
         self.outer = Outer(layout.parameters, cadence, kept)
         with_outer = Trained(trained.model, trained.optimizer, (*trained.others, self.outer), kept)
         super().__init__(with_outer, layout, clip)
+        self.waits = mode == "adaptive"
+        """Whether steps are made together until the coordinator says otherwise."""
         self.skipped = 0
         """Steps of its own that were left out."""
         self.fresh = False
@@ -35,7 +43,18 @@ class Apart(Advance):
     @property
     def together(self) -> bool:
         """Whether the next step is one that all members make together."""
-        return not self.outer.on and self.step < self.outer.cadence.warmup
+        return not self.outer.on and (self.waits or self.step < self.outer.cadence.warmup)
+
+    def over(self, count: int) -> bool:
+        """Whether, after so many steps, all workers have the same parameters."""
+        if self.outer.on:
+            return self.outer.closed
+        return self.waits or count <= self.outer.cadence.warmup
+
+    def begin(self, steps: int = 0) -> None:
+        """Workers go their own ways, if they do not yet; `steps`: between two exchanges, if not as the program says."""
+        if not self.outer.on:
+            self.outer.begin(self.step, steps or self.outer.cadence.steps)
 
     def own(self, gradient: Sequence[Tensor]) -> None:
         """Make a step that no other worker makes; it is left out where its gradient is not finite."""
@@ -58,15 +77,14 @@ class Apart(Advance):
         if self.together:
             super().fed(data, groups)
             return
-        if not self.outer.on:
-            self.outer.begin(self.step)
+        self.begin()
         self.outer.merge([torch.frombuffer(part, dtype=torch.uint8) for part in data])
         self.step += 1
         self.fresh = True
 
     def start_from_agreed(self) -> None:
         """A newcomer's first own step starts from what was agreed on, as late as the others are."""
-        begun = self.step > self.outer.cadence.warmup
+        begun = self.step > self.outer.first
         behind = max(0, self.outer.due - self.outer.made) if begun else 0
         self.outer.settle()
         self.outer.made += behind
@@ -78,9 +96,9 @@ class Apart(Advance):
 
 
 def advance_of(
-    trained: Trained, layout: Layout, clip: float | None, cadence: Cadence | None
+    trained: Trained, layout: Layout, clip: float | None, mode: Mode, cadence: Cadence | None
 ) -> Advance:
-    """What makes the steps; `cadence`: where workers are to train by themselves."""
-    return (
-        Advance(trained, layout, clip) if cadence is None else Apart(trained, layout, clip, cadence)
-    )
+    """What makes the steps; `cadence`: where workers train by themselves."""
+    if mode in ("local", "adaptive"):
+        return Apart(trained, layout, clip, cadence or Cadence(), mode)
+    return Advance(trained, layout, clip)

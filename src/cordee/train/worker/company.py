@@ -49,8 +49,9 @@ class UnderWay(Protocol):
     def halt(self, free: Callable[[], None]) -> None:
         """Nothing is done with others from here on. `free`: lets what is stuck with them fail."""
 
-    def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int]]:
-        """Whether it holds the gradient of its step; the shards of it that are computed; earlier steps that are kept.
+    def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int], int]:
+        """Whether it holds the gradient of its step; the shards of it that are computed; earlier steps that are kept;
+        steps between two exchanges where workers train by themselves.
 
         `again`: what it holds is wrong.
         """
@@ -229,8 +230,8 @@ class Company:
         self.epoch, step = epoch, self._advance.step
         self.outgoing.members = epoch.members
         self._faults.reach |= {member.worker: member.feed for member in epoch.members}
-        holds, held, kept = work.report(again=epoch.again and epoch.step == step)
-        said = (-1 if blank else step, holds, tuple(held), tuple(kept))
+        holds, held, kept, apart = work.report(again=epoch.again and epoch.step == step)
+        said = (-1 if blank else step, holds, tuple(held), tuple(kept), apart)
         control.say(Reported(epoch.epoch, *said))
         plan = control.expect(Planned, epoch.epoch, self.outgoing.start)
         planned_s = time.monotonic()

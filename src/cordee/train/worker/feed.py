@@ -90,6 +90,10 @@ class Feed:
         sizes = tuple(part.numel() * part.element_size() for part in copies)
         self._queue.put((Gradient(step, sizes, groups), copies))
 
+    def anew(self, whole: Whole, tensors: Sequence[Tensor]) -> None:
+        """What was sent is not all that there is to the state any more: it is sent once more."""
+        self._queue.put((whole, [tensor.to("cpu", copy=True) for tensor in tensors]))
+
     def end(self) -> None:
         """The other side has all that it needs, or is gone."""
         self._queue.put(None)

@@ -31,18 +31,14 @@ _left: list[ProcessGroup] = []
 class _Pairs(Joined):
     """A group whose exchanges go from each member to each: gloo's own all-gather takes four times as long."""
 
-    def __init__(
-        self, group: ProcessGroup, freed: Callable[[], bool], patience: Patience | None
-    ) -> None:
+    def __init__(self, group: ProcessGroup, freed: Callable[[], bool], patience: Patience) -> None:
         super().__init__(group)
         self._freed, self._patience = freed, patience
         self._end_s = 0.0
         """By then sums that were freed have ended, or never will."""
 
     def wait(self, works: Sequence[Work]) -> None:
-        if self._patience is None:
-            super().wait(works)
-        elif not self._patience.wait(works, self._freed):
+        if not self._patience.wait(works, self._freed):
             _left.append(self.group)
             raise RuntimeError("a collective was freed")
 
@@ -100,8 +96,7 @@ class Gloo:
         `name`: tells the groups from others of the same members.
         """
         self._hosts, self._host, self._name = hosts, hosts[0], name
-        self._patience = Patience() if name else None
-        """Only for what programs do themselves: a thread more is in the way of those that fork."""
+        self._patience = Patience()
         self._lock = threading.Lock()
         self._before: set[int] | None = None
         self._own: set[int] = set()

@@ -52,6 +52,12 @@ class Outgoing:
             whole = Whole(header, self.members)
             self._feeds[wanted.joiner] = Feed(wanted.to, *by, whole, tensors)
 
+    def again(self) -> None:
+        """The state has more to it than before: those that are fed get all of it once more."""
+        for feed in self._feeds.values():
+            header, tensors = tensors_of(self._advance.trained, self._advance.step)
+            feed.anew(Whole(header, self.members), tensors)
+
     def add(self, gradient: Sequence[Tensor], *, skipped: bool) -> None:
         """A step was made with this gradient, or left out."""
         self._from_s = 0.0

@@ -10,7 +10,7 @@ from cordee.core.errors import UsageError
 from cordee.train.checkpoint.keep import Keep, keep_of
 from cordee.train.wire import Hello
 
-Mode = Literal["exact", "fast", "local"]
+Mode = Literal["exact", "fast", "adaptive", "local"]
 PREFIX = "CORDEE_TRAIN_"
 
 

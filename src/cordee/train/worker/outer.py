@@ -28,7 +28,9 @@ class Outer:
         self.cadence, self._kept = cadence, kept
         self.made = 0
         """Steps of the program that are made."""
-        self.due, self.every = 0, cadence.every
+        self.first = 0
+        """The step after which workers went their own ways."""
+        self.due = self.every = 0
         """The step at which the next round begins, and after how many more it ends."""
         self.closed = False
         """Whether the last round of all is over: all workers have the same parameters again."""
@@ -40,11 +42,17 @@ class Outer:
         """Whether workers are past what they do together."""
         return "reference" in self._kept
 
-    def begin(self, made: int) -> None:
-        """From now on, workers go their own ways."""
+    @property
+    def steps(self) -> int:
+        """From one exchange of a fragment to the next; 0: workers do not go their own ways."""
+        return self.every * self.cadence.fragments if self.on else 0
+
+    def begin(self, made: int, steps: int) -> None:
+        """From now on, workers go their own ways, at first with so many steps from one exchange to the next."""
         self._kept["reference"] = self.here(ALL)
         self._kept["momentum"] = torch.zeros_like(self._kept["reference"])
-        self.made, self.every = made, self.cadence.every
+        self.first, self.made = made, made
+        self.every = self.cadence.every_of(steps)
         self.due = made + self.every
 
     def here(self, fragment: int) -> Tensor:
@@ -124,7 +132,7 @@ class Outer:
     # As part of what is sent to who joins.
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("made", "due", "every", "closed")
+        names = ("first", "made", "due", "every", "closed")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:

@@ -108,8 +108,8 @@ def whole_shards(shards: int, mode: Mode, replica: Replica | None) -> int:
     """So many shards a replica computes in a step, all of its workers one of them. Raises `UsageError`."""
     if replica is None:
         return shards
-    if mode == "local":
-        raise UsageError("mode local has no replicas of several workers: use exact or fast")
+    if mode in ("local", "adaptive"):
+        raise UsageError(f"mode {mode} has no replicas of several workers: use exact or fast")
     if shards % replica.data:
         raise UsageError(
             f"{shards} shards cannot be divided among the {replica.data} data-parallel workers of a replica"

@@ -17,6 +17,7 @@ from cordee.train.wire import Committed, Done, Told
 from cordee.train.worker.advance import Advance
 from cordee.train.worker.apart import Apart
 from cordee.train.worker.control import Changed, Control
+from cordee.train.worker.drift import Drift
 from cordee.train.worker.faults import Faults
 from cordee.train.worker.groups import Group
 from cordee.train.worker.handover import Outgoing
@@ -61,6 +62,7 @@ class Rounds:
 
     def __init__(self, apart: Apart, outgoing: Outgoing, faults: Faults) -> None:
         self._apart, self._outgoing, self._faults = apart, outgoing, faults
+        self._drift = Drift(apart)
         self._part: Tensor | None = None
         """What this worker sends in the round that is under way."""
         self._then: Tensor | None = None
@@ -82,8 +84,24 @@ class Rounds:
 
     def over(self, count: int) -> bool:
         """Whether, after so many steps, all workers have the same parameters."""
-        outer = self._apart.outer
-        return outer.closed if outer.on else count <= outer.cadence.warmup
+        return self._apart.over(count)
+
+    @property
+    def steps(self) -> int:
+        """From one exchange of a fragment to the next; 0: workers do not train by themselves."""
+        return self._apart.outer.steps
+
+    def tries(self, reduction: Reduction) -> None:
+        """A step is about to be made together: see now and then how far one of its own would be from it."""
+        if self._drift.due and reduction.held:
+            assert isinstance(reduction, Fast)
+            self._drift.tries(reduction.mean())
+
+    def goes_on(self, steps: int) -> None:
+        """An epoch goes on with workers that train by themselves; 0: as before."""
+        if steps and not self.apart:
+            self._apart.begin(steps)
+            self._outgoing.again()
 
     @property
     def holds(self) -> bool:
@@ -125,17 +143,18 @@ class Rounds:
         `ends`: no more steps are made. Raises `Changed`, or `RuntimeError` where an exchange failed.
         """
         apart, outer = self._apart, self._apart.outer
+        self._drift.tell(control)
         if not outer.on:
             if apart.together or ends:
                 return owners
-            outer.begin(apart.step)
+            apart.begin()
         if apart.fresh:
             apart.start_from_agreed()
         while not outer.closed:
             if self._part is None:
                 if outer.made < outer.due and not ends:
                     return owners
-                fragment = fragment_of(apart.step - outer.cadence.warmup, outer.cadence)
+                fragment = fragment_of(apart.step - outer.first, outer.cadence)
                 self._begin(ALL if outer.made < outer.due else fragment)
             if self._exchange is None:
                 self._start(control, group, epoch)
@@ -224,10 +243,10 @@ class Rounds:
     def _tell(self, control: Control, fragment: int, waited_s: float) -> None:
         outer = self._apart.outer
         told: dict[str, str | int | float | bool | None] = {
-            "round": self._apart.step - outer.cadence.warmup,
+            "round": self._apart.step - outer.first,
             "step": outer.made,
             "fragment": fragment,
-            "steps": outer.every * outer.cadence.fragments,
+            "steps": outer.steps,
             "apart": round(self._distance, 5),
             "exchange_s": round(self._exchange_s, 4),
             "waited_s": round(waited_s, 4),

@@ -68,8 +68,7 @@ class Training:
         trained = Trained(model, optimizer, tuple(schedulers))
         room = min(MEMBERS_MOST, max(64, self.shards))
         self._layout = Layout(trained.parameters, room, replica.copies if replica else 1)
-        cadence = (cadence or Cadence()) if self.mode == "local" else None
-        self._advance = advance_of(trained, self._layout, clip, cadence)
+        self._advance = advance_of(trained, self._layout, clip, self.mode, cadence)
         kind = Exact if self.mode == "exact" or replica is not None else Fast
         self._reduction: Reduction = kind(self._layout, self._whole)
         self._owners: tuple[int, ...] = ()
@@ -157,10 +156,7 @@ class Training:
         while self.step == number:
             try:
                 self._company.up_to_date(self)
-                if self._rounds is not None:
-                    self._owners = self._rounds.turn(
-                        *self._company.together, self._owners, ends=False
-                    )
+                self._take_turn(ends=False)
                 if self.step != number:
                     return
                 shard = self._next_shard()
@@ -223,15 +219,12 @@ class Training:
         return shard if replica is None else shard * replica.data + replica.piece
 
     def _next_shard(self) -> int | None:
-        mine = self._mine() if self._reduced is None else None
-        self._elsewhere = mine is None and self._apart is None
-        if mine is not None or self._apart is not None:
-            return mine
-        return self._watch.wanted()
-
-    def _mine(self) -> int | None:
         held = self._reduction.held
-        return next((shard for shard in self.mine if shard not in held), None)
+        left = [shard for shard in self.mine if shard not in held and self._reduced is None]
+        self._elsewhere = not left and self._apart is None
+        if left or self._apart is not None:
+            return left[0] if left else None
+        return self._watch.wanted()
 
     def _end_shard(self, shard: int) -> None:
         if not self._loose:
@@ -331,6 +324,8 @@ class Training:
         if skip:
             self._advance.skip()
         else:
+            if self._rounds is not None:
+                self._rounds.tries(self._reduction)
             self._layout.drop()
             self._watch.applies()
             self._advance.make(self._reduced, self._total)
@@ -350,12 +345,15 @@ class Training:
         """After the last step: do what is due with the others, whoever of them goes."""
         try:
             self._company.up_to_date(self)
-            if self._rounds is not None:
-                self._rounds.turn(*self._company.together, self._owners, ends=True)
+            self._take_turn(ends=True)
         except Changed:
             return
         except RuntimeError as error:
             self._company.broke(error)
+
+    def _take_turn(self, *, ends: bool) -> None:
+        if self._rounds is not None:
+            self._owners = self._rounds.turn(*self._company.together, self._owners, ends=ends)
 
     # What is under way when members change.
 
@@ -364,12 +362,12 @@ class Training:
             self._rounds.halt(free)
         self._reduction.halt(free)
 
-    def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int]]:
+    def report(self, *, again: bool) -> tuple[bool, Sequence[int], Sequence[int], int]:
         if again:
             self._reduced = None  # what the guilty one gave is in it
         if self._apart is not None:
-            return self._apart.holds, (), ()
-        return self._reduced is not None, self._reduction.held, self._keeping.kept
+            return self._apart.holds, (), (), self._apart.steps
+        return self._reduced is not None, self._reduction.held, self._keeping.kept, 0
 
     def settle(self, plan: Planned, *, holds: bool) -> None:
         made = holds and plan.step == self._advance.step + 1
@@ -397,3 +395,5 @@ class Training:
         self._watch.planned(plan, self._company.column, parts=bool(plan.teams))
         self._reduction.keep(max(1, self._watch.steps_kept))
         self._own(plan.owners)
+        if self._rounds is not None:
+            self._rounds.goes_on(plan.apart)

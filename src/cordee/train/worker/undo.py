@@ -46,7 +46,7 @@ class Undo:
         if self._before is not None and len(self._since) < self.steps and not known:
             return
         try:
-            self._before = _copy(self._trained, step, self._before)
+            self._before = copied(self._trained, step, self._before)
         except RuntimeError:  # out of memory, which is RuntimeError on every device
             self.forget()
         self._since = []
@@ -64,19 +64,20 @@ class Undo:
         """The digest of the state that the steps since give; 0 where they cannot be made again."""
         if self._before is None or not self._since:
             return 0
-        now = _copy(self._trained, self._advance.step, None)
-        _put(self._trained, self._before)
+        now = copied(self._trained, self._advance.step)
+        put_back(self._trained, self._before)
         for gradient, used in self._since:
             apply_settings(self._trained, used)
             self._layout.attach(gradient)
             self._trained.optimizer.step()
             self._layout.detach()
         found = digest_of_state()
-        _put(self._trained, now)
+        put_back(self._trained, now)
         return found
 
 
-def _copy(trained: Trained, step: int, into: Copy | None) -> Copy:
+def copied(trained: Trained, step: int, into: Copy | None = None) -> Copy:
+    """The state as it is now; `into`: a copy that is no longer needed."""
     header, tensors = tensors_of(trained, step)
     if into is None or into.header.entries != header.entries:
         return Copy(header, [tensor.clone() for tensor in tensors])
@@ -84,7 +85,8 @@ def _copy(trained: Trained, step: int, into: Copy | None) -> Copy:
     return Copy(header, into.tensors)
 
 
-def _put(trained: Trained, copy: Copy) -> None:
+def put_back(trained: Trained, copy: Copy) -> None:
+    """The state becomes that of a copy again."""
     trained.optimizer.state.clear()
     for tensor, kept in zip(place(trained, copy.header), copy.tensors, strict=True):
         tensor.copy_(kept)
