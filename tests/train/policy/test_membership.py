@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from cordee.train.policy.effects import (
     Begin,
     Commit,
@@ -14,7 +16,7 @@ from cordee.train.policy.effects import (
     Restart,
 )
 from cordee.train.policy.membership import Membership
-from cordee.train.policy.workers import Limits, Report
+from cordee.train.policy.workers import Limits, Phase, Report
 
 
 def job(workers: int = 3, **limits: float) -> Membership:
@@ -135,15 +137,16 @@ def test_one_that_computes_on_while_all_others_wait_is_evicted() -> None:
     assert found[0] == Evict(1, "hangs in its own code")
 
 
-def test_one_that_hangs_while_the_others_gather_again_is_evicted_too() -> None:
+@pytest.mark.parametrize("phase", ["compute", "reduce"])
+def test_one_that_hangs_while_the_others_gather_again_is_evicted_too(phase: Phase) -> None:
     made = job(hang_s=2.0)
     for number in (1, 2):
-        made.beat(number, "compute", 0.1, 1.0)
+        made.beat(number, phase, 0.1, 1.0)
     made.closed(0, 1.0, "it died")
     assert made.tick(3.5) == []  # nobody waits for it yet: all may compute a long shard
     made.reported(2, 2, Report(0, False, ()), 4.0)
     for now_s in (5.0, 6.0, 6.5):
-        made.beat(1, "compute", 0.1, now_s)
+        made.beat(1, phase, 0.1, now_s)
         made.beat(2, "compute", 0.1, now_s)
         found = made.tick(now_s)
         assert (found != []) == (now_s > 6.0)
