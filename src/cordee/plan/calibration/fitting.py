@@ -1,20 +1,18 @@
 """Fits calibrations to measured speeds: a generation first, then each software and class of models."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
 from statistics import fmean
-from typing import TypeVar
 
 from cordee.hw.accelerator import Accelerator
+from cordee.plan.calibration.groups import grouped
 from cordee.plan.calibration.least_squares import Problem, solve
 from cordee.plan.calibration.table import ANY, Calibrations, Kind
 from cordee.plan.costs.calibration import BOUNDS, Calibration
 from cordee.plan.costs.seconds import Costs
 from cordee.plan.training import Step, Work, step
-
-K = TypeVar("K", bound=Hashable)
 
 SPREADS = {
     "matmul": 0.15, "matmul_fp8": 0.2, "matmul_fp4": 0.3, "expert": 0.2,
@@ -104,7 +102,7 @@ def profiled(one: Step) -> dict[str, float]:
 def fit_all(measured: Sequence[Measured]) -> Calibrations:
     """For every kind that is measured often enough, and the pace of each version."""
     fitted: dict[Kind, Calibration] = {}
-    by_class = _by(measured, lambda one: Kind(one.kind.generation, ANY, one.kind.model))
+    by_class = grouped(measured, lambda one: Kind(one.kind.generation, ANY, one.kind.model))
     # Dense models say what a chip does; mixtures only what experts cost on top.
     for kind in sorted(by_class, key=lambda kind: kind.model):
         plain = fitted.get(Kind(kind.generation))
@@ -114,7 +112,7 @@ def fit_all(measured: Sequence[Measured]) -> Calibrations:
             else fit(by_class[kind], Calibration())
         )
         fitted.setdefault(Kind(kind.generation), fitted[kind])
-    for kind, theirs in _by(measured, lambda one: one.kind).items():
+    for kind, theirs in grouped(measured, lambda one: one.kind).items():
         if len(theirs) >= FEWEST:
             start = fitted[Kind(kind.generation, ANY, kind.model)]
             only, outlier = (EXPERTS, LOOSE) if kind.model == "mixture" else ((), OUTLIER)
@@ -184,30 +182,25 @@ def _distinct(measured: Sequence[Measured]) -> tuple[list[Measured], list[int]]:
 
 def _names(measured: Sequence[Measured]) -> list[str]:
     """Which unknowns these measurements say anything about."""
-    dtypes = {one.works[0].job.program.dtype for one in measured}
-    layouts = [one.works[0].job.layout for one in measured]
-    silent = set()
-    silent |= {"matmul_fp8"} if "fp8" not in dtypes else set()
-    silent |= {"matmul_fp4"} if "fp4" not in dtypes else set()
-    mixtures = any(one.works[0].job.model.is_mixture for one in measured)
-    silent |= {"expert"} if not mixtures else set()
-    silent |= {"exposed_weights"} if all(layout.zero < 3 for layout in layouts) else set()
-    silent |= {"network", "scale"} if max(layout.chips for layout in layouts) <= 8 else set()
-    return [name for name in SPREADS if name not in silent]
-
-
-def _by(measured: Iterable[Measured], key: Callable[[Measured], K]) -> Mapping[K, list[Measured]]:
-    found: defaultdict[K, list[Measured]] = defaultdict(list)
-    for one in measured:
-        found[key(one)].append(one)
-    return found
+    jobs = [one.works[0].job for one in measured]
+    dtypes = {job.program.dtype for job in jobs}
+    several = any(job.layout.chips > 8 for job in jobs)
+    said = {
+        "matmul_fp8": "fp8" in dtypes,
+        "matmul_fp4": "fp4" in dtypes,
+        "expert": any(job.model.is_mixture for job in jobs),
+        "exposed_weights": any(job.layout.zero >= 3 for job in jobs),
+        "network": several,
+        "scale": several,
+    }
+    return [name for name in SPREADS if said.get(name, True)]
 
 
 def _paces(
     measured: Sequence[Measured], calibrations: Calibrations
 ) -> dict[tuple[str, str, str, str], float]:
     """What is left over for a version on a chip, the less of it the fewer measurements there are."""
-    versions = _by(
+    versions = grouped(
         measured, lambda one: (one.chip.name, one.kind.stack, one.release, one.kind.model)
     )
     found = {}

@@ -1,6 +1,5 @@
 """A user's own step times: how far predictions are off them, and a calibration that fits them."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import exp
@@ -11,6 +10,7 @@ from cordee.core.errors import UsageError
 from cordee.core.facts import only, rows
 from cordee.hw.accelerator import Accelerator, Catalogue
 from cordee.plan.calibration.fitting import Measured, fit
+from cordee.plan.calibration.groups import grouped
 from cordee.plan.calibration.profile import Profile, profile
 from cordee.plan.calibration.table import (
     NAMES,
@@ -113,10 +113,7 @@ def measured_step(
 
 def own(measured: Sequence[Measured]) -> Iterator[Own]:
     """Fit each kind, from what is published on."""
-    kinds: defaultdict[Kind, list[Measured]] = defaultdict(list)
-    for one in measured:
-        kinds[one.kind].append(one)
-    for kind, theirs in kinds.items():
+    for kind, theirs in grouped(measured, lambda one: one.kind).items():
         start = calibration().find(kind, theirs[0].chip.name)
         fitted = _fit(theirs, start)
         others = [[o for o in theirs if o is not one] for one in theirs]

@@ -4,13 +4,12 @@ Fitted is the formula of `steady`, times what the simulation of the queue makes 
 near 1, depends on the traffic and hardly on the calibration, and is reckoned once.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
-from typing import TypeVar
 
 from cordee.hw.accelerator import Accelerator
+from cordee.plan.calibration.groups import grouped
 from cordee.plan.calibration.least_squares import Problem, solve
 from cordee.plan.calibration.serving_table import ServingCalibrations
 from cordee.plan.calibration.table import Kind
@@ -21,8 +20,6 @@ from cordee.plan.costs.serving_calibration import (
 )
 from cordee.plan.serving.steady import Works, steady
 from cordee.plan.serving.traffic import Served, Traffic
-
-K = TypeVar("K", bound=Hashable)
 
 FEWEST = 4
 """Results from which on a kind has a calibration of its own."""
@@ -125,9 +122,9 @@ def fit_serving(measured: Sequence[Measure]) -> ServingCalibrations:
 def _kinds(measured: Sequence[Measure]) -> Mapping[Kind, ServingCalibration]:
     fitted: dict[Kind, ServingCalibration] = {}
     usual = Belief(ServingCalibration(), LIKE_USUAL)
-    for generation, theirs in _by(measured, lambda one: Kind(one.kind.generation)).items():
+    for generation, theirs in grouped(measured, lambda one: Kind(one.kind.generation)).items():
         fitted[generation] = _fit(_some(theirs), usual, _names(theirs, SERVING_SPREADS))
-    for kind, theirs in _by(measured, lambda one: one.kind).items():
+    for kind, theirs in grouped(measured, lambda one: one.kind).items():
         if len(theirs) >= FEWEST:
             above = Belief(fitted[Kind(kind.generation)], LIKE_GENERATION)
             fitted[kind] = _fit(_some(theirs), above, _names(theirs, SERVING_SPREADS))
@@ -136,12 +133,12 @@ def _kinds(measured: Sequence[Measure]) -> Mapping[Kind, ServingCalibration]:
 
 def _versions(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
     """Those of an engine that serve several models: with one, they are its family."""
-    found = _by(measured, lambda one: one.version)
+    found = grouped(measured, lambda one: one.version)
     return {n: theirs for n, theirs in found.items() if len(_families(theirs)) > 1}
 
 
 def _families(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
-    return _by(measured, lambda one: one.family)
+    return grouped(measured, lambda one: one.family)
 
 
 def _some(measured: Sequence[Measure]) -> Sequence[Measure]:
@@ -178,33 +175,19 @@ def _fit(measured: Sequence[Measure], like: Belief, names: Sequence[str]) -> Ser
 def _names(measured: Sequence[Measure], among: Iterable[str]) -> list[str]:
     """Which unknowns these measurements say anything about."""
     deployments = [one.works.decode.deployment for one in measured]
-    names = {one.precision.products(one.chip) for one in deployments}
-    engines = [one.engine for one in deployments]
-    mixtures = any(one.model.is_mixture for one in deployments)
-    silent = set()
-    silent |= set() if names & {"fp8", "int8"} else {"matmul_8"}
-    silent |= set() if "fp4" in names else {"matmul_4"}
-    silent |= set() if mixtures else {"expert", "imbalance"}
-    silent |= set() if any(one.stage > 1 for one in engines) else {"link", "collective_s"}
-    silent |= set() if any(one.expert > 1 for one in engines) else {"imbalance"}
-    silent |= (
-        set()
-        if any(
-            e.chips > (d.chip.supernode_chips or 8)
-            for e, d in zip(engines, deployments, strict=True)
-        )
-        else {"network"}
-    )
-    silent |= set() if any(one.drafting.tokens for one in deployments) else {"acceptance"}
+    dtypes = {one.precision.products(one.chip) for one in deployments}
     first = any("TTFT" in one.published for one in measured)
-    silent |= set() if first else {"request_s", "crowd_s"}
-    launched = any(not one.scheduling.captured for one in deployments)
-    silent |= set() if first or launched else {"launch_s"}
-    return [name for name in among if name not in silent]
-
-
-def _by(measured: Iterable[Measure], key: Callable[[Measure], K]) -> Mapping[K, list[Measure]]:
-    found: defaultdict[K, list[Measure]] = defaultdict(list)
-    for one in measured:
-        found[key(one)].append(one)
-    return found
+    said = {
+        "matmul_8": bool(dtypes & {"fp8", "int8"}),
+        "matmul_4": "fp4" in dtypes,
+        "expert": any(one.model.is_mixture for one in deployments),
+        "imbalance": any(one.engine.expert > 1 for one in deployments),
+        "link": any(one.engine.stage > 1 for one in deployments),
+        "collective_s": any(one.engine.stage > 1 for one in deployments),
+        "network": any(one.engine.chips > (one.chip.supernode_chips or 8) for one in deployments),
+        "acceptance": any(one.drafting.tokens for one in deployments),
+        "request_s": first,
+        "crowd_s": first,
+        "launch_s": first or any(not one.scheduling.captured for one in deployments),
+    }
+    return [name for name in among if said.get(name, True)]

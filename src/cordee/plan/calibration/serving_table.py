@@ -1,13 +1,13 @@
 """Calibrations of inference as rows: for a generation of chips, an engine, a class of models, a family."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
-from cordee.plan.calibration.table import ANY, Kind
+from cordee.plan.calibration.table import ANY, Kind, usual
 from cordee.plan.costs.serving_calibration import ServingCalibration
 
 SERVING_NAMES = tuple(entry.name for entry in fields(ServingCalibration))
@@ -47,7 +47,7 @@ class ServingCalibrations:
                 return self.families[name]
         steps = (kind, Kind(kind.generation))
         found = next((self.fitted[step] for step in steps if step in self.fitted), None)
-        return found or _usual(self.fitted.values())
+        return found or usual(self.fitted.values(), ServingCalibration())
 
     def knows(self, kind: Kind) -> bool:
         """Whether it was fitted on results of that generation, engine and class of models."""
@@ -56,19 +56,6 @@ class ServingCalibrations:
     def knows_generation(self, kind: Kind) -> bool:
         """Whether it was fitted on results of that generation at all."""
         return Kind(kind.generation) in self.fitted
-
-
-def _usual(fitted: Iterable[ServingCalibration]) -> ServingCalibration:
-    """The middle of all, for a generation of which nothing is published."""
-    known = list(fitted)
-    if not known:
-        return ServingCalibration()
-    return ServingCalibration(
-        **{
-            name: sorted(getattr(one, name) for one in known)[len(known) // 2]
-            for name in SERVING_NAMES
-        }
-    )
 
 
 @cache

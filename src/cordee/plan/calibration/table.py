@@ -1,16 +1,20 @@
 """Calibrations as rows: for a generation of chips, a software and a class of models."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import TypeVar
 
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.costs.calibration import Calibration
+from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.model import Model
+
+C = TypeVar("C", Calibration, ServingCalibration)
 
 ANY = "any"
 NAMES = tuple(entry.name for entry in fields(Calibration))
@@ -86,9 +90,9 @@ class Calibrations:
         )
         found = next((self.fitted[step] for step in steps if step in self.fitted), None)
         if found is None:
-            found = _usual(self.fitted.values())
+            found = usual(self.fitted.values(), Calibration())
         pace = self.paces.get((chip, kind.stack, release, kind.model), 1.0)
-        return Calibration(**{name: getattr(found, name) for name in NAMES[:-1]}, pace=pace)
+        return replace(found, pace=pace)
 
     def knows(self, kind: Kind) -> bool:
         """Whether it was fitted on results of that generation, software and class of models."""
@@ -99,13 +103,12 @@ class Calibrations:
         return Kind(kind.generation) in self.fitted
 
 
-def _usual(fitted: Iterable[Calibration]) -> Calibration:
-    """The middle of all generations, for one of which nothing is published."""
-    known = list(fitted)
-    if not known:
-        return Calibration()
-    middle = {name: sorted(getattr(one, name) for one in known)[len(known) // 2] for name in NAMES}
-    return Calibration(**middle)
+def usual(fitted: Iterable[C], plain: C) -> C:
+    """The middle of all, for a generation of which nothing is published; `plain` where there is none."""
+    known = list(fitted) or [plain]
+    middle = len(known) // 2
+    names = [entry.name for entry in fields(plain)]
+    return replace(plain, **{n: sorted(getattr(one, n) for one in known)[middle] for n in names})
 
 
 @cache
