@@ -101,6 +101,18 @@ def test_chips_that_share_products_wait_for_one_another() -> None:
     assert more == pytest.approx((2 * 2 * 32 + 1) * 1e-3, rel=0.01)
 
 
+def test_tokens_sent_to_experts_on_more_chips_wait_longer() -> None:
+    waits = replace(IDEAL, collective_s=1e-3)
+    two, eight = (
+        seconds(one, Batch(given=1, seen=1), waits) - seconds(one, Batch(given=1, seen=1))
+        for n in (2, 8)
+        for one in [deployment("Mixtral-8x7B", engine=Engine(data=n, expert=n))]
+    )
+    # To experts and back in 32 layers, to one other chip or to seven.
+    assert two == pytest.approx(64 * 1e-3, rel=0.01)
+    assert eight == pytest.approx(4 * two, rel=0.01)
+
+
 def test_guessed_tokens_make_a_pass_longer_and_give_more() -> None:
     drafting = Drafting(tokens=3, acceptance=0.8)
     assert drafting.per_pass(0.5) == pytest.approx(1 + 0.8 + 0.8**2 + 0.8**3)

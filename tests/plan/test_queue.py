@@ -71,6 +71,16 @@ def test_where_prompts_go_first_the_others_wait_for_a_pass() -> None:
     assert first.end_s == pytest.approx(101.0)
 
 
+def test_prompts_wait_for_others_until_all_groups_have_one_or_long_enough() -> None:
+    own = rules(groups=2, gathers=5)
+    first = Request(0, 0.0, prompt=10, answer=100)
+    second_one, third = (Request(n, came, 10, 2) for n, came in ((1, 10.5), (2, 13.5)))
+    last = Request(3, 30.5, 10, 2)
+    run([first, second_one, third, last], own)
+    assert second_one.first_s == third.first_s == pytest.approx(15.0)  # in one pass
+    assert last.first_s == pytest.approx(37.0)  # nobody else came
+
+
 def test_no_more_requests_are_under_way_than_there_is_room_for() -> None:
     requests = [Request(n, 0.0, prompt=100, answer=2) for n in range(3)]
     done, _ = run(requests, rules(room=250))

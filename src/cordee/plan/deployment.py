@@ -164,6 +164,8 @@ class Scheduling:
     """Part of an answer that must have room before its prompt is read."""
     polls: int = 1
     """Passes that only give tokens between two looks for newcomers."""
+    gathers: int = 0
+    """Passes for which a prompt waits at most, until each group that attends apart has one."""
     memory: float | None = None
     """Part of a chip's memory for weights and what is kept of requests; None: as is usual."""
     captured: bool = True

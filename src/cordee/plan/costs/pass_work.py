@@ -26,27 +26,39 @@ NARROWED = 2 + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """Alike operators of a pass: products with weights, or collectives."""
+class Products:
+    """Alike products with weights, of a pass."""
 
     times: int
-    first: float
-    """Of products, operations; of collectives, seconds within nodes at the peak of links."""
-    second: float
-    """Of products, operations that one row more would cost; of collectives, seconds between nodes."""
-    third: float = 0.0
-    """Of products, bytes of weights; of collectives, seconds on the way through nodes."""
-    fourth: float = 0.0
-    """Of products, bytes that come in and go out."""
-    is_expert: bool = False
+    flops: float
+    row_flops: float
+    """That one row more would cost."""
+    weight_bytes: float
+    other_bytes: float
+    """That come in and go out."""
+    is_expert: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Collectives:
+    """Alike collectives of a pass."""
+
+    times: int
+    within_s: float
+    """Within nodes, at the peak of links."""
+    between_s: float
+    hops_s: float
+    """On the way through nodes."""
+    peers: int
+    """Chips that each sends to by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassCount:
     """Everything but attention, of one pass."""
 
-    products: tuple[Counted, ...]
-    collectives: tuple[Counted, ...]
+    products: tuple[Products, ...]
+    collectives: tuple[Collectives, ...]
     vector_bytes: float
     vector_kernels: int
 
@@ -90,20 +102,20 @@ class PassWork:
         found = Counter[PassOperator]()
         for operator, times in self._operators(tokens, given, part):
             found[operator] += times
-        products: list[Counted] = []
-        collectives: list[Counted] = []
+        products: list[Products] = []
+        collectives: list[Collectives] = []
         size, kernels = 0.0, 0
         for operator, times in found.items():
             if isinstance(operator, Vector):
                 size += times * operator.size_bytes
                 kernels += times * operator.kernels
             elif isinstance(operator, Product):
-                products.append(_product(operator, times))
+                products.append(_products(operator, times))
                 if self._narrow[operator.is_expert] and not operator.is_plain:
                     size += times * operator.m * operator.k * NARROWED
                     kernels += times
             else:
-                collectives += self._collective(operator, times)
+                collectives += self._collectives(operator, times)
         return PassCount(
             products=tuple(products),
             collectives=tuple(collectives),
@@ -129,12 +141,13 @@ class PassWork:
             for operator in layer_operators(shape, layer):
                 yield operator, count
 
-    def _collective(self, one: Collective, times: int) -> Iterator[Counted]:
+    def _collectives(self, one: Collective, times: int) -> Iterator[Collectives]:
         group = self._groups[one.group]
         if group.size > 1:
             within, between = self._links.moving_s(one, group)
             hops = HOP_S * (group.nodes - 1)
-            yield Counted(times * turns_of(one), within, between, hops)
+            peers = group.size - 1 if one.pattern == "exchange" else 1
+            yield Collectives(times * turns_of(one), within, between, hops, peers)
 
 
 @lru_cache(maxsize=512)
@@ -145,13 +158,12 @@ def _counts(
     return {}
 
 
-def _product(product: Product, times: int) -> Counted:
-    lost = product.flops * product.count / max(product.m, product.count)
-    return Counted(
-        times,
-        product.flops,
-        lost,
-        product.weight_bytes,
-        product.other_bytes,
-        product.is_expert,
+def _products(product: Product, times: int) -> Products:
+    return Products(
+        times=times,
+        flops=product.flops,
+        row_flops=product.flops * product.count / max(product.m, product.count),
+        weight_bytes=product.weight_bytes,
+        other_bytes=product.other_bytes,
+        is_expert=product.is_expert,
     )

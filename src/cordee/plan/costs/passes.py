@@ -4,13 +4,18 @@ from dataclasses import dataclass
 from math import ceil, log
 
 from cordee.plan.costs.links import Group, Links
-from cordee.plan.costs.pass_work import Counted, PassWork
+from cordee.plan.costs.pass_work import PassWork, Products
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.work.operators import Collective
 from cordee.plan.work.passes import Reading, Scoring
 
 GRID = 1.25
 """Ratio of sizes between which times are interpolated."""
+PEER = 0.5
+"""Of a collective's wait, that it is longer for each further chip that gets something of its own.
+
+DeepEP sends what 8 chips get in 77 µs, and as much in 173 where 64 get it: github.com/deepseek-ai/DeepEP, docs/legacy.md.
+"""
 SOFT = 3
 """Of a roofline's corner: work and traffic overlap, but not all of either."""
 
@@ -181,21 +186,22 @@ class Passes:
             else:
                 weights += seconds
         for one in count.collectives:
-            moving = max(one.first / known.link, one.second / known.network)
-            collectives += one.times * (moving + one.third + known.collective_s)
+            moving_s = max(one.within_s / known.link, one.between_s / known.network)
+            waiting_s = known.collective_s * (1 + PEER * (one.peers - 1))
+            collectives += one.times * (moving_s + one.hops_s + waiting_s)
         vector = count.vector_bytes * known.vector / self._memory
         vector += count.vector_kernels * known.kernel_s
         return Parts(weights, experts, 0.0, vector, collectives, 0.0), count.kernels
 
-    def _product_s(self, product: Counted) -> float:
+    def _product_s(self, product: Products) -> float:
         known = self.calibration
         rate, stream, more = self._dense_rate, self._memory * known.stream, 1.0
         if product.is_expert:
             rate = self._rate * known.expert
             stream *= known.expert
             more = known.imbalance if self.engine.expert > 1 else 1.0
-        worked = (product.first + known.edge * product.second) / rate
-        moved = product.third / stream + product.fourth / self._memory
+        worked = (product.flops + known.edge * product.row_flops) / rate
+        moved = product.weight_bytes / stream + product.other_bytes / self._memory
         return more * _soft(worked, moved)
 
 

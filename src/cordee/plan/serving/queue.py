@@ -66,6 +66,8 @@ class Rules:
     """Part of an answer that must have room before its prompt is read."""
     polls: int = 1
     """Passes that only give tokens between two looks for newcomers."""
+    gathers: int = 0
+    """Passes for which a prompt waits at most, until each group has one."""
     per_pass: float = 1.0
     """Tokens that a request gets in a pass."""
     gives: bool = True
@@ -98,6 +100,8 @@ class Replica:
         self.planned: list[tuple[Request, int]] = []
         self.looked = 0.0
         """In the count of passes, when newcomers were last looked for; below 0: they are now."""
+        self.reads_at: float | None = None
+        """In the count of passes, when prompts that wait for others are read all the same."""
 
     @property
     def load(self) -> int:
@@ -132,14 +136,22 @@ class Replica:
         """Start what comes next; when it ends, or None where there is nothing to do."""
         self.admit(now_s)
         self.stride = None
-        if self.reading:
+        if self.reading and not self._gathers():
             return self._begin_reading(now_s)
         if self.running:
             return self._begin_stride(now_s)
         return None
 
+    def _gathers(self) -> bool:
+        """Whether prompts wait for others, so that all groups read at the same time."""
+        if not self.rules.gathers or not self.running or len(self.reading) >= self.rules.groups:
+            return False
+        if self.reads_at is None:
+            self.reads_at = self.passes + self.rules.gathers
+        return self.passes < self.reads_at - 1e-9
+
     def _begin_reading(self, now_s: float) -> float:
-        rules = self.rules
+        rules, self.reads_at = self.rules, None
         # Groups read at the same time; where there are fewer prompts than groups, some have none.
         most = min(rules.groups, len(self.reading))
         budget = rules.chunk * most
@@ -173,6 +185,8 @@ class Replica:
         if self._free_passes() < left:
             self._preempt(min(left, LEAST))
             left = max(min(left, int(self._free_passes())), 1)
+        if self.reads_at is not None:
+            left = min(left, max(ceil(self.reads_at - self.passes - 1e-9), 1))
         if self.known < len(self.waiting):
             left = min(left, max(ceil(self.looked + rules.polls - self.passes - 1e-9), 1))
         seen = self._seen() + left * rules.per_pass / 2

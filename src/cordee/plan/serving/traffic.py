@@ -199,6 +199,7 @@ def _rules(
         most=scheduling.most * engine.data if gives else None,
         reserved=scheduling.reserved,
         polls=scheduling.polls,
+        gathers=scheduling.gathers,
         per_pass=deployment.drafting.per_pass(calibration.acceptance) if gives else 1.0,
         gives=gives,
     )

@@ -52,6 +52,8 @@ class ServingResult(Fact):
     """Part of a chip's for weights and what is kept, where the engine was told."""
     polls: int = 1
     """Passes between two looks for newcomers."""
+    gathers: int = 0
+    """Passes for which a prompt waits at most, until each group that attends apart has one."""
     eager: bool = False
     """Whether passes that only give tokens are launched kernel by kernel."""
     drafts: int = 0
@@ -112,6 +114,7 @@ class ServingResult(Fact):
             chunk=self.chunk or usual.chunk,
             most=self.most or usual.most,
             polls=self.polls,
+            gathers=self.gathers,
             memory=self.memory,
             captured=not self.eager,
         )
