@@ -106,12 +106,17 @@ def ask(made: Chrome, words: str) -> None:
     tokens.clear()
     tokens.send_keys("340")
     made.find_element(By.ID, "prompt").send_keys(words, Keys.ENTER)
-    WebDriverWait(made, 60, 0.02).until(
-        lambda b: len(b.find_element(By.CSS_SELECTOR, SAID).text) > 120
+    send = made.find_element(By.ID, "send")
+    spans = WebDriverWait(made, 60, 0.02).until(
+        lambda b: (
+            (said := b.find_elements(By.CSS_SELECTOR, f"{SAID} span"))
+            and (len(said[0].text) > 120 or send.is_enabled())
+            and said
+        )
     )
-    victim = made.find_element(By.CSS_SELECTOR, f"{SAID} span").get_attribute("data-replica")
+    victim = spans[0].get_attribute("data-replica")
     made.find_element(By.CSS_SELECTOR, f'[aria-label="Kill {victim}"]').click()
-    WebDriverWait(made, 120).until(lambda b: b.find_element(By.ID, "send").is_enabled())
+    WebDriverWait(made, 120).until(lambda _: send.is_enabled())
     time.sleep(2)
 
 
