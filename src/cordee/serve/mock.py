@@ -11,6 +11,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import click
 import msgspec
@@ -48,8 +49,10 @@ class Line:
 class Mock:
     """Answers with tokens at a steady rate."""
 
-    def __init__(self, tokens_per_s: float, wrong_after: int, wait_s: float) -> None:
-        self.tokens_per_s, self.wrong_after, self.wait_s = tokens_per_s, wrong_after, wait_s
+    def __init__(self, tokens_per_s: float, together: int, wrong_after: int, wait_s: float) -> None:
+        """`together`: so many tokens are said at a time, as where some were guessed."""
+        self.tokens_per_s, self.together = tokens_per_s, together
+        self.wrong_after, self.wait_s = wrong_after, wait_s
         self.lines: set[Line] = set()
         self.steps = 0
         self.bundles = bundle.Bundles()
@@ -104,16 +107,17 @@ class Mock:
         self.lines.add(line)
 
     async def run(self) -> None:
-        """A token for every stream, then the next."""
+        """Tokens for every stream, then the next ones."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due += 1 / self.tokens_per_s
+            due += self.together / self.tokens_per_s
             await asyncio.sleep(max(0.0, due - loop.time()))
             self.steps += bool(self.lines)
-            for line in list(self.lines):
-                if line.from_s <= due:
-                    self._say(line)
+            for line in [line for line in self.lines if line.from_s <= due]:
+                for _ in range(self.together):
+                    if line in self.lines:
+                        self._say(line)
 
     def _say(self, line: Line) -> None:
         if line.at < line.tokens:
@@ -179,14 +183,13 @@ def chunk(line: Line, token: int, finish: bytes) -> bytes:
 @click.option("--host", default="127.0.0.1")
 @click.option("--port", default=0)
 @click.option("--tokens-per-s", default=50.0, show_default=True)
+@click.option("--together", default=1, show_default=True, help="So many at a time.")
 @click.option("--wrong-after", default=0, help="Wrong tokens from this position on; 0: none.")
 @click.option("--wait-s", default=0.0, help=f"How late the first token of the prompt {WAIT!r} is.")
 @click.option("--model", default="", help="Taken, so that it starts as other engines do.")
-def main(
-    host: str, port: int, model: str, tokens_per_s: float, wrong_after: int, wait_s: float
-) -> None:
+def main(host: str, port: int, model: str, **how: Any) -> None:
     """Serve nonsense at a steady rate."""
-    run(_serve(Mock(tokens_per_s, wrong_after, wait_s), host, port))
+    run(_serve(Mock(**how), host, port))
 
 
 async def _serve(mock: Mock, host: str, port: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-from tests.serve.gateway.conftest import Service, served
+from tests.serve.gateway.conftest import Service, gateway, served
 from tests.serve.models import write_model
 from tests.serve.replicas import Replica, replica
 from tests.waiting import until
@@ -250,3 +250,13 @@ def test_an_answer_that_does_not_come_again_ends_with_an_error_that_says_so(
             told = struck(service, GREEDY | {"model": "small"}, engines)
     last = json.loads(next(line for line in reversed(told) if line)[6:])
     assert last["error"]["code"] == "not_continued"
+
+
+def test_tokens_that_come_together_share_the_time_until_they_came() -> None:
+    """Four at a time, every 80 ms: each of them takes 20, and not most of them none."""
+    slow = ("--tokens-per-s", "50", "--together", "4")
+    with replica(Path(), *slow, module="cordee.serve.mock") as mock, gateway([mock]) as service:
+        body = {"prompt": "x", "max_tokens": 65, "stream": True}
+        assert httpx.post(f"{service.url}/v1/completions", json=body).status_code == 200
+        (seen,) = service.replicas()
+        assert seen["tpot_s"]["p50"] > 0.01

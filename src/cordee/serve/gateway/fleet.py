@@ -75,7 +75,7 @@ class Replica:
     breaker: Breaker = field(default_factory=Breaker)
     memory: Memory = field(default_factory=Memory)
     first_tokens_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    gaps_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    per_token_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     answered_s: float = field(default_factory=time.monotonic)
     stepped_s: float = field(default_factory=time.monotonic)

@@ -29,6 +29,8 @@ from cordee.serve.gateway.wire import (
 )
 from cordee.serve.policy.failover import blame
 
+TIMED_TOKENS = 16
+"""What a token takes is noted of so many together."""
 ELSEWHERE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers of a replica after which another one is asked."""
 IDS_SIZE, TAIL_SIZE = len(IDS), len(b"]}]}\n\n")
@@ -107,6 +109,10 @@ class Relay:
     _began_s: float = 0.0
     _last_s: float = field(default_factory=time.monotonic)
     _first: bool = True
+    _timed_s: float = 0.0
+    """When it was last noted what a token takes,"""
+    _timed_at: int = 0
+    """and how many there were."""
     _put: Callable[[bytes], None] | None = None
     """Takes chunks for the client, once nothing but tokens is to come."""
 
@@ -218,9 +224,9 @@ class Relay:
         line.ids.append(int(found))
         replica.tokens += 1
         count = line.base + len(line.ids)
-        if not count & 7:  # one gap in eight says enough
-            replica.gaps_s.append(now - self._last_s)
         self._last_s = now
+        if count - self._timed_at >= TIMED_TOKENS:
+            self._time(replica)
         event = b"%b%d\n%b" % (self.record.head, count, data)
         put(b"%x\r\n%b\r\n" % (len(event), event))
         return True
@@ -294,12 +300,20 @@ class Relay:
             self.failures = 0
             if self.leg is not None:
                 self.leg.first_s = now
-        else:
-            replica.gaps_s.append(now - self._last_s)
+            self._timed_s, self._timed_at = now, self.line.said + 1
         if self.gap is not None:
             self.keeper.resumed(self, self.gap, replica, now - self.gap.began_s)
             self.gap = None
         self._last_s = now
+        if self.line.said - self._timed_at >= TIMED_TOKENS:
+            self._time(replica)
+
+    def _time(self, replica: Replica) -> None:
+        """Note what a token has taken since this was noted last: those that came together share their time."""
+        count = self.line.said - self._timed_at
+        if count > 0:
+            replica.per_token_s.append((self._last_s - self._timed_s) / count)
+            self._timed_s, self._timed_at = self._last_s, self.line.said
 
     def _count(self, event: bytes) -> None:
         usage, line = usage_in(event), self.line
@@ -351,6 +365,8 @@ class Relay:
         if stream is not None and not stream.ended:
             stream.forget() if whole else stream.abort()
         if replica is not None:
+            if not self._first:
+                self._time(replica)
             if self.leg is not None:
                 self.leg.ended_s = time.monotonic()
                 self.leg.ids = self.line.said - self.leg.begins_at

@@ -36,7 +36,7 @@ class Status:
                 "queued": self._dispatcher.queued,
                 "tokens_per_s": round(sum(rates.values()), 1),
                 "ttft_s": _quantiles([s for r in replicas for s in r.first_tokens_s]),
-                "tpot_s": _quantiles([s for r in replicas for s in r.gaps_s]),
+                "tpot_s": _quantiles([s for r in replicas for s in r.per_token_s]),
                 "requests": {
                     "ok": totals.ok,
                     "failed": totals.failed,
@@ -88,7 +88,7 @@ class Status:
             "queued": replica.told_waiting,
             "tokens_per_s": round(rate, 1),
             "ttft_s": _quantiles(replica.first_tokens_s),
-            "tpot_s": _quantiles(replica.gaps_s),
+            "tpot_s": _quantiles(replica.per_token_s),
             "kv_used": round(replica.cache_used, 3),
             "breaker": replica.breaker.state(time.monotonic()),
             "restarts": replica.restarts,
