@@ -110,7 +110,7 @@ def ask(made: Chrome, words: str) -> None:
     spans = WebDriverWait(made, 60, 0.02).until(
         lambda b: (
             (said := b.find_elements(By.CSS_SELECTOR, f"{SAID} span"))
-            and (len(said[0].text) > 120 or send.is_enabled())
+            and (len(said[0].text) > 60 or send.is_enabled())
             and said
         )
     )
@@ -175,8 +175,8 @@ def serving(model: Path) -> None:
     with service(model) as url:
         for scheme in ("light", "dark"):
             with browser(scheme, 900) as made:
-                made.get(f"{url}/")
                 while len(made.find_elements(By.CSS_SELECTOR, f"{SAID} span")) < 2:
+                    made.get(f"{url}/")  # anew: the model has no room for two answers
                     ask(made, "KING RICHARD II:")
                 made.execute_script(  # type: ignore[no-untyped-call]
                     "arguments[0].scrollIntoView({block: 'center'}); scrollTo(0, 0)",
