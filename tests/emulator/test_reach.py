@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 from torch.utils._pytree import tree_map
 
-from cordee.emulator.ops.ways import device_ways, operator, registered
+from cordee.emulator.ops.schema import operator
+from cordee.emulator.ops.ways import device_ways, registered
 
 pytestmark = [
     pytest.mark.usefixtures("chip"),

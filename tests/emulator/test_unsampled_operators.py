@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from cordee.emulator.ops.reference import REFERENCES
-from cordee.emulator.ops.ways import operator
+from cordee.emulator.ops.schema import operator
 
 pytestmark = [
     pytest.mark.usefixtures("chip"),

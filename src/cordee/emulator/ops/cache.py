@@ -10,10 +10,9 @@ from torch import Tensor
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import CONFIG, code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_scatter_pa_kv_cache.md")
+chapter = Chapter(source=page_of("npu_scatter_pa_kv_cache"))
 
 
 @chapter.reference("npu::npu_scatter_pa_kv_cache")
@@ -44,10 +43,7 @@ chapter.pure(
 )
 
 
-@chapter.reference(
-    "npu::npu_scatter_pa_cache.value",
-    source="github.com/Ascend/op-plugin op_plugin/config/op_plugin_functions.yaml",
-)
+@chapter.reference("npu::npu_scatter_pa_cache.value", source=CONFIG)
 def scatter_pa_cache(
     key: Tensor,
     slot_mapping: Tensor,
@@ -69,7 +65,7 @@ def scatter_pa_cache(
 
 
 @chapter.reference(
-    "npu::npu_gather_pa_kv_cache", source=f"{SOURCES}/GatherPaKvCacheKernelNpuOpApi.cpp"
+    "npu::npu_gather_pa_kv_cache", source=code_of("opapi/GatherPaKvCacheKernelNpuOpApi.cpp")
 )
 def gather_pa_kv_cache(
     key_cache: Tensor,
@@ -104,11 +100,11 @@ chapter.pure(
     gather_pa_kv_cache,
     "key",
     "value",
-    source=f"{SOURCES}/GatherPaKvCacheKernelNpuOpApi.cpp",
+    source=code_of("opapi/GatherPaKvCacheKernelNpuOpApi.cpp"),
 )
 
 
-@chapter.reference("npu::scatter_update_", source=f"{DOCUMENTS}/torch_npu-scatter_update_.md")
+@chapter.reference("npu::scatter_update_", source=page_of("scatter_update_"))
 def scatter_update_(input: Tensor, indices: Tensor, updates: Tensor, axis: int) -> Tensor:
     """Write `updates[b]` into sequence b of `input` from place `indices[b]` of `axis` on.
 
@@ -120,15 +116,10 @@ def scatter_update_(input: Tensor, indices: Tensor, updates: Tensor, axis: int) 
     return input
 
 
-chapter.pure(
-    "npu::scatter_update",
-    scatter_update_,
-    "input",
-    source=f"{DOCUMENTS}/torch_npu-scatter_update.md",
-)
+chapter.pure("npu::scatter_update", scatter_update_, "input", source=page_of("scatter_update"))
 
 
-@chapter.reference("npu::npu_quant_scatter_", source=f"{DOCUMENTS}/torch_npu-npu_quant_scatter_.md")
+@chapter.reference("npu::npu_quant_scatter_", source=page_of("npu_quant_scatter_"))
 def quant_scatter_(
     input: Tensor,
     indices: Tensor,
@@ -152,17 +143,10 @@ def quant_scatter_(
     return input
 
 
-chapter.pure(
-    "npu::npu_quant_scatter",
-    quant_scatter_,
-    "input",
-    source=f"{DOCUMENTS}/torch_npu-npu_quant_scatter.md",
-)
+chapter.pure("npu::npu_quant_scatter", quant_scatter_, "input", source=page_of("npu_quant_scatter"))
 
 
-@chapter.reference(
-    "npu::npu_scatter_nd_update_", source=f"{DOCUMENTS}/torch_npu-npu_scatter_nd_update_.md"
-)
+@chapter.reference("npu::npu_scatter_nd_update_", source=page_of("npu_scatter_nd_update_"))
 def scatter_nd_update_(input: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
     """Write `updates[i]` to `input[tuple(indices[i])]`; indices may name the first axes only."""
     at = tuple(indices.long().unbind(-1))
@@ -174,11 +158,11 @@ chapter.pure(
     "npu::npu_scatter_nd_update",
     scatter_nd_update_,
     "input",
-    source=f"{DOCUMENTS}/torch_npu-npu_scatter_nd_update.md",
+    source=page_of("npu_scatter_nd_update"),
 )
 
 
-@chapter.reference("npu::npu_scatter_list_", source=f"{SOURCES}/ScatterListKernelNpuOpApi.cpp")
+@chapter.reference("npu::npu_scatter_list_", source=code_of("opapi/ScatterListKernelNpuOpApi.cpp"))
 def scatter_list_(
     input: list[Tensor],
     indices: Tensor,
@@ -202,22 +186,17 @@ chapter.pure(
     "npu::npu_scatter_list",
     scatter_list_,
     "input",
-    source=f"{SOURCES}/ScatterListKernelNpuOpApi.cpp",
+    source=code_of("opapi/ScatterListKernelNpuOpApi.cpp"),
 )
 
 
-@chapter.reference(
-    "npu::npu_scatter",
-    source="github.com/Ascend/op-plugin op_plugin/ops/aclops/ScatterV1KernelNpu.cpp",
-)
+@chapter.reference("npu::npu_scatter", source=code_of("aclops/ScatterV1KernelNpu.cpp"))
 def scatter(input: Tensor, indices: Tensor, updates: Tensor, dim: int) -> Tensor:
     """`input` with `updates` at the places `indices` of axis `dim`, one for each other coordinate."""
     return input.scatter(dim, indices.long().unsqueeze(dim), updates.unsqueeze(dim))
 
 
-@chapter.reference(
-    "npu::npu_advance_step_flashattn", source=f"{DOCUMENTS}/torch_npu-npu_advance_step_flashattn.md"
-)
+@chapter.reference("npu::npu_advance_step_flashattn", source=page_of("npu_advance_step_flashattn"))
 def advance_step_flashattn(
     input_tokens: Tensor,
     sampled_token_ids: Tensor,

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops"
-chapter = Chapter(source=f"{SOURCES}/opapi/DropoutGenMaskKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/DropoutGenMaskKernelNpuOpApi.cpp"))
 
 ALIGNED = 128
 
@@ -48,7 +48,7 @@ def gen_mask(
     return _bits(size, p, None)
 
 
-@chapter.reference("npu::_npu_dropout", source=f"{SOURCES}/aclops/DropoutKernelNpu.cpp")
+@chapter.reference("npu::_npu_dropout", source=code_of("aclops/DropoutKernelNpu.cpp"))
 def dropout(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """`input` with each element dropped with probability `p`, and the mask of bits."""
     mask = _bits(list(input.shape), p, None)
@@ -56,14 +56,14 @@ def dropout(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
 
 
 @chapter.reference(
-    "npu::npu_dropout_do_mask", source=f"{SOURCES}/aclops/DropoutKernelNpu.cpp", seeded=False
+    "npu::npu_dropout_do_mask", source=code_of("aclops/DropoutKernelNpu.cpp"), seeded=False
 )
 def dropout_do_mask(input: Tensor, mask: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """`input` where the mask of bits keeps it, made up for the rest, and the mask."""
     return _kept(input, _from_bits(mask, input), p), mask.clone()
 
 
-@chapter.reference("npu::npu_dropout_backward", source=f"{SOURCES}/aclops/DropoutKernelNpu.cpp")
+@chapter.reference("npu::npu_dropout_backward", source=code_of("aclops/DropoutKernelNpu.cpp"))
 def dropout_backward(grad_output: Tensor, mask: Tensor, p: float) -> Tensor:
     """Gradient of the input, with the mask of bits the forward used."""
     return _kept(grad_output, _from_bits(mask, grad_output), p)
@@ -80,7 +80,7 @@ def dropout_gradient(
 
 
 @chapter.reference(
-    "npu::_dropout_with_byte_mask", source=f"{SOURCES}/aclops/DropoutWithByteMaskKernelNpu.cpp"
+    "npu::_dropout_with_byte_mask", source=code_of("aclops/DropoutWithByteMaskKernelNpu.cpp")
 )
 def dropout_with_drawn_byte_mask(input: Tensor, p: float) -> tuple[Tensor, Tensor]:
     """`input` with each element dropped with probability `p`, and the mask, a byte each."""
@@ -91,7 +91,7 @@ def dropout_with_drawn_byte_mask(input: Tensor, p: float) -> tuple[Tensor, Tenso
 
 @chapter.reference(
     "npu::_dropout_with_byte_mask_backward",
-    source=f"{SOURCES}/aclops/DropoutWithByteMaskKernelNpu.cpp",
+    source=code_of("aclops/DropoutWithByteMaskKernelNpu.cpp"),
 )
 def dropout_with_byte_mask_backward(grad_output: Tensor, mask: Tensor, p: float) -> Tensor:
     """Gradient of the input, with the mask the forward gave."""
@@ -108,7 +108,7 @@ def byte_mask_gradient(
 
 
 @chapter.reference(
-    "npu::dropout_with_byte_mask", source=f"{SOURCES}/aclops/DropoutWithByteMaskKernelNpu.cpp"
+    "npu::dropout_with_byte_mask", source=code_of("aclops/DropoutWithByteMaskKernelNpu.cpp")
 )
 def dropout_with_byte_mask(input: Tensor, p: float, train: bool) -> Tensor:
     """`input` with each element dropped with probability `p` in training, else a copy."""
@@ -116,8 +116,7 @@ def dropout_with_byte_mask(input: Tensor, p: float, train: bool) -> Tensor:
 
 
 @chapter.reference(
-    "npu::npu_dropout_with_add_softmax",
-    source=f"{SOURCES}/aclops/DropoutWithAddSoftmaxKernelNpu.cpp",
+    "npu::npu_dropout_with_add_softmax", source=code_of("aclops/DropoutWithAddSoftmaxKernelNpu.cpp")
 )
 def dropout_with_add_softmax(
     input: Tensor, x1: Tensor, alpha: float, prob: float, dim: int
@@ -132,7 +131,7 @@ def dropout_with_add_softmax(
 
 @chapter.reference(
     "npu::npu_dropout_with_add_softmax_backward",
-    source=f"{SOURCES}/aclops/DropoutWithAddSoftmaxKernelNpu.cpp",
+    source=code_of("aclops/DropoutWithAddSoftmaxKernelNpu.cpp"),
 )
 def dropout_with_add_softmax_backward(
     grad: Tensor, mask: Tensor, softmax_out: Tensor, alpha: float, prob: float, dim: int

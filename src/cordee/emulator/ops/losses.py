@@ -8,10 +8,9 @@ from torch.nn import functional
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import CONFIG, code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_cross_entropy_loss.md")
+chapter = Chapter(source=page_of("npu_cross_entropy_loss"))
 
 # at::Reduction, in the order of its numbers.
 REDUCTIONS = ("none", "mean", "sum")
@@ -70,8 +69,7 @@ def cross_entropy_loss_backward(
 
 
 @chapter.reference(
-    "npu::npu_fused_linear_online_max_sum",
-    source=f"{DOCUMENTS}/torch_npu-npu_fused_linear_online_max_sum.md",
+    "npu::npu_fused_linear_online_max_sum", source=page_of("npu_fused_linear_online_max_sum")
 )
 def fused_linear_online_max_sum(
     input: Tensor,
@@ -99,7 +97,7 @@ def fused_linear_online_max_sum(
 
 @chapter.reference(
     "npu::npu_fused_cross_entropy_loss_with_max_sum",
-    source=f"{DOCUMENTS}/torch_npu-npu_fused_cross_entropy_loss_with_max_sum.md",
+    source=page_of("npu_fused_cross_entropy_loss_with_max_sum"),
 )
 def fused_cross_entropy_loss_with_max_sum(
     logits_max: Tensor,
@@ -126,7 +124,7 @@ def fused_cross_entropy_loss_with_max_sum(
 
 @chapter.reference(
     "npu::npu_fused_linear_cross_entropy_loss_with_max_sum_backward",
-    source=f"{DOCUMENTS}/torch_npu-npu_fused_linear_cross_entropy_loss_with_max_sum_backward.md",
+    source=page_of("npu_fused_linear_cross_entropy_loss_with_max_sum_backward"),
 )
 def fused_linear_cross_entropy_loss_with_max_sum_backward(
     grad: Tensor,
@@ -160,7 +158,7 @@ def fused_linear_cross_entropy_loss_with_max_sum_backward(
 
 @chapter.reference(
     "npu::npu_softmax_cross_entropy_with_logits",
-    source=f"{SOURCES}/aclops/SoftmaxCrossEntropyWithLogitsKernelNpu.cpp",
+    source=code_of("aclops/SoftmaxCrossEntropyWithLogitsKernelNpu.cpp"),
 )
 def softmax_cross_entropy_with_logits(input: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of each row of logits with a row of probabilities [batch]."""
@@ -169,7 +167,7 @@ def softmax_cross_entropy_with_logits(input: Tensor, labels: Tensor) -> Tensor:
 
 @chapter.reference(
     "npu::npu_softmax_cross_entropy_with_logits_backward",
-    source=f"{SOURCES}/aclops/SoftmaxCrossEntropyWithLogitsKernelNpu.cpp",
+    source=code_of("aclops/SoftmaxCrossEntropyWithLogitsKernelNpu.cpp"),
 )
 def softmax_cross_entropy_with_logits_backward(
     grad: Tensor, input: Tensor, labels: Tensor
@@ -192,7 +190,7 @@ def softmax_cross_entropy_gradient(
 
 @chapter.reference(
     "npu::npu_binary_cross_entropy_with_logits_backward",
-    source=f"{SOURCES}/aclops/BinaryCrossEntropyWithLogitsKernelNpu.cpp",
+    source=code_of("aclops/BinaryCrossEntropyWithLogitsKernelNpu.cpp"),
 )
 def binary_cross_entropy_with_logits_backward(
     grad_output: Tensor,
@@ -214,7 +212,7 @@ def binary_cross_entropy_with_logits_backward(
     return _gradient(loss, input, grad_output)
 
 
-@chapter.reference("npu::kl_div_backward", source=f"{SOURCES}/aclops/KlDivBackwardKernelNpu.cpp")
+@chapter.reference("npu::kl_div_backward", source=code_of("aclops/KlDivBackwardKernelNpu.cpp"))
 def kl_div_backward(
     grad_output: Tensor,
     input: Tensor,
@@ -230,10 +228,7 @@ def kl_div_backward(
     return _gradient(loss, input, grad_output)
 
 
-@chapter.reference(
-    "npu::kl_div_target_backward",
-    source="github.com/Ascend/op-plugin op_plugin/config/op_plugin_functions.yaml",
-)
+@chapter.reference("npu::kl_div_target_backward", source=CONFIG)
 def kl_div_target_backward(
     grad_output: Tensor,
     input: Tensor,
@@ -249,10 +244,7 @@ def kl_div_target_backward(
     return _gradient(loss, target, grad_output)
 
 
-@chapter.reference(
-    "npu::l1_loss_backward",
-    source="github.com/Ascend/op-plugin op_plugin/config/op_plugin_functions.yaml",
-)
+@chapter.reference("npu::l1_loss_backward", source=CONFIG)
 def l1_loss_backward(grad_output: Tensor, input: Tensor, target: Tensor, reduction: int) -> Tensor:
     """Gradient of |input - target|, for each element of their common shape."""
     difference = input.float() - target.float()

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops"
-chapter = Chapter(source=f"{SOURCES}/opapi/ApplyAdamKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/ApplyAdamKernelNpuOpApi.cpp"))
 
 State = tuple[Tensor, Tensor, Tensor]
 
@@ -39,7 +39,7 @@ def apply_adam(
 
 
 @chapter.reference(
-    "npu::npu_apply_adam_w.out", source=f"{SOURCES}/opapi/ApplyAdamWKernelNpuOpApi.cpp"
+    "npu::npu_apply_adam_w.out", source=code_of("opapi/ApplyAdamWKernelNpuOpApi.cpp")
 )
 def apply_adam_w(
     beta1_power: float,
@@ -74,7 +74,7 @@ def apply_adam_w(
 
 
 @chapter.reference(
-    "npu::npu_bert_apply_adam.out", source=f"{SOURCES}/aclops/BertApplyAdamKernelNpu.cpp"
+    "npu::npu_bert_apply_adam.out", source=code_of("aclops/BertApplyAdamKernelNpu.cpp")
 )
 def bert_apply_adam(
     lr: float,

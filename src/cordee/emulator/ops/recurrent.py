@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/LstmKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/LstmKernelNpu.cpp"))
 
 Steps = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -77,7 +77,7 @@ def lstm_backward(
     return vjp(outputs, (input, weight, bias, hx, cx), (grady, *last))
 
 
-@chapter.reference("npu::npu_lstm_cell", source=f"{SOURCES}/LstmCellKernelNpu.cpp")
+@chapter.reference("npu::npu_lstm_cell", source=code_of("aclops/LstmCellKernelNpu.cpp"))
 def lstm_cell(
     input: Tensor,
     w_ih: Tensor,
@@ -96,7 +96,7 @@ def lstm_cell(
     return y, hs[0].clone(), cs[0].clone(), i, j, f, o, tanhc
 
 
-@chapter.reference("npu::npu_lstm_cell_backward", source=f"{SOURCES}/LstmCellKernelNpu.cpp")
+@chapter.reference("npu::npu_lstm_cell_backward", source=code_of("aclops/LstmCellKernelNpu.cpp"))
 def lstm_cell_backward(
     grady: Tensor | None,
     gradh: Tensor | None,
@@ -144,7 +144,7 @@ def lstm_cell_backward(
     )
 
 
-@chapter.reference("npu::npu_gru", source=f"{SOURCES}/GruKernelNpu.cpp")
+@chapter.reference("npu::npu_gru", source=code_of("aclops/GruKernelNpu.cpp"))
 def gru(
     input: Tensor,
     hx: Tensor,
@@ -164,7 +164,7 @@ def gru(
     return _gru(input, hx, weight_input, weight_hidden, bias_input, bias_hidden)
 
 
-@chapter.reference("npu::npu_gru_backward", source=f"{SOURCES}/GruKernelNpu.cpp")
+@chapter.reference("npu::npu_gru_backward", source=code_of("aclops/GruKernelNpu.cpp"))
 def gru_backward(
     grady: Tensor | None,
     gradh: Tensor | None,

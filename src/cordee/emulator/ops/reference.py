@@ -8,11 +8,12 @@ of its business.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from cordee.emulator.ops.schema import named
 
 # A reference takes the operator's arguments as its schema names them.
 Function = Callable[..., Any]
@@ -55,7 +56,7 @@ class Chapter:
 
     def pure(self, name: str, of: Function, *written: str, source: str = "") -> None:
         """Declare `name`: what `of` does, to copies of the arguments that it writes."""
-        self.reference(name, source=source)(on_copies(of, written))
+        self.reference(name, source=source)(_on_copies(name, of, written))
 
     def gradient(self, name: str) -> Callable[[Function], Function]:
         """Declare the backward of `name`, where rerunning its reference is not enough.
@@ -73,14 +74,13 @@ class Chapter:
         return register
 
 
-def on_copies(of: Function, written: tuple[str, ...]) -> Function:
+def _on_copies(name: str, of: Function, written: tuple[str, ...]) -> Function:
     """Gives what `of` gives and, where they are not among that, copies of the arguments `written` as it leaves them."""
-    parameters = signature(of)
 
     @wraps(of)
-    def pure(*values: Any, **named: Any) -> Any:
-        given = parameters.bind(*values, **named).arguments
-        copies = {name: _copy(given[name]) for name in written}
+    def pure(*values: Any, **keywords: Any) -> Any:
+        given = named(name, values, keywords)
+        copies = {argument: _copy(given[argument]) for argument in written}
         result = of(**{**given, **copies})
         found = result if isinstance(result, tuple) else () if result is None else (result,)
         found += tuple(copy for copy in copies.values() if all(copy is not x for x in found))

@@ -10,12 +10,8 @@ from torch._C._dynamo import eval_frame
 from cordee.emulator.ops import chapters, dtypes  # noqa: F401 - chapters declares the references
 from cordee.emulator.ops.autograd import differentiable
 from cordee.emulator.ops.reference import REFERENCES
-from cordee.emulator.ops.ways import (
-    FACTORIES,
-    device_ways,
-    operator,
-    registered,
-)
+from cordee.emulator.ops.schema import operator
+from cordee.emulator.ops.ways import FACTORIES, device_ways, registered
 
 # Where references are kept in PyTorch's dispatcher: a key that no tensor has (see kernel.cpp).
 REFERENCE_KEY = "PrivateUse3"

@@ -8,10 +8,9 @@ from torch import Tensor
 from cordee.emulator.ops.contract import unwritten
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_top_k_top_p.md")
+chapter = Chapter(source=page_of("npu_top_k_top_p"))
 
 LARGEST_K = 1024
 
@@ -35,9 +34,7 @@ def top_k_top_p(logits: Tensor, p: Tensor | None = None, k: Tensor | None = None
     return torch.empty_like(logits).scatter_(-1, order, value)
 
 
-@chapter.reference(
-    "npu::npu_top_k_top_p_sample", source=f"{DOCUMENTS}/torch_npu-npu_top_k_top_p_sample.md"
-)
+@chapter.reference("npu::npu_top_k_top_p_sample", source=page_of("npu_top_k_top_p_sample"))
 def top_k_top_p_sample(
     logits: Tensor,
     top_k: Tensor,
@@ -75,9 +72,7 @@ def top_k_top_p_sample(
     return chosen, filtered if is_need_logits else unwritten(logits.shape, torch.float32)
 
 
-@chapter.reference(
-    "npu::npu_sim_exponential_", source=f"{SOURCES}/opapi/SimExponentialNpuOpApi.cpp"
-)
+@chapter.reference("npu::npu_sim_exponential_", source=code_of("opapi/SimExponentialNpuOpApi.cpp"))
 def sim_exponential_(
     input: Tensor, lambd: float = 1.0, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -89,8 +84,7 @@ def sim_exponential_(
 
 
 @chapter.reference(
-    "npu::npu_random_choice_with_mask",
-    source=f"{SOURCES}/aclops/RandomChoiceWithMaskKernelNpu.cpp",
+    "npu::npu_random_choice_with_mask", source=code_of("aclops/RandomChoiceWithMaskKernelNpu.cpp")
 )
 def random_choice_with_mask(
     x: Tensor, count: int = 256, seed: int = 0, seed2: int = 0

@@ -11,6 +11,7 @@ import torch
 
 from cordee.core.facts import Fact, rows
 from cordee.emulator.ops.reference import REFERENCES
+from cordee.emulator.ops.schema import operator
 
 # Namespaces whose operators compute; those of the others (c10d ...) talk to other processes.
 NAMESPACES = ("aten", "npu", "atb", "fsdp")
@@ -42,14 +43,6 @@ def registered(key: str) -> set[str]:
     names: list[str] = torch._C._dispatch_get_registrations_for_dispatch_key(key)
     # The adapter also registers kernels under names that no operator has.
     return {name for name in names if name.split("::")[0] in NAMESPACES} & _operators()
-
-
-def operator(name: str) -> torch._ops.OpOverload:
-    """What Python calls for the operator `name`."""
-    namespace, _, rest = name.partition("::")
-    base, _, overload = rest.partition(".")
-    packet = getattr(getattr(torch.ops, namespace), base)
-    return getattr(packet, overload or "default")  # type: ignore[no-any-return]
 
 
 def _operators() -> set[str]:

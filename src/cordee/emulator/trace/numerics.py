@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cordee.core.facts import Fact, rows
 from cordee.emulator.ops.reference import REFERENCES
-from cordee.emulator.ops.ways import operator
+from cordee.emulator.ops.schema import operator
 from cordee.emulator.trace.records import Difference, Support
 from cordee.emulator.trace.signatures import Plan, tensors_in
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cordee.emulator.ops.ways import operator
+from cordee.emulator.ops.schema import operator
 from cordee.emulator.trace.records import Support
 
 # Seen from the outputs, or about how a call is made.

@@ -7,9 +7,9 @@ from torch import Tensor
 from cordee.emulator.ops.activation.pointwise import gelu
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/"
-chapter = Chapter(source=DOCS + "（beta）torch_npu-npu_swiglu.md")
+chapter = Chapter(source=page_of("npu_swiglu", beta=True))
 
 
 @chapter.reference("npu::npu_swiglu")
@@ -24,7 +24,7 @@ def npu_swiglu_backward(grad_output: Tensor, input: Tensor, dim: int = -1) -> Te
     return found.to(input.dtype)
 
 
-@chapter.reference("npu::npu_clipped_swiglu", source=DOCS + "torch_npu-npu_clipped_swiglu.md")
+@chapter.reference("npu::npu_clipped_swiglu", source=page_of("npu_clipped_swiglu"))
 def npu_clipped_swiglu(
     x: Tensor,
     *,
@@ -48,16 +48,13 @@ def npu_clipped_swiglu(
     return y.reshape(shape).to(x.dtype)
 
 
-@chapter.reference("npu::npu_gelu_mul", source=DOCS + "torch_npu-npu_gelu_mul.md")
+@chapter.reference("npu::npu_gelu_mul", source=page_of("npu_gelu_mul"))
 def npu_gelu_mul(input: Tensor, *, approximate: str = "none") -> Tensor:
     activated, rest = halves(input.float(), -1)
     return (gelu(activated, approximate) * rest).to(input.dtype)
 
 
-@chapter.reference(
-    "npu::npu_geglu",
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/GeGluKernelNpuOpApi.cpp",
-)
+@chapter.reference("npu::npu_geglu", source=code_of("opapi/GeGluKernelNpuOpApi.cpp"))
 def npu_geglu(
     input: Tensor, dim: int = -1, approximate: int = 1, activate_left: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -67,10 +64,7 @@ def npu_geglu(
     return (rest * activated).to(input.dtype), activated.to(input.dtype, copy=True)
 
 
-@chapter.reference(
-    "npu::npu_geglu_grad",
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/GeGluKernelNpuOpApi.cpp",
-)
+@chapter.reference("npu::npu_geglu_grad", source=code_of("opapi/GeGluKernelNpuOpApi.cpp"))
 def npu_geglu_grad(
     grad_output: Tensor,
     input: Tensor,

@@ -11,9 +11,9 @@ from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import format_of
 from cordee.emulator.ops.quantisation.microscaling import Blocks, along_both
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-CODE = "github.com/Ascend/op-plugin op_plugin/ops/opapi/"
-chapter = Chapter(source=CODE + "SwigluMxQuantOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/SwigluMxQuantOpApi.cpp"))
 
 
 @chapter.reference("npu::npu_swiglu_mx_quant")
@@ -54,7 +54,8 @@ def npu_swiglu_mx_quant(
 
 
 @chapter.reference(
-    "npu::npu_swiglu_mx_quant_with_dual_axis", source=CODE + "SwigluMxQuantWithDualAxisOpApi.cpp"
+    "npu::npu_swiglu_mx_quant_with_dual_axis",
+    source=code_of("opapi/SwigluMxQuantWithDualAxisOpApi.cpp"),
 )
 def npu_swiglu_mx_quant_with_dual_axis(
     x: Tensor,
@@ -76,7 +77,7 @@ def npu_swiglu_mx_quant_with_dual_axis(
 
 @chapter.reference(
     "npu::_npu_swiglu_backward_mx_quant_with_dual_axis",
-    source=CODE + "SwigluBackwardMxQuantWithDualAxisOpApi.cpp",
+    source=code_of("opapi/SwigluBackwardMxQuantWithDualAxisOpApi.cpp"),
 )
 def npu_swiglu_backward_mx_quant_with_dual_axis(
     x: Tensor,

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter, Function, vjp
+from cordee.emulator.ops.sources import page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/"
-chapter = Chapter(source=DOCS + "torch_npu-npu_gelu.md")
+chapter = Chapter(source=page_of("npu_gelu"))
 
 
 @chapter.reference("npu::npu_gelu")
@@ -22,40 +22,38 @@ def npu_gelu_backward(grad_output: Tensor, input: Tensor, *, approximate: str = 
     return _backward(lambda x: gelu(x, approximate), grad_output, input).to(dtype)
 
 
-@chapter.reference(
-    "npu::npu_fast_gelu", "npu::fast_gelu", source=DOCS + "torch_npu-npu_fast_gelu.md"
-)
+@chapter.reference("npu::npu_fast_gelu", "npu::fast_gelu", source=page_of("npu_fast_gelu"))
 def npu_fast_gelu(input: Tensor) -> Tensor:
     return _fast_gelu(input.float()).to(input.dtype)
 
 
-@chapter.reference("npu::npu_fast_gelu_backward", source=DOCS + "torch_npu-npu_fast_gelu.md")
+@chapter.reference("npu::npu_fast_gelu_backward", source=page_of("npu_fast_gelu"))
 def npu_fast_gelu_backward(grad: Tensor, input: Tensor) -> Tensor:
     return _backward(_fast_gelu, grad, input).to(input.dtype)
 
 
-@chapter.reference("npu::npu_silu", source=DOCS + "（beta）torch_npu-npu_silu.md")
+@chapter.reference("npu::npu_silu", source=page_of("npu_silu", beta=True))
 def npu_silu(input: Tensor) -> Tensor:
     return F.silu(input.float()).to(input.dtype)
 
 
-@chapter.reference("npu::npu_silu_", source=DOCS + "（beta）torch_npu-npu_silu.md")
+@chapter.reference("npu::npu_silu_", source=page_of("npu_silu", beta=True))
 def npu_silu_(input: Tensor) -> Tensor:
     return input.copy_(npu_silu(input))
 
 
-@chapter.reference("npu::npu_silu_backward", source=DOCS + "（beta）torch_npu-npu_silu.md")
+@chapter.reference("npu::npu_silu_backward", source=page_of("npu_silu", beta=True))
 def npu_silu_backward(grad_output: Tensor, x0: Tensor, x1: Tensor) -> Tensor:
     """`x0` is what the forward read; `x1`, what it gave, is not needed."""
     return _backward(F.silu, grad_output, x0).to(grad_output.dtype)
 
 
-@chapter.reference("npu::npu_mish", source=DOCS + "（beta）torch_npu-npu_mish.md")
+@chapter.reference("npu::npu_mish", source=page_of("npu_mish", beta=True))
 def npu_mish(input: Tensor) -> Tensor:
     return F.mish(input.float()).to(input.dtype)
 
 
-@chapter.reference("npu::npu_mish_backward", source=DOCS + "（beta）torch_npu-npu_mish.md")
+@chapter.reference("npu::npu_mish_backward", source=page_of("npu_mish", beta=True))
 def npu_mish_backward(grad: Tensor, input: Tensor) -> Tensor:
     return _backward(F.mish, grad, input).to(input.dtype)
 

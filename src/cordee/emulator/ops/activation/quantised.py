@@ -14,9 +14,9 @@ from cordee.emulator.ops.quantisation.biases import dequantised
 from cordee.emulator.ops.quantisation.dynamic import nonzero, quantised_by_row
 from cordee.emulator.ops.quantisation.scales import rows_to_groups, written_as
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_swiglu_quant.md")
+chapter = Chapter(source=page_of("npu_swiglu_quant"))
 
 # By the number npu_dequant_swiglu_quant gives them (its test's round_mode_map).
 ROUNDINGS = ("rint", "round", "floor", "ceil", "trunc")
@@ -75,7 +75,7 @@ def npu_swiglu_quant(
     return _two_to_a_byte(whole) if written.name == "int4" else whole.to(torch.int8), scale
 
 
-@chapter.reference("npu::npu_dequant_swiglu_quant", source=DOCS + "npu_dequant_swiglu_quant.md")
+@chapter.reference("npu::npu_dequant_swiglu_quant", source=page_of("npu_dequant_swiglu_quant"))
 def npu_dequant_swiglu_quant(
     x: Tensor,
     *,
@@ -136,10 +136,7 @@ def npu_dequant_swiglu_quant(
     return numbers.reshape(*lead, -1), scale.reshape(lead)
 
 
-@chapter.reference(
-    "npu::npu_gelu_quant",
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/GeluQuantKernelNpuOpApi.cpp",
-)
+@chapter.reference("npu::npu_gelu_quant", source=code_of("opapi/GeluQuantKernelNpuOpApi.cpp"))
 def npu_gelu_quant(
     input: Tensor,
     *,
@@ -172,8 +169,7 @@ def npu_gelu_quant(
 
 @chapter.reference(
     "npu::npu_swiglu_group_quant_backward",
-    source="github.com/Ascend/op-plugin "
-    "op_plugin/ops/opapi/SwigluGroupQuantBackwardKernelNpuOpApi.cpp",
+    source=code_of("opapi/SwigluGroupQuantBackwardKernelNpuOpApi.cpp"),
 )
 def npu_swiglu_group_quant_backward(
     grad_y: Tensor,

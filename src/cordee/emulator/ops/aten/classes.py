@@ -5,8 +5,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-chapter = Chapter(source="github.com/Ascend/op-plugin op_plugin/ops/opapi/OneHotKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/OneHotKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("aten::one_hot")

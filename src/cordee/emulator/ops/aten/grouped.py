@@ -6,9 +6,9 @@ from torch import Tensor
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{SOURCES}/ScaledGroupMmKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/ScaledGroupMmKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("aten::_scaled_grouped_mm")
@@ -38,7 +38,7 @@ def scaled_grouped_mm(
 
 
 @chapter.reference(
-    "aten::_scaled_grouped_mm_v2", source=f"{SOURCES}/ScaledGroupMmV2KernelNpuOpApi.cpp"
+    "aten::_scaled_grouped_mm_v2", source=code_of("opapi/ScaledGroupMmV2KernelNpuOpApi.cpp")
 )
 def scaled_grouped_mm_v2(
     self: Tensor,

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
 HALF = (torch.float16, torch.bfloat16)
 
-chapter = Chapter(source="github.com/Ascend/op-plugin op_plugin/ops/aclops/InverseKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/InverseKernelNpu.cpp"))
 
 
 @chapter.reference("aten::inverse")

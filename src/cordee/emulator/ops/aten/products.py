@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import CONFIG, code_of
 
 chapter = Chapter(source="PyTorch aten/src/ATen/native/native_functions.yaml")
-ADAPTER = "github.com/Ascend/op-plugin op_plugin"
 
 
 @chapter.reference("aten::mm.dtype", "aten::bmm.dtype")
@@ -79,7 +79,7 @@ def sum_and_batched_product_out(
 
 
 @chapter.reference(
-    "aten::matmul_backward", source=f"{ADAPTER}/ops/opapi/MatmulBackwardKernelNpuOpApi.cpp"
+    "aten::matmul_backward", source=code_of("opapi/MatmulBackwardKernelNpuOpApi.cpp")
 )
 def matmul_backward(
     grad: Tensor, self: Tensor, other: Tensor, mask: list[bool]
@@ -125,7 +125,7 @@ def _is_one_matrix(x: Tensor) -> bool:
 
 
 @chapter.reference(
-    "aten::_conv_depthwise2d", source=f"{ADAPTER}/ops/opapi/ConvDepthwise2dKernelNpuOpApi.cpp"
+    "aten::_conv_depthwise2d", source=code_of("opapi/ConvDepthwise2dKernelNpuOpApi.cpp")
 )
 def conv_depthwise2d(
     self: Tensor,
@@ -141,7 +141,7 @@ def conv_depthwise2d(
 
 
 @chapter.reference(
-    "aten::_conv_depthwise2d.out", source=f"{ADAPTER}/ops/opapi/ConvDepthwise2dKernelNpuOpApi.cpp"
+    "aten::_conv_depthwise2d.out", source=code_of("opapi/ConvDepthwise2dKernelNpuOpApi.cpp")
 )
 def conv_depthwise2d_out(
     self: Tensor,
@@ -157,7 +157,7 @@ def conv_depthwise2d_out(
     return _write(out, conv_depthwise2d(self, weight, kernel_size, bias, stride, padding, dilation))
 
 
-@chapter.reference("aten::_masked_scale", source=f"{ADAPTER}/config/op_plugin_functions.yaml")
+@chapter.reference("aten::_masked_scale", source=CONFIG)
 def masked_scale(self: Tensor, mask: Tensor, scale: float) -> Tensor:
     """`self` where `mask` is 1, times `scale`: what a dropout is, and its gradient."""
     return (_accurate(self) * _accurate(mask) * scale).to(self.dtype)

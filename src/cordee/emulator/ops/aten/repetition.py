@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{SOURCES}/RepeatInterleaveBackwardKernelOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/RepeatInterleaveBackwardKernelOpApi.cpp"))
 
 
 @chapter.reference("aten::repeat_interleave.self_Tensor")

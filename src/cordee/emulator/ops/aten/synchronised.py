@@ -5,12 +5,12 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops"
 chapter = Chapter(source="PyTorch torch/nn/modules/_functions.py, class SyncBatchNorm")
 
 
-@chapter.reference("aten::batch_norm_stats", source=f"{SOURCES}/aclops/BatchNormStatsKernelNpu.cpp")
+@chapter.reference("aten::batch_norm_stats", source=code_of("aclops/BatchNormStatsKernelNpu.cpp"))
 def batch_norm_stats(input: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and 1/std of each channel (C,) of this process, in float32."""
     require(input.dim() >= 2, f"Expected 2D+ Tensor, but got tensor with {input.dim()} Dimension")
@@ -20,7 +20,7 @@ def batch_norm_stats(input: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 @chapter.reference(
     "aten::batch_norm_gather_stats_with_counts",
-    source=f"{SOURCES}/aclops/BatchNormGatherStatsWithCountsKernelNpu.cpp",
+    source=code_of("aclops/BatchNormGatherStatsWithCountsKernelNpu.cpp"),
 )
 def batch_norm_gather_stats_with_counts(
     input: Tensor,
@@ -50,7 +50,7 @@ def batch_norm_gather_stats_with_counts(
 
 
 @chapter.reference(
-    "aten::batch_norm_elemt", source=f"{SOURCES}/opapi/BatchNormElemtKernelNpuOpApi.cpp"
+    "aten::batch_norm_elemt", source=code_of("opapi/BatchNormElemtKernelNpuOpApi.cpp")
 )
 def batch_norm_elemt(
     input: Tensor,
@@ -70,7 +70,7 @@ def batch_norm_elemt(
 
 
 @chapter.reference(
-    "aten::batch_norm_elemt.out", source=f"{SOURCES}/opapi/BatchNormElemtKernelNpuOpApi.cpp"
+    "aten::batch_norm_elemt.out", source=code_of("opapi/BatchNormElemtKernelNpuOpApi.cpp")
 )
 def batch_norm_elemt_out(
     input: Tensor,
@@ -88,7 +88,7 @@ def batch_norm_elemt_out(
 
 @chapter.reference(
     "aten::batch_norm_backward_reduce",
-    source=f"{SOURCES}/opapi/BatchNormBackwardReduceKernelNpuOpApi.cpp",
+    source=code_of("opapi/BatchNormBackwardReduceKernelNpuOpApi.cpp"),
 )
 def batch_norm_backward_reduce(
     grad_out: Tensor,
@@ -114,8 +114,7 @@ def batch_norm_backward_reduce(
 
 
 @chapter.reference(
-    "aten::batch_norm_backward_elemt",
-    source=f"{SOURCES}/aclops/BatchNormBackwardElemtKernelNpu.cpp",
+    "aten::batch_norm_backward_elemt", source=code_of("aclops/BatchNormBackwardElemtKernelNpu.cpp")
 )
 def batch_norm_backward_elemt(
     grad_out: Tensor,

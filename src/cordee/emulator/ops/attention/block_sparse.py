@@ -12,10 +12,9 @@ from cordee.emulator.ops.attention.layouts import from_bnsd, to_bnsd
 from cordee.emulator.ops.attention.masks import Rows
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_block_sparse_attention.md")
+chapter = Chapter(source=page_of("npu_block_sparse_attention"))
 
 DEFAULT_BLOCK = (128, 128)
 
@@ -88,7 +87,7 @@ def block_sparse_attention(
 
 @chapter.reference(
     "npu::npu_block_sparse_attention_backward",
-    source=f"{SOURCES}/BlockSparseAttentionBackwardKernelNpuOpApi.cpp",
+    source=code_of("opapi/BlockSparseAttentionBackwardKernelNpuOpApi.cpp"),
 )
 def block_sparse_attention_backward(
     d_out: Tensor,

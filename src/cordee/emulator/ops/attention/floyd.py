@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.attention.fusion import STATISTIC_COPIES
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_fused_floyd_attention.md")
+chapter = Chapter(source=page_of("npu_fused_floyd_attention"))
 
 FIRST = "bhikc,bhijc->bhikj"  # query or gradient with what (i, j) has
 SECOND = "bhikc,bhjkc->bhikj"  # and with what (j, k) has

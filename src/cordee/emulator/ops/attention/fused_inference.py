@@ -21,9 +21,9 @@ from cordee.emulator.ops.attention.layouts import PACKED, to_bnsd
 from cordee.emulator.ops.attention.masks import EVERY_TOKEN
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_fused_infer_attention_score.md")
+chapter = Chapter(source=page_of("npu_fused_infer_attention_score"))
 
 
 @dataclass(frozen=True, slots=True)

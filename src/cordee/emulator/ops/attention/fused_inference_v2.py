@@ -24,9 +24,9 @@ from cordee.emulator.ops.attention.layouts import to_bnsd
 from cordee.emulator.ops.attention.masks import EVERY_TOKEN
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_fused_infer_attention_score_v2.md")
+chapter = Chapter(source=page_of("npu_fused_infer_attention_score_v2"))
 
 OPERATOR = "npu_fused_infer_attention_score_v2"
 

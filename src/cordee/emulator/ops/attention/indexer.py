@@ -15,10 +15,9 @@ from cordee.emulator.ops.attention.masks import Sparse
 from cordee.emulator.ops.attention.sequences import Place, keys, places
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_lightning_indexer.md")
+chapter = Chapter(source=page_of("npu_lightning_indexer"))
 
 EVERY_LATER_TOKEN = 2**63 - 1
 NO_TOKEN = -1
@@ -64,7 +63,8 @@ def lightning_indexer(
 
 
 @chapter.reference(
-    "npu::npu_lightning_indexer_grad", source=f"{SOURCES}/LightningIndexerGradKernelNpuOpApi.cpp"
+    "npu::npu_lightning_indexer_grad",
+    source=code_of("opapi/LightningIndexerGradKernelNpuOpApi.cpp"),
 )
 def lightning_indexer_grad(
     query: Tensor,
@@ -121,8 +121,7 @@ def lightning_indexer_gradient(
 
 
 @chapter.reference(
-    "npu::npu_quant_lightning_indexer",
-    source=f"{DOCUMENTS}/torch_npu-npu_quant_lightning_indexer.md",
+    "npu::npu_quant_lightning_indexer", source=page_of("npu_quant_lightning_indexer")
 )
 def quant_lightning_indexer(
     query: Tensor,
@@ -166,7 +165,7 @@ def quant_lightning_indexer(
 
 @chapter.reference(
     "npu::npu_dense_lightning_indexer_softmax_lse",
-    source=f"{DOCUMENTS}/torch_npu-npu_dense_lightning_indexer_softmax_lse.md",
+    source=page_of("npu_dense_lightning_indexer_softmax_lse"),
 )
 def dense_lightning_indexer_softmax_lse(
     query_index: Tensor,

@@ -11,9 +11,9 @@ from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import unpack_int4
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_prompt_flash_attention.md")
+chapter = Chapter(source=page_of("npu_prompt_flash_attention"))
 
 # sparse_mode 10 to 14 are 0 to 4 in high precision, which the emulator always has.
 HIGH_PRECISION = 10
@@ -64,9 +64,7 @@ def prompt_flash_attention(
     return finished(found.out, out_layout, dtype, quant_scale2, quant_offset2)
 
 
-@chapter.reference(
-    "npu::npu_incre_flash_attention", source=f"{DOCUMENTS}/torch_npu-npu_incre_flash_attention.md"
-)
+@chapter.reference("npu::npu_incre_flash_attention", source=page_of("npu_incre_flash_attention"))
 def incre_flash_attention(
     query: Tensor,
     key: Tensor,

@@ -15,9 +15,9 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_mla_prolog_v3.md")
+chapter = Chapter(source=page_of("npu_mla_prolog_v3"))
 
 INT8_LARGEST = 127
 FRACTAL_BYTES = 32
@@ -77,14 +77,14 @@ class Queries(NamedTuple):
     norm_scale: Tensor | None  # [T, 1], where that is int8
 
 
-@chapter.reference("npu::npu_mla_prolog", source=f"{DOCUMENTS}/torch_npu-npu_mla_prolog.md")
+@chapter.reference("npu::npu_mla_prolog", source=page_of("npu_mla_prolog"))
 def mla_prolog(*arguments: object, **named: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Queries, their rotary part, and both caches, written in place."""
     query, query_rope, kv_cache, kr_cache, _ = mla_prolog_v2(*arguments, **named)
     return query, query_rope, kv_cache, kr_cache
 
 
-@chapter.reference("npu::npu_mla_prolog_v2", source=f"{DOCUMENTS}/torch_npu-npu_mla_prolog_v2.md")
+@chapter.reference("npu::npu_mla_prolog_v2", source=page_of("npu_mla_prolog_v2"))
 def mla_prolog_v2(
     token_x: Tensor,
     weight_dq: Tensor,

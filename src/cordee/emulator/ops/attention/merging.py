@@ -10,9 +10,9 @@ from torch import Tensor
 from cordee.emulator.ops.attention.fusion import STATISTIC_COPIES
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{SOURCES}/RingAttentionUpdateKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/RingAttentionUpdateKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("npu::npu_ring_attention_update")
@@ -58,7 +58,7 @@ def ring_attention_update(
 
 
 @chapter.reference(
-    "npu::npu_attention_update", source=f"{SOURCES}/AttentionUpdateKernelNpuOpApi.cpp"
+    "npu::npu_attention_update", source=code_of("opapi/AttentionUpdateKernelNpuOpApi.cpp")
 )
 def attention_update(
     lse: list[Tensor], local_out: list[Tensor], update_type: int

@@ -14,9 +14,9 @@ from torch import Tensor
 from cordee.emulator.ops.attention import dropout
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/（beta）torch_npu-npu_multi_head_attention.md")
+chapter = Chapter(source=page_of("npu_multi_head_attention", beta=True))
 
 ALIGNED = 16
 

@@ -21,8 +21,8 @@ from cordee.emulator.ops.attention.sequences import (
     selected,
 )
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import CONFIG
 
-CONFIG = "github.com/Ascend/op-plugin op_plugin/config/op_plugin_functions.yaml"
 chapter = Chapter(source=CONFIG)
 
 CHOSEN = 23333.0  # importance of blocks that topk_mask chooses in advance

@@ -14,8 +14,8 @@ from cordee.emulator.ops.attention.sequences import attend_sequence, selected
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import CONFIG
 
-CONFIG = "github.com/Ascend/op-plugin op_plugin/config/op_plugin_functions.yaml"
 chapter = Chapter(source=CONFIG)
 
 

@@ -11,9 +11,9 @@ from cordee.emulator.ops.attention.sequences import keys, numbers, places
 from cordee.emulator.ops.attention.sparse_flash import EVERY_LATER_TOKEN, sparse_flash_attention
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_kv_quant_sparse_flash_attention.md")
+chapter = Chapter(source=page_of("npu_kv_quant_sparse_flash_attention"))
 
 BY_TILE = 2  # the one quant mode: a scale for each tile of each token
 WITH_DATA = 1  # the one repo mode: scales lie behind the numbers

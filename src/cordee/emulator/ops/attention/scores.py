@@ -10,10 +10,9 @@ from cordee.emulator.ops.attention.dropout import current_seed
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{DOCUMENTS}/（beta）torch_npu-npu_fused_attention_score.md")
+chapter = Chapter(source=page_of("npu_fused_attention_score", beta=True))
 
 
 @chapter.reference("npu::npu_fused_attention_score")
@@ -116,7 +115,7 @@ def fused_attention_score_gradient(
 
 
 @chapter.reference(
-    "npu::npu_fused_attention_layernorm_qkv_fwd", source=f"{SOURCES}/FusedAttentionLnQKV.cpp"
+    "npu::npu_fused_attention_layernorm_qkv_fwd", source=code_of("aclops/FusedAttentionLnQKV.cpp")
 )
 def fused_attention_layernorm_qkv_fwd(
     x: Tensor,
@@ -156,7 +155,7 @@ def fused_attention_layernorm_qkv_fwd(
 
 
 @chapter.reference(
-    "npu::npu_fused_attention_qkv_grad", source=f"{SOURCES}/FusedAttentionQKVGradKernelNpu.cpp"
+    "npu::npu_fused_attention_qkv_grad", source=code_of("aclops/FusedAttentionQKVGradKernelNpu.cpp")
 )
 def fused_attention_qkv_grad(
     grad_output_query: Tensor,

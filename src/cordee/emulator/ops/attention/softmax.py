@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import CONFIG, code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_scaled_masked_softmax.md")
+chapter = Chapter(source=page_of("npu_scaled_masked_softmax"))
 
 HIDDEN_SCORE = -10000.0  # what a masked score becomes
 
@@ -48,10 +47,7 @@ def scaled_masked_softmax_gradient(
     )
 
 
-@chapter.reference(
-    "npu::npu_masked_softmax_with_rel_pos_bias",
-    source=f"{SOURCES}/config/op_plugin_functions.yaml",
-)
+@chapter.reference("npu::npu_masked_softmax_with_rel_pos_bias", source=CONFIG)
 def masked_softmax_with_rel_pos_bias(
     x: Tensor,
     atten_mask: Tensor | None,
@@ -66,15 +62,14 @@ def masked_softmax_with_rel_pos_bias(
     return (scores + relative_pos_bias.float()).softmax(-1).to(x.dtype)
 
 
-@chapter.reference("npu::npu_attn_softmax_", source=f"{SOURCES}/config/op_plugin_functions.yaml")
+@chapter.reference("npu::npu_attn_softmax_", source=CONFIG)
 def attn_softmax_(input: Tensor) -> Tensor:
     """Softmax of the last axis, in place."""
     return input.copy_(input.float().softmax(-1))
 
 
 @chapter.reference(
-    "npu::npu_attn_softmax_backward_",
-    source=f"{SOURCES}/ops/opapi/AttnSoftMaxBackwardKernelNpuOpApi.cpp",
+    "npu::npu_attn_softmax_backward_", source=code_of("opapi/AttnSoftMaxBackwardKernelNpuOpApi.cpp")
 )
 def attn_softmax_backward_(input: Tensor, grad_output: Tensor, values: Tensor) -> Tensor:
     """Gradient of the scores behind the softmax `input`, which weighs `values`, in place."""

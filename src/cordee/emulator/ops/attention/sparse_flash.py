@@ -24,10 +24,9 @@ from cordee.emulator.ops.attention.sequences import (
 )
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_sparse_flash_attention.md")
+chapter = Chapter(source=page_of("npu_sparse_flash_attention"))
 
 EVERY_LATER_TOKEN = 2**63 - 1
 
@@ -112,7 +111,7 @@ def sparse_flash_attention(
 
 @chapter.reference(
     "npu::npu_sparse_flash_attention_grad",
-    source=f"{SOURCES}/SparseFlashAttentionGradKernelNpuOpApi.cpp",
+    source=code_of("opapi/SparseFlashAttentionGradKernelNpuOpApi.cpp"),
 )
 def sparse_flash_attention_grad(
     query: Tensor,

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-chapter = Chapter(
-    source="github.com/Ascend/op-plugin op_plugin/ops/aclops/DeformableConv2dKernelNpu.cpp"
-)
+chapter = Chapter(source=code_of("aclops/DeformableConv2dKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_deformable_conv2d")

@@ -8,9 +8,9 @@ from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.formats import format_of
 from cordee.emulator.ops.grouped_matmul.groups import scale_values
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops"
-chapter = Chapter(source=f"{SOURCES}/aclops/ConvolutionKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/ConvolutionKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_conv2d", "npu::npu_conv3d", "npu::npu_convolution")
@@ -62,7 +62,7 @@ def convolution_transpose(
     return _rounded(input, weight, bias, (stride, padding, dilation, True, output_padding, groups))
 
 
-@chapter.reference("npu::npu_quant_conv2d", source=f"{SOURCES}/opapi/QuantConv2DKernelNpuOpApi.cpp")
+@chapter.reference("npu::npu_quant_conv2d", source=code_of("opapi/QuantConv2DKernelNpuOpApi.cpp"))
 def quant_conv2d(
     input: Tensor,
     weight: Tensor,

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/ConvolutionKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/ConvolutionKernelNpu.cpp"))
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
@@ -27,7 +27,7 @@ def convolution_backward(
     return _gradients(input, grad_output, weight, shape, output_mask)
 
 
-@chapter.reference("npu::npu_conv3d_backward", source=f"{SOURCES}/Conv3dBackwardKernelNpu.cpp")
+@chapter.reference("npu::npu_conv3d_backward", source=code_of("aclops/Conv3dBackwardKernelNpu.cpp"))
 def conv3d_backward(
     input: Tensor,
     grad: Tensor,
@@ -46,7 +46,7 @@ def conv3d_backward(
 @chapter.reference(
     "npu::npu_conv_transpose2d_backward",
     "npu::npu_conv_transpose3d_backward",
-    source=f"{SOURCES}/ConvTranspose2dBackwardKernelNpu.cpp",
+    source=code_of("aclops/ConvTranspose2dBackwardKernelNpu.cpp"),
 )
 def conv_transpose_backward(
     input: Tensor,
@@ -82,7 +82,7 @@ def convolution_transpose_backward(
 
 
 @chapter.reference(
-    "npu::_conv_depthwise2d_backward", source=f"{SOURCES}/ConvDepthwise2dBackwardKernelNpu.cpp"
+    "npu::_conv_depthwise2d_backward", source=code_of("aclops/ConvDepthwise2dBackwardKernelNpu.cpp")
 )
 def conv_depthwise2d_backward(
     grad_output: Tensor,
@@ -101,7 +101,8 @@ def conv_depthwise2d_backward(
 
 
 @chapter.reference(
-    "npu::slow_conv_dilated2d_backward", source=f"{SOURCES}/SlowConvDilated2dBackwardKernelNpu.cpp"
+    "npu::slow_conv_dilated2d_backward",
+    source=code_of("aclops/SlowConvDilated2dBackwardKernelNpu.cpp"),
 )
 def slow_conv_dilated2d_backward(
     grad_output: Tensor,
@@ -120,7 +121,7 @@ def slow_conv_dilated2d_backward(
 
 @chapter.reference(
     "npu::slow_conv_transpose2d_backward",
-    source=f"{SOURCES}/SlowConvTranspose2dBackwardKernelNpu.cpp",
+    source=code_of("aclops/SlowConvTranspose2dBackwardKernelNpu.cpp"),
 )
 def slow_conv_transpose2d_backward(
     grad_output: Tensor,

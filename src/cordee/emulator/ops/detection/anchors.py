@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/AnchorResponseFlagsKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/AnchorResponseFlagsKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_anchor_response_flags")
@@ -24,7 +24,7 @@ def anchor_response_flags(
 
 
 @chapter.reference(
-    "npu::npu_grid_assign_positive", source=f"{SOURCES}/GridAssignPositiveKernelNpu.cpp"
+    "npu::npu_grid_assign_positive", source=code_of("aclops/GridAssignPositiveKernelNpu.cpp")
 )
 def grid_assign_positive(
     input: Tensor,
@@ -58,7 +58,9 @@ def grid_assign_positive(
     return assigned
 
 
-@chapter.reference("npu::npu_sub_sample", source=f"{SOURCES}/SubSampleKernelNpu.cpp", seeded=True)
+@chapter.reference(
+    "npu::npu_sub_sample", source=code_of("aclops/SubSampleKernelNpu.cpp"), seeded=True
+)
 def sub_sample(input: Tensor, per_images: int, positive_fraction: float) -> Tensor:
     """Labels of anchors with all but `per_images` drawn ones set to -1.
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/BoundingBoxEncodeKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/BoundingBoxEncodeKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_bounding_box_encode")
@@ -37,7 +37,7 @@ def bounding_box_encode(
 
 
 @chapter.reference(
-    "npu::npu_bounding_box_decode", source=f"{SOURCES}/BoundingBoxDecodeKernelNpu.cpp"
+    "npu::npu_bounding_box_decode", source=code_of("aclops/BoundingBoxDecodeKernelNpu.cpp")
 )
 def bounding_box_decode(
     rois: Tensor,
@@ -67,7 +67,9 @@ def bounding_box_decode(
     return torch.minimum(box.clamp(min=0), limit).to(rois.dtype)
 
 
-@chapter.reference("npu::npu_rotated_box_encode", source=f"{SOURCES}/RotatedBoxEncodeKernelNpu.cpp")
+@chapter.reference(
+    "npu::npu_rotated_box_encode", source=code_of("aclops/RotatedBoxEncodeKernelNpu.cpp")
+)
 def rotated_box_encode(input: Tensor, gt_bboxes: Tensor, weight: Tensor) -> Tensor:
     """Weighted differences of turned boxes [batch, 5, n] from their anchors; of angles, the tangents'."""
     ax, ay, aw, ah, turn = _turned(input)
@@ -85,7 +87,9 @@ def rotated_box_encode(input: Tensor, gt_bboxes: Tensor, weight: Tensor) -> Tens
     return (delta * weight.float().reshape(1, 5, 1)).to(input.dtype)
 
 
-@chapter.reference("npu::npu_rotated_box_decode", source=f"{SOURCES}/RotatedBoxDecodeKernelNpu.cpp")
+@chapter.reference(
+    "npu::npu_rotated_box_decode", source=code_of("aclops/RotatedBoxDecodeKernelNpu.cpp")
+)
 def rotated_box_decode(input: Tensor, deltas: Tensor, weight: Tensor) -> Tensor:
     """Turned boxes [batch, 5, n] from their anchors and weighted deltas."""
     ax, ay, aw, ah, turn = _turned(input)
@@ -96,7 +100,9 @@ def rotated_box_decode(input: Tensor, deltas: Tensor, weight: Tensor) -> Tensor:
     return box.to(input.dtype)
 
 
-@chapter.reference("npu::npu_yolo_boxes_encode", source=f"{SOURCES}/YoloBoxesEncodeKernelNpu.cpp")
+@chapter.reference(
+    "npu::npu_yolo_boxes_encode", source=code_of("aclops/YoloBoxesEncodeKernelNpu.cpp")
+)
 def yolo_boxes_encode(
     input: Tensor, gt_bboxes: Tensor, stride: Tensor, performance_mode: bool = False
 ) -> Tensor:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/IouKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/IouKernelNpu.cpp"))
 
 # The operator's attribute eps: both sides of a box are longer by it where its area is taken.
 IOU_MARGIN = 0.01
@@ -39,7 +39,7 @@ def iou(bboxes: Tensor, gtboxes: Tensor, mode: int = 0) -> Tensor:
     return (shared / whole).half().to(bboxes.dtype)
 
 
-@chapter.reference("npu::npu_giou", source=f"{SOURCES}/GiouKernelNpu.cpp")
+@chapter.reference("npu::npu_giou", source=code_of("aclops/GiouKernelNpu.cpp"))
 def giou(
     input: Tensor, gtboxes: Tensor, trans: bool = False, is_cross: bool = False, mode: int = 0
 ) -> Tensor:
@@ -48,7 +48,7 @@ def giou(
     return _giou(input, gtboxes, trans, is_cross).T.to(input.dtype)
 
 
-@chapter.reference("npu::npu_giou_backward", source=f"{SOURCES}/GiouKernelNpu.cpp")
+@chapter.reference("npu::npu_giou_backward", source=code_of("aclops/GiouKernelNpu.cpp"))
 def giou_backward(
     grad: Tensor,
     bboxes: Tensor,
@@ -62,7 +62,7 @@ def giou_backward(
     return _gradients(lambda a, b: _giou(a, b, trans, False), bboxes, gtboxes, grad)
 
 
-@chapter.reference("npu::npu_diou", source=f"{SOURCES}/DiouKernelNpu.cpp")
+@chapter.reference("npu::npu_diou", source=code_of("aclops/DiouKernelNpu.cpp"))
 def diou(
     input: Tensor, gtboxes: Tensor, trans: bool = False, is_cross: bool = False, mode: int = 0
 ) -> Tensor:
@@ -71,7 +71,7 @@ def diou(
     return _diou(input, gtboxes, trans, is_cross).to(input.dtype)
 
 
-@chapter.reference("npu::npu_diou_backward", source=f"{SOURCES}/DiouKernelNpu.cpp")
+@chapter.reference("npu::npu_diou_backward", source=code_of("aclops/DiouKernelNpu.cpp"))
 def diou_backward(
     grad: Tensor,
     bboxes: Tensor,
@@ -85,7 +85,7 @@ def diou_backward(
     return _gradients(lambda a, b: _diou(a, b, trans, False), bboxes, gtboxes, grad)
 
 
-@chapter.reference("npu::_npu_ciou", source=f"{SOURCES}/CiouKernelNpu.cpp")
+@chapter.reference("npu::_npu_ciou", source=code_of("aclops/CiouKernelNpu.cpp"))
 def ciou_and_angle(
     input: Tensor,
     gtboxes: Tensor,
@@ -100,7 +100,7 @@ def ciou_and_angle(
     return overlap.to(input.dtype), angle.detach()
 
 
-@chapter.reference("npu::npu_ciou", source=f"{SOURCES}/CiouKernelNpu.cpp")
+@chapter.reference("npu::npu_ciou", source=code_of("aclops/CiouKernelNpu.cpp"))
 def ciou(
     input: Tensor,
     gtboxes: Tensor,
@@ -114,7 +114,7 @@ def ciou(
     return _ciou(input, gtboxes, trans, is_cross)[0].to(input.dtype)
 
 
-@chapter.reference("npu::npu_ciou_backward", source=f"{SOURCES}/CiouKernelNpu.cpp")
+@chapter.reference("npu::npu_ciou_backward", source=code_of("aclops/CiouKernelNpu.cpp"))
 def ciou_backward(
     grad: Tensor,
     bboxes: Tensor,

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/RoiAlignKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/RoiAlignKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_roi_align")
@@ -44,7 +44,7 @@ def roi_align(
     return torch.stack(pooled).to(input.dtype)
 
 
-@chapter.reference("npu::npu_roi_alignbk", source=f"{SOURCES}/RoiAlignBackwardKernelNpu.cpp")
+@chapter.reference("npu::npu_roi_alignbk", source=code_of("aclops/RoiAlignBackwardKernelNpu.cpp"))
 def roi_align_backward(
     input: Tensor,
     rois: Tensor,
@@ -70,7 +70,7 @@ def roi_align_backward(
     return grad.to(input.dtype)
 
 
-@chapter.reference("npu::npu_ps_roi_pooling", source=f"{SOURCES}/PsRoiPoolingKernelNpu.cpp")
+@chapter.reference("npu::npu_ps_roi_pooling", source=code_of("aclops/PsRoiPoolingKernelNpu.cpp"))
 def ps_roi_pooling(
     input: Tensor, rois: Tensor, spatial_scale: float, group_size: int, output_dim: int
 ) -> Tensor:
@@ -98,7 +98,7 @@ def ps_roi_pooling(
 
 
 @chapter.reference(
-    "npu::npu_ps_roi_pooling_backward", source=f"{SOURCES}/PsRoiPoolingKernelNpu.cpp"
+    "npu::npu_ps_roi_pooling_backward", source=code_of("aclops/PsRoiPoolingKernelNpu.cpp")
 )
 def ps_roi_pooling_backward(
     output_grad: Tensor,

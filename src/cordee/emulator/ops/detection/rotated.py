@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/RotatedOverlapsKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/RotatedOverlapsKernelNpu.cpp"))
 
 Point = tuple[float, float]
 
@@ -25,7 +25,7 @@ def rotated_overlaps(input: Tensor, query_boxes: Tensor, trans: bool = False) ->
     return torch.tensor(areas).reshape(*input.shape[:2], query_boxes.shape[1]).to(input.dtype)
 
 
-@chapter.reference("npu::npu_rotated_iou", source=f"{SOURCES}/RotatedIouKernelNpu.cpp")
+@chapter.reference("npu::npu_rotated_iou", source=code_of("aclops/RotatedIouKernelNpu.cpp"))
 def rotated_iou(
     input: Tensor,
     query_boxes: Tensor,
@@ -43,7 +43,7 @@ def rotated_iou(
     return (shared / (area_a + area_b - shared)).to(input.dtype)
 
 
-@chapter.reference("npu::npu_nms_rotated", source=f"{SOURCES}/NmsRotatedKernelNpu.cpp")
+@chapter.reference("npu::npu_nms_rotated", source=code_of("aclops/NmsRotatedKernelNpu.cpp"))
 def nms_rotated(
     input: Tensor,
     scores: Tensor,

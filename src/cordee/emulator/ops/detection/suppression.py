@@ -5,9 +5,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse, unwritten
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/NmsV4KernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/NmsV4KernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_nms_v4")
@@ -29,7 +29,7 @@ def nms_v4(
     return selected, torch.tensor(len(kept), dtype=torch.int32)
 
 
-@chapter.reference("npu::npu_nms_with_mask", source=f"{SOURCES}/NmsWithMaskKernelNpu.cpp")
+@chapter.reference("npu::npu_nms_with_mask", source=code_of("aclops/NmsWithMaskKernelNpu.cpp"))
 def nms_with_mask(input: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes with scores [n, 5], best first as they come, their numbers, and which of them stay."""
     count = input.shape[0]
@@ -38,7 +38,7 @@ def nms_with_mask(input: Tensor, iou_threshold: float) -> tuple[Tensor, Tensor, 
     return input.clone(), torch.arange(count, dtype=torch.int32), stays
 
 
-@chapter.reference("npu::npu_batch_nms", source=f"{SOURCES}/BatchNMSKernelNpu.cpp")
+@chapter.reference("npu::npu_batch_nms", source=code_of("aclops/BatchNMSKernelNpu.cpp"))
 def batch_nms(
     input: Tensor,
     scores: Tensor,

@@ -14,10 +14,9 @@ from cordee.emulator.ops.grouped_matmul.groups import (
     unpacked,
 )
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_grouped_matmul_swiglu_quant_v2.md")
+chapter = Chapter(source=page_of("npu_grouped_matmul_swiglu_quant_v2"))
 
 
 @chapter.reference("npu::npu_grouped_matmul_swiglu_quant")
@@ -76,7 +75,7 @@ def swiglu_quant_v2(
 
 @chapter.reference(
     "npu::npu_grouped_matmul_finalize_routing",
-    source=f"{DOCUMENTS}/torch_npu-npu_grouped_matmul_finalize_routing.md",
+    source=page_of("npu_grouped_matmul_finalize_routing"),
 )
 def finalize_routing(
     x: Tensor,
@@ -126,7 +125,7 @@ def finalize_routing(
 
 @chapter.reference(
     "npu::npu_quant_grouped_matmul_dequant",
-    source=f"{SOURCES}/QuantGroupedMatmulDequantNpuOpApi.cpp",
+    source=code_of("opapi/QuantGroupedMatmulDequantNpuOpApi.cpp"),
 )
 def quant_dequant(
     x: Tensor,
@@ -158,7 +157,7 @@ def quant_dequant(
 
 
 @chapter.reference(
-    "npu::npu_add_quant_gmm_", source=f"{SOURCES}/QuantGroupedMatmulInplaceAddNpuOpApi.cpp"
+    "npu::npu_add_quant_gmm_", source=code_of("opapi/QuantGroupedMatmulInplaceAddNpuOpApi.cpp")
 )
 def add_quant_gmm_(
     input: Tensor,
@@ -182,7 +181,7 @@ chapter.pure(
     "npu::npu_add_quant_gmm",
     add_quant_gmm_,
     "input",
-    source=f"{SOURCES}/QuantGroupedMatmulAddNpuOpApi.cpp",
+    source=code_of("opapi/QuantGroupedMatmulAddNpuOpApi.cpp"),
 )
 
 

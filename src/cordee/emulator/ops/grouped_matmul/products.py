@@ -18,9 +18,9 @@ from cordee.emulator.ops.grouped_matmul.groups import (
     unpacked,
 )
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_grouped_matmul.md")
+chapter = Chapter(source=page_of("npu_grouped_matmul"))
 
 NO_GROUPS, ROWS, INNER = -1, 0, 2
 

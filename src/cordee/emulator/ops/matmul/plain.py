@@ -12,10 +12,9 @@ from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import format_named
 from cordee.emulator.ops.quantisation.scales import unpacked_quant_param
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of, test_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/"
-CODE = "github.com/Ascend/op-plugin op_plugin/ops/"
-chapter = Chapter(source=DOCS + "（beta）torch_npu-npu_linear.md")
+chapter = Chapter(source=page_of("npu_linear", beta=True))
 
 
 @chapter.reference("npu::npu_linear")
@@ -30,7 +29,7 @@ def npu_linear_backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple[Te
     return (g @ weight.float()).to(grad.dtype), (g.T @ input.float()).to(grad.dtype)
 
 
-@chapter.reference("npu::npu_bmmV2", source=DOCS + "（beta）torch_npu-npu_bmmV2.md")
+@chapter.reference("npu::npu_bmmV2", source=page_of("npu_bmmV2", beta=True))
 def npu_bmmV2(input: Tensor, mat2: Tensor, output_sizes: Sequence[int]) -> Tensor:
     """Sums over the batch axes that `output_sizes`, unless empty, says are 1."""
     left = input.unsqueeze(0) if input.dim() == 1 else input
@@ -38,14 +37,14 @@ def npu_bmmV2(input: Tensor, mat2: Tensor, output_sizes: Sequence[int]) -> Tenso
     return _batched(left, right, output_sizes).to(input.dtype)
 
 
-@chapter.reference("npu::npu_bmm_v2_mat1_backward", source=CODE + "aclops/BmmV2KernelNpu.cpp")
+@chapter.reference("npu::npu_bmm_v2_mat1_backward", source=code_of("aclops/BmmV2KernelNpu.cpp"))
 def npu_bmm_v2_mat1_backward(
     grad: Tensor, mat1: Tensor, mat2: Tensor, size: Sequence[int]
 ) -> Tensor:
     return _batched(grad, mat2.mT, size).to(grad.dtype)
 
 
-@chapter.reference("npu::npu_bmm_v2_mat2_backward", source=CODE + "aclops/BmmV2KernelNpu.cpp")
+@chapter.reference("npu::npu_bmm_v2_mat2_backward", source=code_of("aclops/BmmV2KernelNpu.cpp"))
 def npu_bmm_v2_mat2_backward(
     grad: Tensor, mat1: Tensor, mat2: Tensor, size: Sequence[int]
 ) -> Tensor:
@@ -53,7 +52,7 @@ def npu_bmm_v2_mat2_backward(
 
 
 @chapter.reference(
-    "npu::matmul_double_backward", source=CODE + "opapi/MatmulDoubleBackwardKernelNpuOpApi.cpp"
+    "npu::matmul_double_backward", source=code_of("opapi/MatmulDoubleBackwardKernelNpuOpApi.cpp")
 )
 def matmul_double_backward(
     grad_self: Tensor | None,
@@ -86,9 +85,7 @@ def matmul_double_backward(
     return wanted[0], wanted[1], wanted[2]
 
 
-@chapter.reference(
-    "npu::npu_transpose_batchmatmul", source=DOCS + "torch_npu-npu_transpose_batchmatmul.md"
-)
+@chapter.reference("npu::npu_transpose_batchmatmul", source=page_of("npu_transpose_batchmatmul"))
 def npu_transpose_batchmatmul(
     input: Tensor,
     weight: Tensor,
@@ -127,7 +124,7 @@ def npu_transpose_batchmatmul(
     return y.contiguous().to(input.dtype)
 
 
-@chapter.reference("npu::npu_fused_matmul", source=CODE + "opapi/FusedMatmulKernelNpuOpApi.cpp")
+@chapter.reference("npu::npu_fused_matmul", source=code_of("opapi/FusedMatmulKernelNpuOpApi.cpp"))
 def npu_fused_matmul(
     x1: Tensor,
     x2: Tensor,
@@ -156,7 +153,7 @@ def npu_fused_matmul(
 
 @chapter.reference(
     "npu::npu_batch_gather_matmul_",
-    source="github.com/Ascend/op-plugin test/test_custom_ops/test_npu_batch_gather_matmul.py",
+    source=test_of("test_custom_ops/test_npu_batch_gather_matmul.py"),
 )
 def npu_batch_gather_matmul_(
     input: Tensor,
@@ -189,7 +186,7 @@ chapter.pure(
     "npu::npu_batch_gather_matmul",
     npu_batch_gather_matmul_,
     "input",
-    source="github.com/Ascend/op-plugin test/test_custom_ops/test_npu_batch_gather_matmul.py",
+    source=test_of("test_custom_ops/test_npu_batch_gather_matmul.py"),
 )
 
 

@@ -12,9 +12,9 @@ from cordee.emulator.ops.formats import Format, format_of
 from cordee.emulator.ops.matmul.products import int4_operands, int4_weight, integer_product
 from cordee.emulator.ops.quantisation.scales import npu_trans_quant_param, unpacked_quant_param
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import CONFIG, page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_quant_matmul.md")
+chapter = Chapter(source=page_of("npu_quant_matmul"))
 
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
@@ -67,7 +67,7 @@ def npu_quant_matmul(
     return written.write(y if shift is None else torch.round(y) + shift)
 
 
-@chapter.reference("npu::npu_quant_matmul_gelu", source=DOCS + "npu_quant_matmul_gelu.md")
+@chapter.reference("npu::npu_quant_matmul_gelu", source=page_of("npu_quant_matmul_gelu"))
 def npu_quant_matmul_gelu(
     x1: Tensor,
     x2: Tensor,
@@ -101,7 +101,7 @@ def npu_quant_matmul_gelu(
 
 
 @chapter.reference(
-    "npu::npu_quant_matmul_reduce_sum", source=DOCS + "npu_quant_matmul_reduce_sum.md"
+    "npu::npu_quant_matmul_reduce_sum", source=page_of("npu_quant_matmul_reduce_sum")
 )
 def npu_quant_matmul_reduce_sum(
     x1: Tensor,
@@ -119,10 +119,7 @@ def npu_quant_matmul_reduce_sum(
     return y.sum(0).to(torch.bfloat16)
 
 
-@chapter.reference(
-    "npu::npu_quant_matmul_dequant",
-    source="github.com/Ascend/op-plugin op_plugin/config/op_plugin_functions.yaml",
-)
+@chapter.reference("npu::npu_quant_matmul_dequant", source=CONFIG)
 def npu_quant_matmul_dequant(
     x: Tensor,
     quantized_weight: Tensor,
@@ -147,10 +144,7 @@ def npu_quant_matmul_dequant(
     return (y.float() * weight_scale.float() * x_scale.float()).to(x.dtype)
 
 
-@chapter.reference(
-    "npu::npu_add_quant_matmul_",
-    source=DOCS + "npu_add_quant_matmul_.md",
-)
+@chapter.reference("npu::npu_add_quant_matmul_", source=page_of("npu_add_quant_matmul_"))
 def npu_add_quant_matmul_(
     input: Tensor,
     x1: Tensor,
@@ -181,7 +175,7 @@ chapter.pure(
     "npu::npu_add_quant_matmul",
     npu_add_quant_matmul_,
     "input",
-    source=DOCS + "npu_add_quant_matmul_.md",
+    source=page_of("npu_add_quant_matmul_"),
 )
 
 

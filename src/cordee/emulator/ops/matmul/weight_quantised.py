@@ -13,9 +13,9 @@ from cordee.emulator.ops.formats import format_named
 from cordee.emulator.ops.matmul.products import int4_weight, integer_product
 from cordee.emulator.ops.quantisation.scales import unpacked_quant_param
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_weight_quant_batchmatmul.md")
+chapter = Chapter(source=page_of("npu_weight_quant_batchmatmul"))
 
 # Of the gated activations only swiglu's order of halves is written down (npu_swiglu's page).
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -63,7 +63,7 @@ def npu_weight_quant_batchmatmul(
     return format_named("int8").write(y * y_scale + y_shift)
 
 
-@chapter.reference("npu::npu_ffn", source=DOCS + "npu_ffn.md")
+@chapter.reference("npu::npu_ffn", source=page_of("npu_ffn"))
 def npu_ffn(
     x: Tensor,
     weight1: Tensor,

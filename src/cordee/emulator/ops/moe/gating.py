@@ -11,9 +11,9 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.contract import unwritten
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_moe_gating_top_k.md")
+chapter = Chapter(source=page_of("npu_moe_gating_top_k"))
 
 SOFTMAX, SIGMOID = 0, 1
 
@@ -81,8 +81,7 @@ def gating_top_k_backward(
 
 
 @chapter.reference(
-    "npu::npu_moe_gating_top_k_softmax",
-    source=f"{DOCUMENTS}/torch_npu-npu_moe_gating_top_k_softmax.md",
+    "npu::npu_moe_gating_top_k_softmax", source=page_of("npu_moe_gating_top_k_softmax")
 )
 def gating_top_k_softmax(
     x: Tensor, finished: Tensor | None = None, k: int = 1

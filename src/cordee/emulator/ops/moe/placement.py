@@ -5,9 +5,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse, unwritten
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_moe_re_routing.md")
+chapter = Chapter(source=page_of("npu_moe_re_routing"))
 
 
 @chapter.reference("npu::npu_moe_re_routing")
@@ -43,9 +43,7 @@ def re_routing(
     return moved, scales, index, counts.sum(0).to(expert_token_num_per_rank.dtype)
 
 
-@chapter.reference(
-    "npu::npu_moe_update_expert", source=f"{DOCUMENTS}/torch_npu-npu_moe_update_expert.md"
-)
+@chapter.reference("npu::npu_moe_update_expert", source=page_of("npu_moe_update_expert"))
 def update_expert(
     expert_ids: Tensor,
     eplb_table: Tensor,
@@ -78,8 +76,7 @@ def update_expert(
 
 
 @chapter.reference(
-    "npu::npu_moe_compute_expert_tokens",
-    source=f"{DOCUMENTS}/torch_npu-npu_moe_compute_expert_tokens.md",
+    "npu::npu_moe_compute_expert_tokens", source=page_of("npu_moe_compute_expert_tokens")
 )
 def compute_expert_tokens(sorted_expert_for_source_row: Tensor, num_expert: int) -> Tensor:
     """How many rows belong to expert i or one before it, for every i [num_expert]."""

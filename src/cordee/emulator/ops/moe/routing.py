@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse, unwritten
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_moe_init_routing_v2.md")
+chapter = Chapter(source=page_of("npu_moe_init_routing_v2"))
 
 UNQUANTISED, STATIC, DYNAMIC = -1, 0, 1
 CUMULATIVE, COUNT, KEY_VALUE = 0, 1, 2
@@ -59,9 +59,7 @@ def sorted_by_expert(expert_idx: Tensor, start: int, end: int) -> Routed:
     return Routed(slot, expert[slot[:active]], start, end, expert_idx.shape[1])
 
 
-@chapter.reference(
-    "npu::npu_moe_init_routing", source=f"{DOCUMENTS}/torch_npu-npu_moe_init_routing.md"
-)
+@chapter.reference("npu::npu_moe_init_routing", source=page_of("npu_moe_init_routing"))
 def init_routing(
     x: Tensor, row_idx: Tensor, expert_idx: Tensor, active_num: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,9 +155,7 @@ def init_routing_quant(
     return expanded, index.to(expert_idx.dtype), counts, before_capacity, scales
 
 
-@chapter.reference(
-    "npu::npu_moe_finalize_routing", source=f"{DOCUMENTS}/torch_npu-npu_moe_finalize_routing.md"
-)
+@chapter.reference("npu::npu_moe_finalize_routing", source=page_of("npu_moe_finalize_routing"))
 def finalize_routing(
     expanded_permuted_rows: Tensor,
     skip1: Tensor | None,

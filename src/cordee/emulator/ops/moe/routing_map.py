@@ -11,10 +11,9 @@ from torch import Tensor
 from cordee.emulator.ops.contract import unwritten
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-chapter = Chapter(
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/MoeTokenPermuteWithRoutingMapOpApi.cpp"
-)
+chapter = Chapter(source=code_of("opapi/MoeTokenPermuteWithRoutingMapOpApi.cpp"))
 
 
 @chapter.reference("npu::npu_moe_token_permute_with_routing_map")

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "batch_norm_reduce.md")
+chapter = Chapter(source=page_of("batch_norm_reduce"))
 
 
 @chapter.reference("npu::batch_norm_reduce")
@@ -20,8 +20,7 @@ def batch_norm_reduce(input: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 @chapter.reference(
     "npu::batch_norm_gather_stats_update",
-    source="github.com/Ascend/op-plugin "
-    "op_plugin/ops/opapi/BatchNormGatherStatsUpdateKernelNpuOpApi.cpp",
+    source=code_of("opapi/BatchNormGatherStatsUpdateKernelNpuOpApi.cpp"),
 )
 def batch_norm_gather_stats_update(
     input: Tensor,
@@ -48,10 +47,7 @@ def batch_norm_gather_stats_update(
     return average.to(mean.dtype), torch.rsqrt(variance + eps).to(mean.dtype)
 
 
-@chapter.reference(
-    "npu::npu_normalize_batch",
-    source="github.com/Ascend/op-plugin op_plugin/ops/aclops/NormalizeBatchKernelNpu.cpp",
-)
+@chapter.reference("npu::npu_normalize_batch", source=code_of("aclops/NormalizeBatchKernelNpu.cpp"))
 def npu_normalize_batch(input: Tensor, seq_len: Tensor, normalize_type: int = 0) -> Tensor:
     """`input` is (n, c, t); statistics come from each sample's first `seq_len` steps.
 

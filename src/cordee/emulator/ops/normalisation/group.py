@@ -8,12 +8,12 @@ from torch import Tensor
 from cordee.emulator.ops.contract import unwritten
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_group_norm_swish.md")
+chapter = Chapter(source=page_of("npu_group_norm_swish"))
 
 
-@chapter.reference("npu::npu_group_norm_silu", source=DOCS + "npu_group_norm_silu.md")
+@chapter.reference("npu::npu_group_norm_silu", source=page_of("npu_group_norm_silu"))
 def npu_group_norm_silu(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, group: int, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor, Tensor]:

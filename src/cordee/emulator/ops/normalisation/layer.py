@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import unwritten
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-CODE = "github.com/Ascend/op-plugin op_plugin/ops/opapi/"
-chapter = Chapter(source=CODE + "AddLayerNormKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/AddLayerNormKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("npu::npu_add_layer_norm")
@@ -32,7 +32,8 @@ def npu_add_layer_norm(
 
 
 @chapter.reference(
-    "npu::npu_add_layer_norm_backward", source=CODE + "AddLayerNormBackwardKernelNpuOpApi.cpp"
+    "npu::npu_add_layer_norm_backward",
+    source=code_of("opapi/AddLayerNormBackwardKernelNpuOpApi.cpp"),
 )
 def npu_add_layer_norm_backward(
     dy_opt: Tensor | None,
@@ -53,7 +54,7 @@ def npu_add_layer_norm_backward(
     return dx, dx.clone(), dgamma, dbeta
 
 
-@chapter.reference("npu::npu_deep_norm", source=CODE + "DeepNormKernelOpApi.cpp")
+@chapter.reference("npu::npu_deep_norm", source=code_of("opapi/DeepNormKernelOpApi.cpp"))
 def npu_deep_norm(
     x: Tensor,
     gx: Tensor,
@@ -67,7 +68,9 @@ def npu_deep_norm(
     return mean, rstd, y.to(x.dtype)
 
 
-@chapter.reference("npu::npu_deep_norm_backward", source=CODE + "DeepNormBackwardKernelOpApi.cpp")
+@chapter.reference(
+    "npu::npu_deep_norm_backward", source=code_of("opapi/DeepNormBackwardKernelOpApi.cpp")
+)
 def npu_deep_norm_backward(
     dy: Tensor,
     x: Tensor,
@@ -83,11 +86,7 @@ def npu_deep_norm_backward(
     return (alpha * dgx).to(x.dtype), dgx.to(gx.dtype, copy=True), dbeta, dgamma
 
 
-@chapter.reference(
-    "npu::npu_layer_norm_eval",
-    source="github.com/Ascend/op-plugin "
-    "docs/zh/custom_APIs/torch_npu/（beta）torch_npu-npu_layer_norm_eval.md",
-)
+@chapter.reference("npu::npu_layer_norm_eval", source=page_of("npu_layer_norm_eval", beta=True))
 def npu_layer_norm_eval(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -101,8 +100,7 @@ def npu_layer_norm_eval(
 
 
 @chapter.reference(
-    "npu::npu_layernorm_grad",
-    source="github.com/Ascend/op-plugin op_plugin/ops/aclops/LayerNormBackwardKernelNpu.cpp",
+    "npu::npu_layernorm_grad", source=code_of("aclops/LayerNormBackwardKernelNpu.cpp")
 )
 def npu_layernorm_grad(
     grad_out: Tensor,

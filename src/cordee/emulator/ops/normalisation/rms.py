@@ -5,13 +5,10 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of, test_of
 
-chapter = Chapter(
-    source="github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/（beta）torch_npu-npu_rms_norm.md"
-)
-added = Chapter(
-    source="github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-npu_add_rms_norm.md"
-)
+chapter = Chapter(source=page_of("npu_rms_norm", beta=True))
+added = Chapter(source=page_of("npu_add_rms_norm"))
 
 
 @chapter.reference("npu::npu_rms_norm")
@@ -29,8 +26,7 @@ def npu_rms_norm_backward(
 
 
 @chapter.reference(
-    "npu::npu_gemma_rms_norm",
-    source="github.com/Ascend/op-plugin test/test_custom_ops/test_npu_gemma_rms_norm.py",
+    "npu::npu_gemma_rms_norm", source=test_of("test_custom_ops/test_npu_gemma_rms_norm.py")
 )
 def npu_gemma_rms_norm(
     input: Tensor, gamma: Tensor, epsilon: float = 1e-6

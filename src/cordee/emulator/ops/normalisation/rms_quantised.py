@@ -11,10 +11,9 @@ from cordee.emulator.ops.normalisation.rms import rms_gradients, rms_normalised,
 from cordee.emulator.ops.quantisation.dynamic import quantised_by_row
 from cordee.emulator.ops.quantisation.microscaling import Blocks
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-CODE = "github.com/Ascend/op-plugin op_plugin/ops/opapi/"
-chapter = Chapter(source=DOCS + "npu_rms_norm_quant.md")
+chapter = Chapter(source=page_of("npu_rms_norm_quant"))
 
 
 @chapter.reference("npu::npu_rms_norm_quant")
@@ -33,7 +32,9 @@ def npu_rms_norm_quant(
     return _quantised(y + beta.float().reshape(-1), scale, offset, True, format_of(dst_dtype))
 
 
-@chapter.reference("npu::npu_rms_norm_quant_v2", source=CODE + "RmsNormQuantKernelOpApiV2.cpp")
+@chapter.reference(
+    "npu::npu_rms_norm_quant_v2", source=code_of("opapi/RmsNormQuantKernelOpApiV2.cpp")
+)
 def npu_rms_norm_quant_v2(
     x: Tensor,
     gamma: Tensor,
@@ -53,7 +54,7 @@ def npu_rms_norm_quant_v2(
     return numbers, rstd if x.requires_grad else rstd.new_empty(0)
 
 
-@chapter.reference("npu::npu_add_rms_norm_quant", source=DOCS + "npu_add_rms_norm_quant.md")
+@chapter.reference("npu::npu_add_rms_norm_quant", source=page_of("npu_add_rms_norm_quant"))
 def npu_add_rms_norm_quant(
     x1: Tensor,
     x2: Tensor,
@@ -84,7 +85,7 @@ def npu_add_rms_norm_quant(
 
 
 @chapter.reference(
-    "npu::npu_add_rms_norm_dynamic_quant", source=DOCS + "npu_add_rms_norm_dynamic_quant.md"
+    "npu::npu_add_rms_norm_dynamic_quant", source=page_of("npu_add_rms_norm_dynamic_quant")
 )
 def npu_add_rms_norm_dynamic_quant(
     x1: Tensor,
@@ -127,7 +128,8 @@ def npu_add_rms_norm_dynamic_quant(
 
 
 @chapter.reference(
-    "npu::npu_rms_norm_dynamic_mx_quant", source=CODE + "RmsNormDynamicMxQuantKernelNpuOpApi.cpp"
+    "npu::npu_rms_norm_dynamic_mx_quant",
+    source=code_of("opapi/RmsNormDynamicMxQuantKernelNpuOpApi.cpp"),
 )
 def npu_rms_norm_dynamic_mx_quant(
     x: Tensor,
@@ -150,7 +152,7 @@ def npu_rms_norm_dynamic_mx_quant(
 
 @chapter.reference(
     "npu::npu_add_rms_norm_dynamic_mx_quant",
-    source=CODE + "AddRmsNormDynamicMxQuantKernelNpuOpApi.cpp",
+    source=code_of("opapi/AddRmsNormDynamicMxQuantKernelNpuOpApi.cpp"),
 )
 def npu_add_rms_norm_dynamic_mx_quant(
     x1: Tensor,
@@ -176,7 +178,7 @@ def npu_add_rms_norm_dynamic_mx_quant(
 
 @chapter.reference(
     "npu::_npu_rms_norm_backward_quant",
-    source=CODE + "_RmsNormBackwardQuantKernelNpuOpApi.cpp",
+    source=code_of("opapi/_RmsNormBackwardQuantKernelNpuOpApi.cpp"),
 )
 def npu_rms_norm_backward_quant(
     dy: Tensor,

@@ -12,9 +12,9 @@ from cordee.emulator.ops.formats import format_of
 from cordee.emulator.ops.quantisation.dynamic import nonzero, quantised_by_row
 from cordee.emulator.ops.quantisation.microscaling import BLOCK, Blocks
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of, test_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_dynamic_block_quant.md")
+chapter = Chapter(source=page_of("npu_dynamic_block_quant"))
 
 
 @chapter.reference("npu::npu_dynamic_block_quant")
@@ -42,7 +42,7 @@ def npu_dynamic_block_quant(
     return written.write(x.float() / divisor, round_mode), scale
 
 
-@chapter.reference("npu::npu_rotate_quant", source=DOCS + "npu_rotate_quant.md")
+@chapter.reference("npu::npu_rotate_quant", source=page_of("npu_rotate_quant"))
 def npu_rotate_quant(
     x: Tensor,
     rotation: Tensor,
@@ -79,8 +79,7 @@ def npu_rotate_quant(
 
 
 @chapter.reference(
-    "npu::npu_kronecker_quant",
-    source="github.com/Ascend/op-plugin test/test_custom_ops/test_npu_kronecker_quant.py",
+    "npu::npu_kronecker_quant", source=test_of("test_custom_ops/test_npu_kronecker_quant.py")
 )
 def npu_kronecker_quant(
     x: Tensor,
@@ -103,10 +102,7 @@ def npu_kronecker_quant(
     return written.write(turned / nonzero(scale)[:, None, None]), scale
 
 
-@chapter.reference(
-    "npu::npu_quant_max",
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/QuantMaxKernelNpuOpApi.cpp",
-)
+@chapter.reference("npu::npu_quant_max", source=code_of("opapi/QuantMaxKernelNpuOpApi.cpp"))
 def npu_quant_max(
     x: Tensor,
     scale: Tensor,
@@ -128,9 +124,7 @@ def npu_quant_max(
     return written.write(y, round_mode), torch.stack(most)
 
 
-@chapter.reference(
-    "npu::npu_ifmr", source="github.com/Ascend/op-plugin test/test_base_ops/test_ifmr.py"
-)
+@chapter.reference("npu::npu_ifmr", source=test_of("test_base_ops/test_ifmr.py"))
 def npu_ifmr(
     data: Tensor,
     data_min: Tensor,

@@ -10,9 +10,9 @@ from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import Format, format_of
 from cordee.emulator.ops.quantisation.scales import rows_to_groups
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_dynamic_quant.md")
+chapter = Chapter(source=page_of("npu_dynamic_quant"))
 
 
 @chapter.reference("npu::npu_dynamic_quant")
@@ -34,7 +34,7 @@ def npu_dynamic_quant(
 
 
 @chapter.reference(
-    "npu::npu_dynamic_quant_asymmetric", source=DOCS + "npu_dynamic_quant_asymmetric.md"
+    "npu::npu_dynamic_quant_asymmetric", source=page_of("npu_dynamic_quant_asymmetric")
 )
 def npu_dynamic_quant_asymmetric(
     input: Tensor,

@@ -10,10 +10,9 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import Format, format_named, format_of
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of, page_of
 
-PAGE = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/"
-CODE = "github.com/Ascend/op-plugin op_plugin/ops/opapi/"
-chapter = Chapter(source=CODE + "DynamicMxQuantKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/DynamicMxQuantKernelNpuOpApi.cpp"))
 
 BIAS = 127  # of an E8M0 exponent (OCP microscaling formats 1.0, section 5.4.1)
 BLOCK = 32
@@ -98,7 +97,7 @@ def npu_dynamic_mx_quant(
 
 @chapter.reference(
     "npu::npu_dynamic_mx_quant_with_dual_axis",
-    source=CODE + "DynamicMxQuantWithDualAxisKernelNpuOpApi.cpp",
+    source=code_of("opapi/DynamicMxQuantWithDualAxisKernelNpuOpApi.cpp"),
 )
 def npu_dynamic_mx_quant_with_dual_axis(
     input: Tensor,
@@ -114,7 +113,7 @@ def npu_dynamic_mx_quant_with_dual_axis(
 
 
 @chapter.reference(
-    "npu::npu_dynamic_block_mx_quant", source=CODE + "DynamicBlockMxQuantKernelNpuOpApi.cpp"
+    "npu::npu_dynamic_block_mx_quant", source=code_of("opapi/DynamicBlockMxQuantKernelNpuOpApi.cpp")
 )
 def npu_dynamic_block_mx_quant(
     input: Tensor,
@@ -139,8 +138,7 @@ def npu_dynamic_block_mx_quant(
 
 
 @chapter.reference(
-    "npu::npu_dynamic_dual_level_mx_quant",
-    source=PAGE + "torch_npu-npu_dynamic_dual_level_mx_quant.md",
+    "npu::npu_dynamic_dual_level_mx_quant", source=page_of("npu_dynamic_dual_level_mx_quant")
 )
 def npu_dynamic_dual_level_mx_quant(
     input: Tensor, *, smooth_scale: Tensor | None = None, round_mode: str = "rint"
@@ -158,7 +156,7 @@ def npu_dynamic_dual_level_mx_quant(
     return y, level0, level1
 
 
-@chapter.reference("npu::npu_anti_mx_quant", source=CODE + "AntiMxQuantKernelNpuOpApi.cpp")
+@chapter.reference("npu::npu_anti_mx_quant", source=code_of("opapi/AntiMxQuantKernelNpuOpApi.cpp"))
 def npu_anti_mx_quant(
     x: Tensor,
     mxscale: Tensor,

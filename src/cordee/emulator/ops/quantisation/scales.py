@@ -7,9 +7,9 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import Format, format_named, format_of, unpack_int4
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_quantize.md")
+chapter = Chapter(source=page_of("npu_quantize"))
 
 
 @chapter.reference("npu::npu_quantize")
@@ -37,7 +37,7 @@ def npu_quantize(
     return written.write(values)
 
 
-@chapter.reference("npu::npu_group_quant", source=DOCS + "npu_group_quant.md")
+@chapter.reference("npu::npu_group_quant", source=page_of("npu_group_quant"))
 def npu_group_quant(
     x: Tensor,
     scale: Tensor,
@@ -53,7 +53,7 @@ def npu_group_quant(
     return written_as(dst_dtype).write(values)
 
 
-@chapter.reference("npu::npu_anti_quant", source=DOCS + "npu_anti_quant.md")
+@chapter.reference("npu::npu_anti_quant", source=page_of("npu_anti_quant"))
 def npu_anti_quant(
     x: Tensor,
     scale: Tensor,
@@ -85,7 +85,7 @@ def npu_anti_quant(
     return format_of(dst_dtype, "float16").write(values * scale.float())
 
 
-@chapter.reference("npu::npu_trans_quant_param", source=DOCS + "npu_trans_quant_param.md")
+@chapter.reference("npu::npu_trans_quant_param", source=page_of("npu_trans_quant_param"))
 def npu_trans_quant_param(
     scale: Tensor, offset: Tensor | None = None, round_mode: int | None = 0
 ) -> Tensor:

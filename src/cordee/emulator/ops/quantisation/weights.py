@@ -7,9 +7,9 @@ from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import format_named, pack_int4
 from cordee.emulator.ops.quantisation.scales import along, written_as
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-CODE = "github.com/Ascend/op-plugin op_plugin/ops/opapi/"
-chapter = Chapter(source=CODE + "ConvertWeightToINT4PackKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/ConvertWeightToINT4PackKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("npu::npu_convert_weight_to_int4pack")
@@ -38,7 +38,8 @@ def npu_convert_weight_to_int4pack(weight: Tensor, inner_k_tiles: int = 0) -> Te
 
 
 @chapter.reference(
-    "npu::_quantize_per_channel_impl.out", source=CODE + "QuantizePerChannelKernelNpuOpApi.cpp"
+    "npu::_quantize_per_channel_impl.out",
+    source=code_of("opapi/QuantizePerChannelKernelNpuOpApi.cpp"),
 )
 def quantize_per_channel(
     inputs: Tensor,
@@ -54,7 +55,8 @@ def quantize_per_channel(
 
 
 @chapter.reference(
-    "npu::_quantize_per_tensor_impl.out", source=CODE + "QuantizePerTensorKernelNpuOpApi.cpp"
+    "npu::_quantize_per_tensor_impl.out",
+    source=code_of("opapi/QuantizePerTensorKernelNpuOpApi.cpp"),
 )
 def quantize_per_tensor(
     inputs: Tensor, scales: Tensor, zero_points: Tensor, dtype: torch.dtype, *, result: Tensor

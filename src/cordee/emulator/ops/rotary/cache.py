@@ -1,6 +1,7 @@
 """Rotary embeddings fused with an RMS norm and with the update of a key and value cache."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +14,9 @@ from cordee.emulator.ops.normalisation.rms import rms_normalised
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.rotary.paging import store_heads, store_tokens
 from cordee.emulator.ops.rotary.rotation import embedded, halves_first
+from cordee.emulator.ops.sources import code_of, page_of
 
-chapter = Chapter(
-    source="github.com/Ascend/op-plugin "
-    "docs/zh/custom_APIs/torch_npu/torch_npu-npu_kv_rmsnorm_rope_cache.md"
-)
+chapter = Chapter(source=page_of("npu_kv_rmsnorm_rope_cache"))
 
 
 @chapter.reference("npu::npu_kv_rmsnorm_rope_cache")
@@ -56,47 +55,18 @@ def npu_kv_rmsnorm_rope_cache(
 
 @chapter.reference("npu::npu_kv_rmsnorm_rope_cache_v2")
 def npu_kv_rmsnorm_rope_cache_v2(
-    kv: Tensor,
-    gamma: Tensor,
-    cos: Tensor,
-    sin: Tensor,
-    index: Tensor,
-    k_cache: Tensor,
-    ckv_cache: Tensor,
-    *,
-    k_rope_scale: Tensor | None = None,
-    c_kv_scale: Tensor | None = None,
-    k_rope_offset: Tensor | None = None,
-    c_kv_offset: Tensor | None = None,
-    v: Tensor | None = None,
-    epsilon: float = 1e-5,
-    cache_mode: str = "Norm",
-    is_output_kv: bool = False,
+    *values: Any,
     k_cache_dtype: int | None = None,
     ckv_cache_dtype: int | None = None,
+    **keywords: Any,
 ) -> tuple[Tensor, Tensor]:
+    """`npu_kv_rmsnorm_rope_cache` without the caches among what it gives."""
     refuse(
         "npu::npu_kv_rmsnorm_rope_cache_v2",
         k_cache_dtype=k_cache_dtype,
         ckv_cache_dtype=ckv_cache_dtype,
     )
-    _, _, k, c = npu_kv_rmsnorm_rope_cache(
-        kv,
-        gamma,
-        cos,
-        sin,
-        index,
-        k_cache,
-        ckv_cache,
-        k_rope_scale=k_rope_scale,
-        c_kv_scale=c_kv_scale,
-        k_rope_offset=k_rope_offset,
-        c_kv_offset=c_kv_offset,
-        v=v,
-        epsilon=epsilon,
-        cache_mode=cache_mode,
-        is_output_kv=is_output_kv,
-    )
+    _, _, k, c = npu_kv_rmsnorm_rope_cache(*values, **keywords)
     return k, c
 
 
@@ -111,8 +81,7 @@ chapter.pure(
 
 
 @chapter.reference(
-    "npu::npu_qkv_rms_norm_rope_cache",
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/QkvRmsNormRopeCacheNpuOpApi.cpp",
+    "npu::npu_qkv_rms_norm_rope_cache", source=code_of("opapi/QkvRmsNormRopeCacheNpuOpApi.cpp")
 )
 def npu_qkv_rms_norm_rope_cache(
     qkv: Tensor,
@@ -165,7 +134,7 @@ chapter.pure(
     "q_out",
     "k_cache",
     "v_cache",
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/QkvRmsNormRopeCacheNpuOpApi.cpp",
+    source=code_of("opapi/QkvRmsNormRopeCacheNpuOpApi.cpp"),
 )
 
 

@@ -7,9 +7,9 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter, vjp
 from cordee.emulator.ops.rotary.rotation import embedded, halves_first
+from cordee.emulator.ops.sources import page_of
 
-DOCS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu/torch_npu-"
-chapter = Chapter(source=DOCS + "npu_rotary_mul.md")
+chapter = Chapter(source=page_of("npu_rotary_mul"))
 
 # The axis of the heads in each layout that `npu_apply_rotary_pos_emb` takes.
 LAYOUTS = ("BSND", "BSH", "SBND", "BNSD", "TND")
@@ -45,7 +45,7 @@ def npu_rotary_mul_backward(
     return dx.to(dtype), dcos.to(dtype), dsin.to(dtype)
 
 
-@chapter.reference("npu::npu_apply_rotary_pos_emb", source=DOCS + "apply_rotary_pos_emb.md")
+@chapter.reference("npu::npu_apply_rotary_pos_emb", source=page_of("apply_rotary_pos_emb"))
 def npu_apply_rotary_pos_emb(
     query: Tensor,
     key: Tensor,
@@ -82,12 +82,12 @@ def npu_apply_rotary_pos_emb_gradient(
     return (*found, *(None for _ in arguments[2:]))
 
 
-@chapter.reference("npu::npu_interleave_rope", source=DOCS + "npu_interleave_rope.md")
+@chapter.reference("npu::npu_interleave_rope", source=page_of("npu_interleave_rope"))
 def npu_interleave_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return embedded(halves_first(x), cos, sin).to(x.dtype)
 
 
-@chapter.reference("npu::npu_mrope", source=DOCS + "npu_mrope.md")
+@chapter.reference("npu::npu_mrope", source=page_of("npu_mrope"))
 def npu_mrope(
     positions: Tensor,
     query: Tensor,

@@ -11,10 +11,9 @@ from cordee.emulator.ops.formats import format_named
 from cordee.emulator.ops.quantisation.biases import dequantised
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.rotary.rotation import embedded
+from cordee.emulator.ops.sources import code_of
 
-chapter = Chapter(
-    source="github.com/Ascend/op-plugin op_plugin/ops/opapi/RopeQuantKVCacheKernelNpuOpApi.cpp"
-)
+chapter = Chapter(source=code_of("opapi/RopeQuantKVCacheKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("npu::npu_rope_quant_kvcache")
@@ -64,8 +63,7 @@ def npu_rope_quant_kvcache(
 
 @chapter.reference(
     "npu::npu_dequant_rope_quant_kvcache",
-    source="github.com/Ascend/op-plugin "
-    "op_plugin/ops/opapi/DequantRopeQuantKVCacheKernelNpuOpApi.cpp",
+    source=code_of("opapi/DequantRopeQuantKVCacheKernelNpuOpApi.cpp"),
 )
 def npu_dequant_rope_quant_kvcache(
     x: Tensor,

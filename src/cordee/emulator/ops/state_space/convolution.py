@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_masked_causal_conv1d.md")
+chapter = Chapter(source=page_of("npu_masked_causal_conv1d"))
 
 
 @chapter.reference("npu::npu_masked_causal_conv1d")
@@ -44,9 +44,7 @@ def masked_causal_conv1d_backward(
     return grad_input, grad_weight
 
 
-@chapter.reference(
-    "npu::npu_fused_causal_conv1d", source=f"{DOCUMENTS}/torch_npu-npu_fused_causal_conv1d.md"
-)
+@chapter.reference("npu::npu_fused_causal_conv1d", source=page_of("npu_fused_causal_conv1d"))
 def fused_causal_conv1d(
     x: Tensor,
     weight: Tensor,
@@ -101,21 +99,17 @@ def fused_causal_conv1d(
     return out.reshape(x.shape)
 
 
-@chapter.reference(
-    "npu::npu_fused_causal_conv1d_v2", source=f"{DOCUMENTS}/torch_npu-npu_fused_causal_conv1d.md"
-)
+@chapter.reference("npu::npu_fused_causal_conv1d_v2", source=page_of("npu_fused_causal_conv1d"))
 def fused_causal_conv1d_v2(*values: Any, **named: Any) -> None:
     """`fused_causal_conv1d` written over `x`, but for the sequences it skips."""
     given = signature(fused_causal_conv1d).bind(*values, **named)
     given.apply_defaults()
     x = given.arguments["x"]
+    out = fused_causal_conv1d(*values, **named).view(-1, x.shape[-1])
+    flat = x.reshape(-1, x.shape[-1])
     names = ("query_start_loc", "cache_indices", "pad_slot_id")
-    flat, fresh = (
-        x.reshape(-1, x.shape[-1]),
-        fused_causal_conv1d(*values, **named).view(-1, x.shape[-1]),
-    )
     for _, _, start, end in _sequences(x, *(given.arguments[name] for name in names)):
-        flat[start:end] = fresh[start:end]
+        flat[start:end] = out[start:end]
     x.copy_(flat.view(x.shape))
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_recurrent_gated_delta_rule.md")
+chapter = Chapter(source=page_of("npu_recurrent_gated_delta_rule"))
 
 
 @chapter.reference("npu::npu_recurrent_gated_delta_rule")
@@ -55,10 +55,7 @@ def recurrent(
 chapter.pure("npu::npu_recurrent_gated_delta_rule_functional", recurrent, "state")
 
 
-@chapter.reference(
-    "npu::npu_chunk_gated_delta_rule",
-    source=f"{DOCUMENTS}/torch_npu-npu_chunk_gated_delta_rule.md",
-)
+@chapter.reference("npu::npu_chunk_gated_delta_rule", source=page_of("npu_chunk_gated_delta_rule"))
 def chunk(
     query: Tensor,
     key: Tensor,

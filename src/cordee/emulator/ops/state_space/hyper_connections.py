@@ -5,9 +5,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import page_of
 
-DOCUMENTS = "github.com/Ascend/op-plugin docs/zh/custom_APIs/torch_npu"
-chapter = Chapter(source=f"{DOCUMENTS}/torch_npu-npu_mhc_pre.md")
+chapter = Chapter(source=page_of("npu_mhc_pre"))
 
 
 @chapter.reference("npu::npu_mhc_pre")
@@ -41,14 +41,14 @@ def mhc_pre(
     return h_in, post, res.reshape(*res.shape[:-1], n, n), *kept
 
 
-@chapter.reference("npu::npu_mhc_post", source=f"{DOCUMENTS}/torch_npu-npu_mhc_post.md")
+@chapter.reference("npu::npu_mhc_post", source=page_of("npu_mhc_post"))
 def mhc_post(x: Tensor, h_res: Tensor | None, h_out: Tensor, h_post: Tensor) -> Tensor:
     """The streams [..., n, hidden] mixed by `h_res`, plus the layer's output shared by `h_post`."""
     mixed = x.float() if h_res is None else h_res.float() @ x.float()
     return (mixed + h_post.float().unsqueeze(-1) * h_out.float().unsqueeze(-2)).to(x.dtype)
 
 
-@chapter.reference("npu::npu_mhc_post_backward", source=f"{DOCUMENTS}/torch_npu-npu_mhc_post.md")
+@chapter.reference("npu::npu_mhc_post_backward", source=page_of("npu_mhc_post"))
 def mhc_post_backward(
     grad_y: Tensor, x: Tensor, h_res: Tensor | None, h_out: Tensor, h_post: Tensor
 ) -> tuple[Tensor | None, ...]:
@@ -61,7 +61,7 @@ def mhc_post_backward(
     return vjp(mhc_post, (x, h_res, h_out, h_post), (grad_y,))
 
 
-@chapter.reference("npu::npu_mhc_sinkhorn", source=f"{DOCUMENTS}/torch_npu-npu_mhc_sinkhorn.md")
+@chapter.reference("npu::npu_mhc_sinkhorn", source=page_of("npu_mhc_sinkhorn"))
 def mhc_sinkhorn(
     x: Tensor, eps: float = 1e-6, num_iters: int = 20, out_flag: int = 0
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:

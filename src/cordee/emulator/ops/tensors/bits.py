@@ -6,9 +6,9 @@ from torch import Tensor
 from cordee.emulator.ops.contract import unwritten
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/SignBitsPackKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/SignBitsPackKernelNpu.cpp"))
 
 FLAGS = 8
 
@@ -29,7 +29,9 @@ def sign_bits_pack(input: Tensor, size: int) -> Tensor:
     return packed.to(torch.uint8).reshape(size, -1)
 
 
-@chapter.reference("npu::npu_sign_bits_unpack", source=f"{SOURCES}/SignBitsUnpackKernelNpu.cpp")
+@chapter.reference(
+    "npu::npu_sign_bits_unpack", source=code_of("aclops/SignBitsUnpackKernelNpu.cpp")
+)
 def sign_bits_unpack(input: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """1 for each bit that is set and -1 for each that is not [size, bits / size]."""
     require(input.dim() == 1, "input value should be a 1-dimensional tensor")
@@ -38,20 +40,20 @@ def sign_bits_unpack(input: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     return (2 * set_ - 1).to(dtype).reshape(size, -1)
 
 
-@chapter.reference("npu::npu_alloc_float_status", source=f"{SOURCES}/FloatStatusKernelNpu.cpp")
+@chapter.reference("npu::npu_alloc_float_status", source=code_of("aclops/FloatStatusKernelNpu.cpp"))
 def alloc_float_status(input: Tensor) -> Tensor:
     """Room for the overflow flags, all clear."""
     return torch.zeros(FLAGS)
 
 
-@chapter.reference("npu::npu_get_float_status", source=f"{SOURCES}/FloatStatusKernelNpu.cpp")
+@chapter.reference("npu::npu_get_float_status", source=code_of("aclops/FloatStatusKernelNpu.cpp"))
 def get_float_status(input: Tensor, mode: int = 0) -> Tensor:
     """The overflow flags. This chip keeps infinities and NaN in its results and sets no flag."""
     require(mode in (0, 1), f"mode only supported for 0 and 1, but got {mode}")
     return torch.zeros(FLAGS, dtype=torch.int32)
 
 
-@chapter.reference("npu::npu_clear_float_status", source=f"{SOURCES}/FloatStatusKernelNpu.cpp")
+@chapter.reference("npu::npu_clear_float_status", source=code_of("aclops/FloatStatusKernelNpu.cpp"))
 def clear_float_status(input: Tensor, mode: int = 0) -> Tensor:
     """Clear the overflow flags; what it gives holds nothing."""
     require(mode in (0, 1), f"mode only supported for 0 and 1, but got {mode}")

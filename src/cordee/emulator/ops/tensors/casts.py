@@ -7,8 +7,9 @@ from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.formats import format_of
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-chapter = Chapter(source="github.com/Ascend/op-plugin op_plugin/ops/opapi/CastKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/CastKernelNpuOpApi.cpp"))
 
 # The dtypes PyTorch has and the chip's quantised formats have not (c10/core/ScalarType.h).
 WIDE = {2: torch.int16, 4: torch.int64, 7: torch.float64, 9: torch.complex64, 11: torch.bool}

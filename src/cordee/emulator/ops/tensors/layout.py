@@ -6,9 +6,9 @@ from torch import Tensor
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/TransposeKernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/TransposeKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_transpose")
@@ -25,13 +25,13 @@ def transpose_out(
     return out.copy_(input.permute(perm))
 
 
-@chapter.reference("npu::npu_reshape", source=f"{SOURCES}/ReshapeKernelNpu.cpp")
+@chapter.reference("npu::npu_reshape", source=code_of("aclops/ReshapeKernelNpu.cpp"))
 def reshape(input: Tensor, shape: list[int], can_refresh: bool = False) -> Tensor:
     """The elements of `input` in another shape."""
     return input.reshape(shape).clone(memory_format=torch.contiguous_format)
 
 
-@chapter.reference("npu::npu_reshape.out", source=f"{SOURCES}/ReshapeKernelNpu.cpp")
+@chapter.reference("npu::npu_reshape.out", source=code_of("aclops/ReshapeKernelNpu.cpp"))
 def reshape_out(
     input: Tensor, shape: list[int], can_refresh: bool = False, *, out: Tensor
 ) -> Tensor:
@@ -40,21 +40,21 @@ def reshape_out(
     return out.copy_(input.reshape(out.shape))
 
 
-@chapter.reference("npu::npu_slice", source=f"{SOURCES}/SliceKernelNpu.cpp")
+@chapter.reference("npu::npu_slice", source=code_of("aclops/SliceKernelNpu.cpp"))
 def slice_of(input: Tensor, offsets: list[int], size: list[int]) -> Tensor:
     """The box of `input` that starts at `offsets`."""
     box = tuple(slice(start, start + n) for start, n in zip(offsets, size, strict=True))
     return input[box].clone(memory_format=torch.contiguous_format)
 
 
-@chapter.reference("npu::npu_slice.out", source=f"{SOURCES}/SliceKernelNpu.cpp")
+@chapter.reference("npu::npu_slice.out", source=code_of("aclops/SliceKernelNpu.cpp"))
 def slice_out(input: Tensor, offsets: list[int], size: list[int], *, out: Tensor) -> Tensor:
     """`slice_of` into `out`."""
     box = tuple(slice(start, start + n) for start, n in zip(offsets, size, strict=True))
     return out.copy_(input[box])
 
 
-@chapter.reference("npu::npu_pad", source=f"{SOURCES}/PadKernelNpu.cpp")
+@chapter.reference("npu::npu_pad", source=code_of("aclops/PadKernelNpu.cpp"))
 def pad(input: Tensor, paddings: list[int]) -> Tensor:
     """`input` with zeros around it: how many before and after, axis by axis from the first."""
     given = [*paddings, *[0] * (2 * input.dim() - len(paddings))]
@@ -63,19 +63,19 @@ def pad(input: Tensor, paddings: list[int]) -> Tensor:
     return torch.nn.functional.pad(input, [n for side in reversed(sides) for n in side])
 
 
-@chapter.reference("npu::npu_broadcast", source=f"{SOURCES}/BroadcastKernelNpu.cpp")
+@chapter.reference("npu::npu_broadcast", source=code_of("aclops/BroadcastKernelNpu.cpp"))
 def broadcast(input: Tensor, size: list[int]) -> Tensor:
     """`input` repeated up to `size`."""
     return input.expand(size).clone(memory_format=torch.contiguous_format)
 
 
-@chapter.reference("npu::npu_broadcast.out", source=f"{SOURCES}/BroadcastKernelNpu.cpp")
+@chapter.reference("npu::npu_broadcast.out", source=code_of("aclops/BroadcastKernelNpu.cpp"))
 def broadcast_out(input: Tensor, size: list[int], *, out: Tensor) -> Tensor:
     """`broadcast` into `out`."""
     return out.copy_(input.expand(size))
 
 
-@chapter.reference("npu::npu_indexing", source=f"{SOURCES}/IndexingKernelNpu.cpp")
+@chapter.reference("npu::npu_indexing", source=code_of("aclops/IndexingKernelNpu.cpp"))
 def indexing(
     input: Tensor,
     begin: list[int],
@@ -104,7 +104,7 @@ def indexing(
     return result.clone()
 
 
-@chapter.reference("npu::npu_indexing.out", source=f"{SOURCES}/IndexingKernelNpu.cpp")
+@chapter.reference("npu::npu_indexing.out", source=code_of("aclops/IndexingKernelNpu.cpp"))
 def indexing_out(
     input: Tensor,
     begin: list[int],
@@ -123,14 +123,14 @@ def indexing_out(
     return out.copy_(indexing(input, begin, end, strides, *masks))
 
 
-@chapter.reference("npu::npu_stride_copy", source=f"{SOURCES}/AsStridedKernelNpu.cpp")
+@chapter.reference("npu::npu_stride_copy", source=code_of("aclops/AsStridedKernelNpu.cpp"))
 def stride_copy(input: Tensor, shape: list[int], stride: list[int], storage_offset: int) -> Tensor:
     """The elements of the memory of `input` that `shape` and `stride` name."""
     named = input.as_strided(shape, stride, int(storage_offset))
     return named.clone(memory_format=torch.contiguous_format)
 
 
-@chapter.reference("npu::npu_stride_copy.out", source=f"{SOURCES}/AsStridedKernelNpu.cpp")
+@chapter.reference("npu::npu_stride_copy.out", source=code_of("aclops/AsStridedKernelNpu.cpp"))
 def stride_copy_out(
     input: Tensor, shape: list[int], stride: list[int], storage_offset: int, *, out: Tensor
 ) -> Tensor:
@@ -138,7 +138,7 @@ def stride_copy_out(
     return out.copy_(input.as_strided(shape, stride, int(storage_offset)))
 
 
-@chapter.reference("npu::npu_stride_add", source=f"{SOURCES}/StrideAddKernelNpu.cpp")
+@chapter.reference("npu::npu_stride_add", source=code_of("aclops/StrideAddKernelNpu.cpp"))
 def stride_add(input: Tensor, other: Tensor, offset1: int, offset2: int, c1_len: int) -> Tensor:
     """The sum of `c1_len` blocks of 16 channels of each, from block `offset1` and `offset2` on."""
     shape = list(torch.broadcast_shapes(input.shape, other.shape))
@@ -152,7 +152,7 @@ def stride_add(input: Tensor, other: Tensor, offset1: int, offset2: int, c1_len:
 
 
 @chapter.reference(
-    "npu::npu_confusion_transpose", source=f"{SOURCES}/ConfusionTransposeKernelNpu.cpp"
+    "npu::npu_confusion_transpose", source=code_of("aclops/ConfusionTransposeKernelNpu.cpp")
 )
 def confusion_transpose(
     input: Tensor, perm: list[int], shape: list[int], transpose_first: bool
@@ -165,7 +165,8 @@ def confusion_transpose(
 
 
 @chapter.reference(
-    "npu::npu_confusion_transpose_backward", source=f"{SOURCES}/ConfusionTransposeKernelNpu.cpp"
+    "npu::npu_confusion_transpose_backward",
+    source=code_of("aclops/ConfusionTransposeKernelNpu.cpp"),
 )
 def confusion_transpose_backward(
     grad: Tensor, perm: list[int], shape: list[int], transpose_first: bool
@@ -178,13 +179,13 @@ def confusion_transpose_backward(
     return moved.permute(back).clone(memory_format=torch.contiguous_format)
 
 
-@chapter.reference("npu::npu_view_copy", source=f"{SOURCES}/ViewcopyKernelNpu.cpp")
+@chapter.reference("npu::npu_view_copy", source=code_of("aclops/ViewcopyKernelNpu.cpp"))
 def view_copy(input: Tensor, other: Tensor, non_blocking: bool) -> Tensor:
     """Write `other` into `input`, whatever its strides."""
     return input.copy_(other)
 
 
-@chapter.reference("npu::one_", source=f"{SOURCES}/OnesKernelNpu.cpp")
+@chapter.reference("npu::one_", source=code_of("aclops/OnesKernelNpu.cpp"))
 def one_(input: Tensor) -> Tensor:
     """Fill `input` with ones."""
     return input.fill_(1)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter, vjp
+from cordee.emulator.ops.sources import code_of
 
-ROOT = "github.com/Ascend/op-plugin op_plugin"
-chapter = Chapter(source=f"{ROOT}/ops/opapi/RenormBackwardKernelNpu.cpp")
+chapter = Chapter(source=code_of("opapi/RenormBackwardKernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_renorm_backward")
@@ -19,13 +19,13 @@ def renorm_backward(grad: Tensor, input: Tensor, p: float, dim: int, maxnorm: fl
 
 @chapter.reference(
     "npu::_amp_foreach_non_finite_check",
-    source=f"{ROOT}/ops/opapi/AmpForeachNonFiniteCheckAndUnscaleKernelNpuOpApi.cpp",
+    source=code_of("opapi/AmpForeachNonFiniteCheckAndUnscaleKernelNpuOpApi.cpp"),
 )
 def non_finite_check(scaled_grads: list[Tensor]) -> bool:
     """Whether any gradient holds an infinity or NaN."""
     return not all(bool(grad.isfinite().all()) for grad in scaled_grads)
 
 
-@chapter.reference("npu::npu_prefetch", source=f"{ROOT}/ops/opapi/PrefetchKernelNpuOpApi.cpp")
+@chapter.reference("npu::npu_prefetch", source=code_of("opapi/PrefetchKernelNpuOpApi.cpp"))
 def prefetch(input: Tensor, dependency: Tensor | None, max_size: int, offset: int = 0) -> None:
     """A hint to load `input` into the cache. It changes when data is read and nothing else."""

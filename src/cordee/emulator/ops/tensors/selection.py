@@ -6,10 +6,9 @@ from torch import Tensor
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import CONFIG, code_of
 
-ROOT = "github.com/Ascend/op-plugin op_plugin"
-SOURCES = f"{ROOT}/ops/aclops"
-chapter = Chapter(source=f"{SOURCES}/MaxV1KernelNpu.cpp")
+chapter = Chapter(source=code_of("aclops/MaxV1KernelNpu.cpp"))
 
 
 @chapter.reference("npu::npu_max.dim")
@@ -19,7 +18,7 @@ def largest(input: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Ten
     return values, indices.int()
 
 
-@chapter.reference("npu::npu_min.dim", source=f"{SOURCES}/MinV1KernelNpu.cpp")
+@chapter.reference("npu::npu_min.dim", source=code_of("aclops/MinV1KernelNpu.cpp"))
 def smallest(input: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The smallest elements along `dim` and where they are, as int32."""
     values, indices = torch.min(input, dim, keepdim)
@@ -38,19 +37,19 @@ def extremum_backward(
     return torch.zeros(sizes, dtype=grad.dtype).scatter_(dim, indices.long(), grad)
 
 
-@chapter.reference("npu::npu_sort_v2", source=f"{SOURCES}/SortWithoutIndicesKernelNpu.cpp")
+@chapter.reference("npu::npu_sort_v2", source=code_of("aclops/SortWithoutIndicesKernelNpu.cpp"))
 def sort_v2(input: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
     """`input` sorted along `dim`."""
     return torch.sort(input, dim, descending).values
 
 
-@chapter.reference("npu::npu_sort_v2.out", source=f"{SOURCES}/SortWithoutIndicesKernelNpu.cpp")
+@chapter.reference("npu::npu_sort_v2.out", source=code_of("aclops/SortWithoutIndicesKernelNpu.cpp"))
 def sort_v2_out(input: Tensor, dim: int = -1, descending: bool = False, *, out: Tensor) -> Tensor:
     """`sort_v2` into `out`."""
     return out.copy_(torch.sort(input, dim, descending).values)
 
 
-@chapter.reference("npu::npu_one_hot", source=f"{SOURCES}/OnehotNpu.cpp")
+@chapter.reference("npu::npu_one_hot", source=code_of("aclops/OnehotNpu.cpp"))
 def one_hot(
     input: Tensor,
     num_classes: int = -1,
@@ -65,7 +64,9 @@ def one_hot(
     return torch.where(hot, float(on_value), float(off_value))
 
 
-@chapter.reference("npu::npu_masked_fill_range", source=f"{SOURCES}/MaskedFillRangeKernelNpu.cpp")
+@chapter.reference(
+    "npu::npu_masked_fill_range", source=code_of("aclops/MaskedFillRangeKernelNpu.cpp")
+)
 def masked_fill_range(
     input: Tensor, start: Tensor, end: Tensor, value: Tensor, axis: int = -1
 ) -> Tensor:
@@ -84,7 +85,7 @@ def masked_fill_range(
     return out
 
 
-@chapter.reference("npu::npu_gather_sparse_index", source=f"{ROOT}/config/op_plugin_functions.yaml")
+@chapter.reference("npu::npu_gather_sparse_index", source=CONFIG)
 def gather_sparse_index(input: Tensor, index: Tensor) -> Tensor:
     """Rows `index` of `input`: [*index.shape, *input.shape[1:]]."""
     return input[index.long()]
@@ -92,7 +93,7 @@ def gather_sparse_index(input: Tensor, index: Tensor) -> Tensor:
 
 @chapter.reference(
     "npu::npu_gather_sparse_index_backward",
-    source=f"{ROOT}/ops/opapi/GatherSparseBackwardNpuOpApi.cpp",
+    source=code_of("opapi/GatherSparseBackwardNpuOpApi.cpp"),
 )
 def gather_sparse_index_backward(grad: Tensor, self_sizes: list[int], index: Tensor) -> Tensor:
     """Gradient of the rows' source: the sum over each row's uses."""
@@ -100,20 +101,18 @@ def gather_sparse_index_backward(grad: Tensor, self_sizes: list[int], index: Ten
     return total
 
 
-@chapter.reference("npu::_npu_index_add_", source=f"{ROOT}/config/op_plugin_functions.yaml")
+@chapter.reference("npu::_npu_index_add_", source=CONFIG)
 def index_add_(input: Tensor, index: Tensor, source: Tensor, alpha: float = 1) -> Tensor:
     """Add `alpha * source[i]` to row `index[i]` of `input`."""
     rows = source.reshape(-1, *input.shape[1:]).to(input.dtype)
     return input.index_add_(0, index.flatten().long(), rows, alpha=alpha)
 
 
-chapter.pure(
-    "npu::_npu_index_add", index_add_, "input", source=f"{ROOT}/config/op_plugin_functions.yaml"
-)
+chapter.pure("npu::_npu_index_add", index_add_, "input", source=CONFIG)
 
 
 @chapter.reference(
-    "npu::npu_gather_backward", source=f"{ROOT}/ops/opapi/GatherBackwardKernelNpuOpApi.cpp"
+    "npu::npu_gather_backward", source=code_of("opapi/GatherBackwardKernelNpuOpApi.cpp")
 )
 def gather_backward(
     grad: Tensor, self_size: list[int], dim: int, index: Tensor, sparse_grad: bool
@@ -128,7 +127,7 @@ def gather_backward(
 
 @chapter.reference(
     "npu::repeat_interleave_backward_int",
-    source=f"{ROOT}/ops/opapi/RepeatInterleaveBackwardKernelOpApi.cpp",
+    source=code_of("opapi/RepeatInterleaveBackwardKernelOpApi.cpp"),
 )
 def repeat_interleave_backward_int(
     grad: Tensor, input: Tensor, repeats: int, dim: int | None = None
@@ -143,7 +142,7 @@ def repeat_interleave_backward_int(
 
 @chapter.reference(
     "npu::repeat_interleave_backward_tensor",
-    source=f"{ROOT}/ops/opapi/RepeatInterleaveBackwardKernelOpApi.cpp",
+    source=code_of("opapi/RepeatInterleaveBackwardKernelOpApi.cpp"),
 )
 def repeat_interleave_backward_tensor(
     grad: Tensor, input: Tensor, repeats: Tensor, dim: int | None = None

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-ROOT = "github.com/Ascend/op-plugin op_plugin/ops/opapi"
-chapter = Chapter(source=f"{ROOT}/FFTr2cKernelNpuOpApi.cpp")
+chapter = Chapter(source=code_of("opapi/FFTr2cKernelNpuOpApi.cpp"))
 
 
 @chapter.reference("npu::fft_r2c_backward")
@@ -22,7 +22,7 @@ def fft_r2c_backward(
     return _transposed(lambda x: torch._fft_r2c(x, dim, normalization, onesided), signal, grad)
 
 
-@chapter.reference("npu::fft_c2r_backward", source=f"{ROOT}/FFTc2rKernelNpuOpApi.cpp")
+@chapter.reference("npu::fft_c2r_backward", source=code_of("opapi/FFTc2rKernelNpuOpApi.cpp"))
 def fft_c2r_backward(grad: Tensor, dim: list[int], normalization: int) -> Tensor:
     """Gradient of the half spectrum."""
     size = grad.shape[dim[-1]]
@@ -32,7 +32,7 @@ def fft_c2r_backward(grad: Tensor, dim: list[int], normalization: int) -> Tensor
     return _transposed(lambda x: torch._fft_c2r(x, dim, normalization, size), spectrum, grad)
 
 
-@chapter.reference("npu::stft_backward", source=f"{ROOT}/StftKernelNpuOpApi.cpp")
+@chapter.reference("npu::stft_backward", source=code_of("opapi/StftKernelNpuOpApi.cpp"))
 def stft_backward(
     grad_output: Tensor,
     input: Tensor,

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.attention.boost.sequences import cached_keys, lengths
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
-chapter = Chapter(source=f"{SOURCES}/ReshapeAndCachAtb.cpp")
+chapter = Chapter(source=code_of("atb/ReshapeAndCachAtb.cpp"))
 
 
 @chapter.reference("atb::_npu_reshape_and_cache")
@@ -20,14 +20,14 @@ def reshape_and_cache(
 
 
 @chapter.reference(
-    "atb::_npu_reshape_and_cache_siso", source=f"{SOURCES}/ReshapeAndCacheSisoAtb.cpp"
+    "atb::_npu_reshape_and_cache_siso", source=code_of("atb/ReshapeAndCacheSisoAtb.cpp")
 )
 def reshape_and_cache_siso(key: Tensor, key_cache: Tensor, slot_indices: Tensor) -> None:
     """The same for keys alone."""
     _write(key, key_cache, slot_indices)
 
 
-@chapter.reference("atb::npu_paged_cache_load", source=f"{SOURCES}/PagedCacheLoadAtb.cpp")
+@chapter.reference("atb::npu_paged_cache_load", source=code_of("atb/PagedCacheLoadAtb.cpp"))
 def paged_cache_load(
     key_cache: Tensor,
     value_cache: Tensor,
@@ -50,7 +50,7 @@ def paged_cache_load(
     return torch.cat([k for k, _ in found]), torch.cat([v for _, v in found])
 
 
-@chapter.reference("atb::npu_paged_cache_load.out", source=f"{SOURCES}/PagedCacheLoadAtb.cpp")
+@chapter.reference("atb::npu_paged_cache_load.out", source=code_of("atb/PagedCacheLoadAtb.cpp"))
 def paged_cache_load_out(
     *values: object, key: Tensor, value: Tensor, **named: object
 ) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ def paged_cache_load_out(
     return key, value
 
 
-@chapter.reference("atb::_npu_rotary_embedding", source=f"{SOURCES}/RopeAtb.cpp")
+@chapter.reference("atb::_npu_rotary_embedding", source=code_of("atb/RopeAtb.cpp"))
 def rotary_embedding(
     positions: Tensor,
     query: Tensor,

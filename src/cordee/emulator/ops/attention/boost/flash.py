@@ -17,9 +17,9 @@ from cordee.emulator.ops.attention.boost.sequences import (
 )
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
-chapter = Chapter(source=f"{SOURCES}/SelfAttentionAtb.cpp")
+chapter = Chapter(source=code_of("atb/SelfAttentionAtb.cpp"))
 
 KERNEL_TYPES = (0, 2)  # default, and exponentials by a faster formula
 PREFIX_MASKS = {
@@ -47,7 +47,9 @@ def flash_attention(
     _attend(query, key, value, lengths(seq_len), scale_value, (num_heads, num_kv_heads), added, out)
 
 
-@chapter.reference("atb::_npu_flash_attention_unpad", source=f"{SOURCES}/SelfAttentionUnpadAtb.cpp")
+@chapter.reference(
+    "atb::_npu_flash_attention_unpad", source=code_of("atb/SelfAttentionUnpadAtb.cpp")
+)
 def flash_attention_unpad(
     query: Tensor,
     key: Tensor,
@@ -64,7 +66,7 @@ def flash_attention_unpad(
 
 
 @chapter.reference(
-    "atb::_npu_flash_attention_unpad_v2", source=f"{SOURCES}/SelfAttentionUnpadAtbV2.cpp"
+    "atb::_npu_flash_attention_unpad_v2", source=code_of("atb/SelfAttentionUnpadAtbV2.cpp")
 )
 def flash_attention_unpad_v2(
     query: Tensor,
@@ -87,7 +89,7 @@ def flash_attention_unpad_v2(
     flash_attention_unpad(query, key, value, seq_len, scale_value, num_heads, num_kv_heads, out)
 
 
-@chapter.reference("atb::_npu_flash_attention_v2.out", source=f"{SOURCES}/SelfAttentionAtbV2.cpp")
+@chapter.reference("atb::_npu_flash_attention_v2.out", source=code_of("atb/SelfAttentionAtbV2.cpp"))
 def flash_attention_v2(
     query: Tensor,
     key: Tensor,
@@ -110,7 +112,7 @@ def flash_attention_v2(
     return out
 
 
-@chapter.reference("atb::_npu_flash_attention_v3", source=f"{SOURCES}/SelfAttentionAtbV3.cpp")
+@chapter.reference("atb::_npu_flash_attention_v3", source=code_of("atb/SelfAttentionAtbV3.cpp"))
 def flash_attention_v3(
     query: Tensor,
     key: Tensor,
@@ -133,7 +135,9 @@ def flash_attention_v3(
     _attend(query, key, value, lengths(seq_len), scale_value, heads, causal, out)
 
 
-@chapter.reference("atb::_npu_flash_attention_qlens", source=f"{SOURCES}/SelfAttentionQlensAtb.cpp")
+@chapter.reference(
+    "atb::_npu_flash_attention_qlens", source=code_of("atb/SelfAttentionQlensAtb.cpp")
+)
 def flash_attention_qlens(
     query: Tensor,
     key_cache: Tensor,
@@ -153,7 +157,7 @@ def flash_attention_qlens(
 
 
 @chapter.reference(
-    "atb::_npu_flash_attention_prefix_v2.out", source=f"{SOURCES}/SelfAttentionPrefixAtbV2.cpp"
+    "atb::_npu_flash_attention_prefix_v2.out", source=code_of("atb/SelfAttentionPrefixAtbV2.cpp")
 )
 def flash_attention_prefix_v2(
     query: Tensor,
@@ -181,7 +185,8 @@ def flash_attention_prefix_v2(
 
 
 @chapter.reference(
-    "atb::npu_self_attention_prefix_encoder", source=f"{SOURCES}/SelfAttentionPrefixEncoderAtb.cpp"
+    "atb::npu_self_attention_prefix_encoder",
+    source=code_of("atb/SelfAttentionPrefixEncoderAtb.cpp"),
 )
 def prefix_encoder(
     query: Tensor,
@@ -215,7 +220,7 @@ def prefix_encoder(
 
 @chapter.reference(
     "atb::npu_self_attention_prefix_encoder.out",
-    source=f"{SOURCES}/SelfAttentionPrefixEncoderAtb.cpp",
+    source=code_of("atb/SelfAttentionPrefixEncoderAtb.cpp"),
 )
 def prefix_encoder_out(*values: Any, output: Tensor, **named: Any) -> Tensor:
     """The same, written into `output`."""

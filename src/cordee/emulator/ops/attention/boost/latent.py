@@ -8,9 +8,9 @@ from cordee.emulator.ops.attention.boost.paged import get_workspace
 from cordee.emulator.ops.attention.boost.sequences import Added, attend_all, cached_keys, nothing
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
-chapter = Chapter(source=f"{SOURCES}/MultiHeadLatentAttentionAtb.cpp")
+chapter = Chapter(source=code_of("atb/MultiHeadLatentAttentionAtb.cpp"))
 
 OPERATOR = "npu_multi_head_latent_attention"
 SPLIT_CACHE = "krope_ctkv"

@@ -4,9 +4,9 @@ from torch import Tensor
 
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
-chapter = Chapter(source=f"{SOURCES}/LinearAtb.cpp")
+chapter = Chapter(source=code_of("atb/LinearAtb.cpp"))
 
 MOST_AXES = 8
 
@@ -17,7 +17,7 @@ def matmul_add_fp32(x: Tensor, weight: Tensor, C: Tensor) -> None:
     C += x.float().T @ weight.float()
 
 
-@chapter.reference("atb::_npu_quantize_per_tensor", source=f"{SOURCES}/QuantPerTensorAtb.cpp")
+@chapter.reference("atb::_npu_quantize_per_tensor", source=code_of("atb/QuantPerTensorAtb.cpp"))
 def quantize_per_tensor(x: Tensor, scale: Tensor, zero_point: Tensor, y: Tensor) -> None:
     """Write `x` divided by `scale`, rounded, plus `zero_point`, into `y` of int8."""
     axes = max(tensor.dim() for tensor in (x, scale, zero_point, y))

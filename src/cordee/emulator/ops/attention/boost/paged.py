@@ -16,9 +16,9 @@ from cordee.emulator.ops.attention.dense import Terms
 from cordee.emulator.ops.attention.sequences import attend_sequence
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
-chapter = Chapter(source=f"{SOURCES}/PagedAttentionAtb.cpp")
+chapter = Chapter(source=code_of("atb/PagedAttentionAtb.cpp"))
 
 NORM_COMPRESS = 5  # mask_type of paged attention; self-attention numbers its own
 ONLINE_INT8 = 3  # quant_type: query, key and value are int8, the softmax becomes int8
@@ -44,7 +44,7 @@ def paged_attention(
     attend_all(by_head(query, num_heads), [1] * len(counts), keys, scale_value, nothing, out)
 
 
-@chapter.reference("atb::_npu_paged_attention_mla", source=f"{SOURCES}/PagedAttentionMlaAtb.cpp")
+@chapter.reference("atb::_npu_paged_attention_mla", source=code_of("atb/PagedAttentionMlaAtb.cpp"))
 def paged_attention_mla(
     query: Tensor,
     key_cache: Tensor,
@@ -71,7 +71,9 @@ def paged_attention_mla(
     )
 
 
-@chapter.reference("atb::_npu_paged_attention_v2.out", source=f"{SOURCES}/PagedAttentionAtbV2.cpp")
+@chapter.reference(
+    "atb::_npu_paged_attention_v2.out", source=code_of("atb/PagedAttentionAtbV2.cpp")
+)
 def paged_attention_v2(
     query: Tensor,
     key_cache: Tensor,
@@ -103,7 +105,7 @@ def paged_attention_v2(
 
 
 @chapter.reference(
-    "atb::_npu_paged_attention_splitfuse", source=f"{SOURCES}/PagedAttentionSplitfuse.cpp"
+    "atb::_npu_paged_attention_splitfuse", source=code_of("atb/PagedAttentionSplitfuse.cpp")
 )
 def paged_attention_splitfuse(
     query: Tensor,
@@ -131,7 +133,7 @@ def paged_attention_splitfuse(
 
 
 @chapter.reference(
-    "atb::_npu_paged_attention_splitfuse_v2", source=f"{SOURCES}/PagedAttentionSplitfuseV2.cpp"
+    "atb::_npu_paged_attention_splitfuse_v2", source=code_of("atb/PagedAttentionSplitfuseV2.cpp")
 )
 def paged_attention_splitfuse_v2(
     query: Tensor,
@@ -158,7 +160,7 @@ def paged_attention_splitfuse_v2(
 
 
 @chapter.reference(
-    "atb::_npu_paged_attention_quant", source=f"{SOURCES}/PagedAttentionQuantAtb.cpp"
+    "atb::_npu_paged_attention_quant", source=code_of("atb/PagedAttentionQuantAtb.cpp")
 )
 def paged_attention_quant(
     query: Tensor,

@@ -20,8 +20,9 @@ from cordee.emulator.ops.attention.boost.sequences import (
 )
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-chapter = Chapter(source="github.com/Ascend/op-plugin op_plugin/ops/atb/RingMlaAtb.cpp")
+chapter = Chapter(source=code_of("atb/RingMlaAtb.cpp"))
 
 OPERATOR = "npu_ring_mla"
 TRIANGLE = "mask_type_triu"

@@ -11,14 +11,14 @@ from torch import Tensor
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.reference import Chapter
+from cordee.emulator.ops.sources import code_of
 
-SOURCES = "github.com/Ascend/op-plugin op_plugin/ops/atb"
-chapter = Chapter(source=f"{SOURCES}/FusedAddDivAtb.cpp")
+chapter = Chapter(source=code_of("atb/FusedAddDivAtb.cpp"))
 
 SIGMOID = "activation_sigmoid"
 
 
-@chapter.reference("atb::_npu_group_topk", source=f"{SOURCES}/GroupTopkAtb.cpp")
+@chapter.reference("atb::_npu_group_topk", source=code_of("atb/GroupTopkAtb.cpp"))
 def group_topk(self: Tensor, k: int = 0, group_num: int = 1, n: int = 1) -> None:
     """Write zeros to all experts of `self` [tokens, experts] outside the `k` best groups."""
     self.copy_(_best_groups_only(self.float(), group_num, k, n))
