@@ -34,7 +34,7 @@ def written(name: str) -> str:
 
 def _rows(language: str) -> Iterator[str]:
     for claim in tomllib.loads((BENCHMARKS / "claims.toml").read_text("utf-8"))["claim"]:
-        found = [_shown(value) for value in _values(claim)]
+        found = [_shown(value, language) for value in _values(claim)]
         file = claim["file"]
         says = claim[f"says{language}"].format(*found)
         asks = claim[f"asks{language}"]
@@ -69,8 +69,9 @@ def _at(value: Any, path: str) -> object:
     return value
 
 
-def _shown(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _shown(value: object, language: str) -> str:
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace(" to ", " 至 ") if language == "_zh" else text
 
 
 def main() -> None:
