@@ -11,7 +11,7 @@ HEAD = """\
 typedef struct catalogue_chip {
     const char *name, *soc_name;
     uint64_t memory_bytes, l2_bytes;
-    uint32_t cube_cores, vector_cores;
+    uint32_t cube_cores, vector_cores, operator_timeout_s;
 } catalogue_chip;
 
 static const catalogue_chip catalogue[] = {
@@ -28,5 +28,5 @@ def catalogue_header() -> str:
 def _entry(name: str, chip: Chip) -> str:
     return (
         f'    {{"{name}", "{chip.soc_name}", {chip.usable_bytes}u, {chip.l2_bytes or 0}u, '
-        f"{chip.cube_cores}u, {chip.vector_cores}u}},\n"
+        f"{chip.cube_cores}u, {chip.vector_cores}u, {chip.operator_timeout_s}u}},\n"
     )

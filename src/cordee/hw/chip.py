@@ -27,6 +27,8 @@ class Chip(Fact):
     """Cores that multiply matrices; AI cores on chips that do not tell the two kinds apart."""
     vector_cores: int
     """Cores for everything else."""
+    operator_timeout_s: int
+    """How long an operator may take unless a program asks for less."""
     cube_hertz: int | None = None
     """Highest clock rate of the cube cores."""
     memory_bytes_per_s: int | None = None

@@ -96,6 +96,23 @@ def test_running_machines_are_found(small) -> None:
     assert found.count(os.stat(small.path).st_ino) == 1
 
 
+@pytest.mark.parametrize("count", ["two", "", "4x", "65"])
+def test_a_number_of_chips_that_is_none_is_named_in_the_error(count: str, start) -> None:
+    child = start(
+        """
+        acl = Acl(os.environ["CORDEE_TEST_LIBRARIES"])
+        try:
+            acl.aclInit(None)
+        except Refused as refused:
+            say(refused.code)
+        """,
+        CORDEE_CHIPS=count,
+    )
+    output, errors = child.communicate(timeout=60)
+    assert output == f"{NO_DEVICE}\n"
+    assert f"CORDEE_CHIPS={count}: not 0 to 64 chips" in errors
+
+
 def test_a_machine_that_has_ended_is_named_in_the_error(start) -> None:
     with machine.create(chip("Ascend910B3"), 1) as gone:
         path = gone.path

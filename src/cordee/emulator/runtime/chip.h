@@ -22,6 +22,9 @@ CORDEE_API aclError chip_fail(aclError code, const char *format, ...)
 /* The same for a function of the vendor's that the emulator does not provide. */
 CORDEE_API aclError chip_not_emulated(const char *function);
 
+/* `code`, or where all is well but there is no place for the result, a failure that says so. */
+aclError chip_need(aclError code, const char *function, const void *result);
+
 /* Text of the calling thread's most recent failure, "" when there was none. */
 const char *chip_why(void);
 
@@ -42,6 +45,7 @@ aclError machine_claim(int chip, uint64_t bytes);
 void machine_release(int chip, uint64_t bytes);
 uint64_t machine_used(int chip, bool own); /* bytes used by all processes, or by this one */
 uint64_t machine_peak(int chip);           /* most that this process ever used */
+uint64_t machine_operator_timeout_us(void); /* the longest that an operator may take */
 aclError machine_health(int chip);         /* ACL_SUCCESS, or what the chip answers with */
 bool machine_memory_error(aclError code);  /* whether it says that memory is bad */
 

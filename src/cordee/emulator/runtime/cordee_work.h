@@ -31,6 +31,9 @@ void cordee_let_go(void);
  * in its file. 0: it does not lie in one piece of one file. */
 int cordee_locate(const void *p, size_t bytes, int *file, uint64_t *offset);
 
+/* From which level on messages are shown: ASCEND_GLOBAL_LOG_LEVEL, of which 3 (errors) is the default. */
+int cordee_log_level(void);
+
 /* Number of the chip that the calling thread uses, as the machine counts; -1: none. */
 int cordee_current_chip(void);
 

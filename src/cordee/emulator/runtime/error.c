@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "chip.h"
+#include "cordee_work.h"
 
 enum { REASON = 512 };
 
@@ -36,6 +37,13 @@ aclError chip_fail(aclError code, const char *format, ...)
     vsnprintf(why, sizeof why, format, arguments);
     va_end(arguments);
     return chip_report(code, why);
+}
+
+aclError chip_need(aclError code, const char *function, const void *result)
+{
+    if (code != ACL_SUCCESS || result)
+        return code;
+    return chip_fail(ACL_ERROR_RT_PARAM_INVALID, "%s: NULL", function);
 }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -83,15 +91,21 @@ aclError aclrtGetLastError(aclrtLastErrLevel level)
     return found;
 }
 
-/* torch_npu logs through this when ASCEND_GLOBAL_LOG_LEVEL lets it; 3 (errors) is the default. */
+CORDEE_API int cordee_log_level(void)
+{
+    const char *wanted = getenv("ASCEND_GLOBAL_LOG_LEVEL");
+
+    return wanted && *wanted >= '0' && *wanted <= '4' ? *wanted - '0' : ACL_ERROR;
+}
+
+/* torch_npu logs through this. */
 void aclAppLog(aclLogLevel level, const char *function, const char *file, uint32_t line,
                const char *format, ...)
 {
-    const char *wanted = getenv("ASCEND_GLOBAL_LOG_LEVEL");
     const char *shown = getenv("ASCEND_SLOG_PRINT_TO_STDOUT");
     va_list arguments;
 
-    if (!shown || strcmp(shown, "1") != 0 || (int)level < (wanted ? atoi(wanted) : ACL_ERROR))
+    if (!shown || strcmp(shown, "1") != 0 || (int)level < cordee_log_level())
         return;
     printf("[%s] %s:%u %s: ", (const char *[]){"DEBUG", "INFO", "WARNING", "ERROR"}[level & 3],
            file, line, function);

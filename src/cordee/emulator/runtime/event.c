@@ -236,8 +236,9 @@ aclError aclrtQueryEventStatus(aclrtEvent handle, aclrtEventRecordedStatus *stat
     event *e;
     aclError code = event_of(handle, "aclrtQueryEventStatus", &e);
 
-    if (code != ACL_SUCCESS || !status)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtQueryEventStatus: NULL");
+    code = chip_need(code, "aclrtQueryEventStatus", status);
+    if (code != ACL_SUCCESS)
+        return code;
     *status = is_done(e) ? ACL_EVENT_RECORDED_STATUS_COMPLETE : ACL_EVENT_RECORDED_STATUS_NOT_READY;
     return ACL_SUCCESS;
 }
@@ -247,8 +248,9 @@ aclError aclrtQueryEvent(aclrtEvent handle, aclrtEventStatus *status)
     event *e;
     aclError code = event_of(handle, "aclrtQueryEvent", &e);
 
-    if (code != ACL_SUCCESS || !status)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtQueryEvent: NULL");
+    code = chip_need(code, "aclrtQueryEvent", status);
+    if (code != ACL_SUCCESS)
+        return code;
     *status = is_done(e) ? ACL_EVENT_STATUS_COMPLETE : ACL_EVENT_STATUS_NOT_READY;
     return ACL_SUCCESS;
 }
@@ -258,9 +260,9 @@ aclError aclrtQueryEventWaitStatus(aclrtEvent handle, aclrtEventWaitStatus *stat
     event *e;
     aclError code = event_of(handle, "aclrtQueryEventWaitStatus", &e);
 
-    if (code != ACL_SUCCESS || !status)
-        return code ? code
-                    : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtQueryEventWaitStatus: NULL");
+    code = chip_need(code, "aclrtQueryEventWaitStatus", status);
+    if (code != ACL_SUCCESS)
+        return code;
     if (context_current())
         streams_nudge(context_current()->chip);
     /* Every queued wait keeps the event in use; one user is the program's own handle. */

@@ -113,8 +113,9 @@ aclError aclrtGetErrorVerbose(int32_t device, aclrtErrorInfo *info)
     aclError code = device_need("aclrtGetErrorVerbose", device, &chip);
     aclrtMemUceInfoArray *bad;
 
-    if (code != ACL_SUCCESS || !info)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetErrorVerbose: NULL");
+    code = chip_need(code, "aclrtGetErrorVerbose", info);
+    if (code != ACL_SUCCESS)
+        return code;
     memset(info, 0, sizeof *info);
     bad = &info->detail.uceInfo;
     bad->arraySize = bad_memory(chip, bad->memUceInfoArray);

@@ -60,10 +60,11 @@ static machine *make_private(void)
 {
     const char *name = getenv("CORDEE_CHIP"), *number = getenv("CORDEE_CHIPS");
     const catalogue_chip *kind = catalogue_find(name ? name : "Ascend910B3");
-    long count = number ? atol(number) : 1;
+    char *end = NULL;
+    long count = number ? strtol(number, &end, 10) : 1;
     machine *made;
 
-    if (!kind || count < 0 || count > MACHINE_CHIPS) {
+    if (!kind || count < 0 || count > MACHINE_CHIPS || (number && (end == number || *end))) {
         snprintf(trouble, sizeof trouble, "CORDEE_CHIP=%s CORDEE_CHIPS=%s: %s", name ? name : "",
                  number ? number : "", kind ? "not 0 to 64 chips" : "no such chip in the catalogue");
         return NULL;
@@ -134,6 +135,14 @@ machine *machine_of_process(void)
 aclError machine_state(void)
 {
     return machine_of_process() ? ACL_SUCCESS : chip_fail(ACL_ERROR_RT_NO_DEVICE, "%s", trouble);
+}
+
+uint64_t machine_operator_timeout_us(void)
+{
+    const machine *m = machine_of_process();
+    const catalogue_chip *kind = m ? catalogue_find(m->soc_name) : NULL;
+
+    return (kind ? kind : catalogue)->operator_timeout_s * 1000000ull;
 }
 
 bool machine_memory_error(aclError code)

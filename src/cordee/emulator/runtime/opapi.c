@@ -109,8 +109,7 @@ static int judge(const aclOpExecutor *check, float value, const float *past, int
 static void tell(const aclOpExecutor *check, int found, float value, const float *past, int64_t step)
 {
     const char *const events[] = {"normal case", "ComputeL1Error", "ComputeL2Error"};
-    const char *wanted = getenv("ASCEND_GLOBAL_LOG_LEVEL");
-    const int shown = wanted ? atoi(wanted) : ACL_ERROR;
+    const int shown = cordee_log_level();
 
     if (found == NORMAL && (check->detect != LOG_EVERY_VALUE || shown > ACL_INFO))
         return;

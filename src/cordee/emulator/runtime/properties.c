@@ -31,8 +31,9 @@ aclError aclGetDeviceCapability(uint32_t device, aclDeviceInfo info, int64_t *va
     aclError code = device_need("aclGetDeviceCapability", (int32_t)device, &chip);
     const machine_chip *c;
 
-    if (code != ACL_SUCCESS || !value)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclGetDeviceCapability: NULL");
+    code = chip_need(code, "aclGetDeviceCapability", value);
+    if (code != ACL_SUCCESS)
+        return code;
     c = &machine_of_process()->chips[chip];
     switch (info) {
     case ACL_DEVICE_INFO_AI_CORE_NUM:
@@ -52,8 +53,9 @@ aclError aclrtGetDeviceInfo(uint32_t device, aclrtDevAttr attribute, int64_t *va
     aclError code = device_need("aclrtGetDeviceInfo", (int32_t)device, &chip);
     const machine_chip *c;
 
-    if (code != ACL_SUCCESS || !value)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetDeviceInfo: NULL");
+    code = chip_need(code, "aclrtGetDeviceInfo", value);
+    if (code != ACL_SUCCESS)
+        return code;
     c = &machine_of_process()->chips[chip];
     switch (attribute) {
     case ACL_DEV_ATTR_AICORE_CORE_NUM:
@@ -129,8 +131,9 @@ aclError aclrtDeviceGetUuid(int32_t device, aclrtUuid *uuid)
     int chip;
     aclError code = device_need("aclrtDeviceGetUuid", device, &chip);
 
-    if (code != ACL_SUCCESS || !uuid)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtDeviceGetUuid: NULL");
+    code = chip_need(code, "aclrtDeviceGetUuid", uuid);
+    if (code != ACL_SUCCESS)
+        return code;
     memset(uuid->bytes, 0, sizeof uuid->bytes);
     memcpy(uuid->bytes, "cordee", 6);
     uuid->bytes[15] = (char)chip;
@@ -144,9 +147,9 @@ aclError aclrtGetDeviceUtilizationRate(int32_t device, aclrtUtilizationInfo *inf
     aclError code = device_need("aclrtGetDeviceUtilizationRate", device, &chip);
     const machine_chip *c;
 
-    if (code != ACL_SUCCESS || !info)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID,
-                                       "aclrtGetDeviceUtilizationRate: NULL");
+    code = chip_need(code, "aclrtGetDeviceUtilizationRate", info);
+    if (code != ACL_SUCCESS)
+        return code;
     c = &machine_of_process()->chips[chip];
     info->cubeUtilization = info->vectorUtilization = info->aicpuUtilization = -1;
     info->memoryUtilization = (int32_t)(machine_used(chip, false) * 100 / c->memory_bytes);
@@ -174,8 +177,9 @@ aclError aclrtQueryDeviceStatus(int32_t device, aclrtDeviceStatus *status)
     int chip;
     aclError code = device_need("aclrtQueryDeviceStatus", device, &chip);
 
-    if (code != ACL_SUCCESS || !status)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtQueryDeviceStatus: NULL");
+    code = chip_need(code, "aclrtQueryDeviceStatus", status);
+    if (code != ACL_SUCCESS)
+        return code;
     *status = machine_health(chip) == ACL_SUCCESS ? ACL_RT_DEVICE_STATUS_NORMAL
                                                   : ACL_RT_DEVICE_STATUS_ABNORMAL;
     return ACL_SUCCESS;

@@ -41,8 +41,9 @@ aclError aclrtGetSysParamOpt(aclSysParamOpt option, int64_t *value)
 {
     aclError code = check_option("aclrtGetSysParamOpt", option);
 
-    if (code != ACL_SUCCESS || !value)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetSysParamOpt: NULL");
+    code = chip_need(code, "aclrtGetSysParamOpt", value);
+    if (code != ACL_SUCCESS)
+        return code;
     pthread_mutex_lock(&lock);
     *value = options[option];
     pthread_mutex_unlock(&lock);
@@ -70,8 +71,9 @@ aclError aclrtCtxGetSysParamOpt(aclSysParamOpt option, int64_t *value)
 
     if (code == ACL_SUCCESS)
         code = context_need("aclrtCtxGetSysParamOpt", &c);
-    if (code != ACL_SUCCESS || !value)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtCtxGetSysParamOpt: NULL");
+    code = chip_need(code, "aclrtCtxGetSysParamOpt", value);
+    if (code != ACL_SUCCESS)
+        return code;
     if (!c->options_set[option])
         return aclrtGetSysParamOpt(option, value);
     *value = c->options[option];
@@ -96,27 +98,6 @@ int32_t settings_wait_timeout_ms(void)
     return ms == 0 || ms > INT32_MAX ? -1 : (int32_t)ms;
 }
 
-/* CANN "Runtime API", aclrtSetOpExecuteTimeOut: timeouts of operators on AI cores, by product. */
-static const struct {
-    const char *soc_name; /* how it begins */
-    uint64_t usual_s, most_s;
-} execute_limits[] = {{"Ascend310P", 547, 547},
-                      {"Ascend910B", 1091, 1091},
-                      {"Ascend910_93", 1091, 1091},
-                      {"Ascend910", 68, 2176},
-                      {"", 1091, 1091}};
-
-static uint64_t execute_limit_us(bool most)
-{
-    const machine *m = machine_of_process();
-    size_t i = 0;
-
-    while (m && strncmp(m->soc_name, execute_limits[i].soc_name,
-                        strlen(execute_limits[i].soc_name)) != 0)
-        i++;
-    return (most ? execute_limits[i].most_s : execute_limits[i].usual_s) * 1000000u;
-}
-
 uint64_t settings_execute_timeout_us(void)
 {
     uint64_t us;
@@ -124,13 +105,13 @@ uint64_t settings_execute_timeout_us(void)
     pthread_mutex_lock(&lock);
     us = execute_timeout_us;
     pthread_mutex_unlock(&lock);
-    return us ? us : execute_limit_us(false);
+    return us ? us : machine_operator_timeout_us();
 }
 
 /* 0 asks for the longest there is. */
 aclError aclrtSetOpExecuteTimeOutV2(uint64_t timeout_us, uint64_t *actual_us)
 {
-    uint64_t most_us = execute_limit_us(true);
+    uint64_t most_us = machine_operator_timeout_us();
     uint64_t us = timeout_us == 0 || timeout_us > most_us ? most_us : timeout_us;
 
     pthread_mutex_lock(&lock);
@@ -201,8 +182,9 @@ aclError aclrtGetDeviceResLimit(int32_t device, aclrtDevResLimitType type, uint3
 
     if (code == ACL_SUCCESS)
         code = check_limit("aclrtGetDeviceResLimit", chip, type, 1);
-    if (code != ACL_SUCCESS || !value)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetDeviceResLimit: NULL");
+    code = chip_need(code, "aclrtGetDeviceResLimit", value);
+    if (code != ACL_SUCCESS)
+        return code;
     *value = *limit_of(chip, type) ? *limit_of(chip, type) : cores_of(chip, type);
     return ACL_SUCCESS;
 }
@@ -234,8 +216,9 @@ static aclError limit_on(stream *s, int chip, aclrtDevResLimitType type, uint32_
     aclError code = check_limit("aclrtGetStreamResLimit", chip, type, 1);
     uint32_t own = !s ? 0 : type == ACL_RT_DEV_RES_CUBE_CORE ? s->cube_limit : s->vector_limit;
 
-    if (code != ACL_SUCCESS || !value)
-        return code ? code : chip_fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtGetStreamResLimit: NULL");
+    code = chip_need(code, "aclrtGetStreamResLimit", value);
+    if (code != ACL_SUCCESS)
+        return code;
     if (!own)
         own = *limit_of(chip, type) ? *limit_of(chip, type) : cores_of(chip, type);
     *value = own;

@@ -65,6 +65,15 @@ void Communicator::next_epoch()
     suspended = false;
 }
 
+void Communicator::note_broken(uint32_t other, const char *why)
+{
+    int none = HCCL_SUCCESS;
+
+    if (async_error.compare_exchange_strong(none, HCCL_E_REMOTE))
+        fail(HCCL_E_REMOTE, "EI0013: communicator %s: the link between rank %u and rank %u is broken "
+                            "(error CQE): %s", name.c_str(), rank, other, why);
+}
+
 HcclComm handle_open(Handle communicator)
 {
     std::lock_guard guard(table_lock);

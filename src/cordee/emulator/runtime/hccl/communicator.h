@@ -65,6 +65,10 @@ class Communicator {
     // Start counting anew, above all numbers there were.
     void next_epoch();
 
+    // The link to a rank on another host gave up. As on hardware what waits goes on waiting; the program
+    // asks HcclGetCommAsyncError.
+    void note_broken(uint32_t other, const char *why);
+
     std::string name;
     Identity identity = {};
     uint32_t rank = 0;

@@ -90,11 +90,7 @@ HcclResult meet(Communicator &c, const Meeting &meeting, uint32_t ranks)
 
 Wishes wishes_of_environment()
 {
-    const char *size = getenv("HCCL_BUFFSIZE");
-    const long mib = size ? atol(size) : 0;
-
-    return {"", execute_timeout_ns(),
-            mib > 0 ? static_cast<uint32_t>(mib) : HCCL_COMM_DEFAULT_BUFFSIZE, ""};
+    return {"", execute_timeout_ns(), buffer_mib(), ""};
 }
 
 HcclResult read_wishes(const HcclCommConfig *config, Wishes *wishes)

@@ -91,18 +91,8 @@ class Exchange {
         if (code == ACL_SUCCESS)
             code = send(one);
         if (one.line->error() && !one.is_done())
-            note_broken(one);
+            communicator_.note_broken(one.peer, strerror(one.line->error()));
         return code;
-    }
-
-    // As on hardware the operation goes on waiting; the program asks HcclGetCommAsyncError.
-    void note_broken(const Traffic &one)
-    {
-        int none = HCCL_SUCCESS;
-        if (communicator_.async_error.compare_exchange_strong(none, HCCL_E_REMOTE))
-            fail(HCCL_E_REMOTE, "EI0013: communicator %s: the link between rank %u and rank %u is "
-                                "broken (error CQE): %s", communicator_.name.c_str(),
-                 communicator_.rank, one.peer, strerror(one.line->error()));
     }
 
     aclError send(Traffic &one)
@@ -117,7 +107,7 @@ class Exchange {
             const uint64_t bytes = std::min(kStep, one.out.bytes - one.sent);
             const Held from(round().offered.device, own_offered_, one.out.start + one.sent, bytes);
             if (!from.get())
-                return freed();
+                return fail_freed(patience_.what());
             const size_t some = one.line->send_some(from.get(), bytes);
             if (some == 0)
                 return ACL_SUCCESS;
@@ -147,7 +137,7 @@ class Exchange {
             const Held to(one.kept ? nullptr : round().target.device, one.kept ? one.kept : own_target_,
                           (one.kept ? 0 : one.in.start) + one.received, bytes);
             if (!to.get())
-                return freed();
+                return fail_freed(patience_.what());
             const size_t some = one.line->receive_some(to.get(), bytes);
             if (some == 0)
                 return ACL_SUCCESS;
@@ -170,11 +160,6 @@ class Exchange {
                          communicator_.name.c_str(), communicator_.rank, plan_.signature.kind,
                          plan_.signature.count, bytes, one.peer, said.signature.kind,
                          said.signature.count, said.bytes);
-    }
-
-    aclError freed() const
-    {
-        return fail_task(ACL_ERROR_RT_SYS_DMA, "%s met device memory that was freed", patience_.what());
     }
 
     const Patience &patience_;

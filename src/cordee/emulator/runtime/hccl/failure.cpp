@@ -39,6 +39,11 @@ aclError fail_task(aclError code, const char *format, ...)
     return cordee_fail(code, why);
 }
 
+aclError fail_freed(const char *what)
+{
+    return fail_task(ACL_ERROR_RT_SYS_DMA, "%s met device memory that was freed", what);
+}
+
 } // namespace hccl
 
 const char *HcclGetErrorString(HcclResult code)

@@ -14,6 +14,9 @@ namespace hccl {
 // The same for work on a stream, whose codes are those of the runtime.
 [[gnu::format(printf, 2, 3)]] aclError fail_task(aclError code, const char *format, ...);
 
+// A task met device memory that the program has given back; `what` is the task.
+aclError fail_freed(const char *what);
+
 } // namespace hccl
 
 #endif

@@ -18,11 +18,6 @@ namespace {
 constexpr uint64_t kStep = 4u << 20;         // copied while device memory is held in place
 constexpr uint64_t kReducedStep = 64u << 10; // reduced in a buffer that the caches hold
 
-aclError freed(const char *what)
-{
-    return fail_task(ACL_ERROR_RT_SYS_DMA, "%s met device memory that was freed", what);
-}
-
 // Times what passes over the links between two chips and adds up how long they would take.
 class Passing {
   public:
@@ -75,7 +70,7 @@ aclError copy(const char *what, const Round &round, char *own, const Piece &to, 
         const uint64_t bytes = std::min(kStep, to.bytes - done);
         const Held target(round.target.device, own, to.start + done, bytes);
         if (!target.get())
-            return freed(what);
+            return fail_freed(what);
         if (target.get() != from + done)
             memmove(target.get(), from + done, bytes);
     }
@@ -97,7 +92,7 @@ aclError reduce_all(const char *what, const Plan &plan, const Round &round, char
             reduce(plan.type, plan.reduction, sum, sources[rank] + done, bytes / width);
         const Held target(round.target.device, own, to.start + done, bytes);
         if (!target.get())
-            return freed(what);
+            return fail_freed(what);
         memcpy(target.get(), sum, bytes);
     }
     return ACL_SUCCESS;

@@ -19,18 +19,13 @@ namespace {
 
 constexpr uint64_t kStep = 4u << 20;
 
-aclError freed(const char *what)
-{
-    return fail_task(ACL_ERROR_RT_SYS_DMA, "%s met device memory that was freed", what);
-}
-
 aclError copy(const char *what, char *device, const char *from, uint64_t bytes)
 {
     for (uint64_t done = 0; done < bytes; done += kStep) {
         const uint64_t some = std::min(kStep, bytes - done);
         const Held to(device, nullptr, done, some);
         if (!to.get())
-            return freed(what);
+            return fail_freed(what);
         memmove(to.get(), from + done, some);
     }
     return ACL_SUCCESS;
@@ -53,7 +48,7 @@ aclError copy_own(const char *what, std::deque<Message *> &sends, std::deque<Mes
         const Held from(sends.front()->device, nullptr, 0, bytes);
         const Held to(receives.front()->device, nullptr, 0, bytes);
         if (!from.get() || !to.get())
-            return freed(what);
+            return fail_freed(what);
         memmove(to.get(), from.get(), bytes);
     }
     return ACL_SUCCESS;
@@ -174,7 +169,7 @@ aclError Messages::send_here(uint32_t rank, Peer &peer)
             char *copied = message.copied->room(message.bytes);
             const Held from(message.device, nullptr, 0, message.bytes);
             if (!copied || !from.get())
-                return freed(what());
+                return fail_freed(what());
             memcpy(copied, from.get(), message.bytes);
             channel.place = message.copied->place();
         }
@@ -225,7 +220,7 @@ aclError Messages::transfer(Line &line, Message &message, bool *all)
         const uint64_t some = std::min(kStep, message.bytes - message.done);
         const Held memory(message.device, nullptr, message.done, some);
         if (!memory.get())
-            return freed(what());
+            return fail_freed(what());
         const size_t moved = message.sends ? line.send_some(memory.get(), some)
                                            : line.receive_some(memory.get(), some);
         if (moved == 0)
@@ -279,12 +274,8 @@ aclError Messages::read_line(uint32_t rank, Peer &peer)
         if (code != ACL_SUCCESS)
             return code;
     }
-    if (line.error() && !peer.is_done()) {
-        int none = HCCL_SUCCESS;
-        if (communicator().async_error.compare_exchange_strong(none, HCCL_E_REMOTE))
-            fail(HCCL_E_REMOTE, "EI0013: communicator %s: the link to rank %u is broken (error CQE): %s",
-                 communicator().name.c_str(), rank, strerror(line.error()));
-    }
+    if (line.error() && !peer.is_done())
+        communicator().note_broken(rank, strerror(line.error()));
     return ACL_SUCCESS;
 }
 

@@ -42,11 +42,8 @@ bool Outage::lasts(Communicator &communicator, uint32_t from, aclError *code)
         *code = fail_task(ACL_ERROR_RT_SUSPECT_REMOTE_ERROR,
                           "the link from chip %d (rank %u) to chip %d (rank %u) is down", chip, from,
                           communicator.chip, communicator.rank);
-    int none = HCCL_SUCCESS;
-    if (!within && lasted_ns > network_timeout_ms() * 1000000ull &&
-        communicator.async_error.compare_exchange_strong(none, HCCL_E_REMOTE))
-        fail(HCCL_E_REMOTE, "EI0013: communicator %s: the link between rank %u and rank %u is broken "
-                            "(error CQE)", communicator.name.c_str(), communicator.rank, from);
+    if (!within && lasted_ns > network_timeout_ms() * 1000000ull)
+        communicator.note_broken(from, "no answer");
     return true;
 }
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <hccl/hccl.h>
+
 namespace hccl {
 namespace {
 
@@ -49,6 +51,11 @@ uint32_t network_timeout_ms()
     static const long attempts = number("HCCL_RDMA_RETRY_CNT", 7, 1, 7);
     return static_cast<uint32_t>(4.096e-3 * static_cast<double>(1L << exponent) *
                                  static_cast<double>(attempts)) + 1;
+}
+
+uint32_t buffer_mib()
+{
+    return static_cast<uint32_t>(number("HCCL_BUFFSIZE", HCCL_COMM_DEFAULT_BUFFSIZE, 1, 1L << 20));
 }
 
 uint16_t base_port()

@@ -16,6 +16,9 @@ uint32_t network_timeout_ms();
 // The port at which a process listens: the first of a row to try, or 0 for any.
 uint16_t base_port();
 
+// Of the memory through which a communicator exchanges.
+uint32_t buffer_mib();
+
 } // namespace hccl
 
 #endif
