@@ -44,3 +44,10 @@ def test_a_number_that_is_given_stays() -> None:
 def test_one_core_makes_every_step() -> None:
     threads = Threads(1)
     assert {threads.of(rows) for rows in range(1, 200)} == {1}
+
+
+def test_a_step_that_was_held_up_changes_nothing() -> None:
+    threads = Threads(2)
+    assert chosen(threads, {1: 0.004, 2: 0.003}) == 2
+    threads.took(8, 2, 0.9)
+    assert threads.of(8) == 2

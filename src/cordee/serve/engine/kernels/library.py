@@ -25,7 +25,7 @@ FLAGS = (
     "-fPIC",
 )
 
-SPINS = 500
+SPINS = 3000
 """How often a thread looks before it sleeps."""
 _P, _I32, _I64, _F32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
 _WEIGHTS = "data:p scales:p bias:p outputs:l inputs:l kind:i tiles:i"
@@ -109,7 +109,7 @@ class Calls:
 @cache
 def kernels() -> Kernels:
     """The kernels, compiled if they are not yet. Raises `CordeeError` without a C compiler."""
-    # Read by GCC's OpenMP when it is loaded. A thread that has nothing to do sleeps after microseconds, for
+    # Read by GCC's OpenMP when it is loaded. A thread that has nothing to do sleeps after a tenth of a millisecond, for
     # somebody else may need its core: the loop that writes answers, or another replica.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     return Kernels(ctypes.CDLL(str(_compiled())))

@@ -1,13 +1,15 @@
 """How many threads make a step on the CPU: all, or one less so that a core is left to those who carry its tokens away."""
 
+from collections import deque
 from math import inf
+from statistics import median
 
-LOOK = 32
+LOOK = 64
 """In every so manieth step the number that was worse is tried again: others come and go on the machine."""
 PAYS = 0.95
 """With all, a step must take at most so much of its time with one less."""
-NEW = 0.25
-"""The weight of the last time among those before."""
+LAST = 3
+"""The median of so many steps counts, for now and then one is held up and says nothing of the others."""
 
 
 class Threads:
@@ -17,7 +19,7 @@ class Threads:
         """`given`: always so many."""
         self.most = given or cores
         self._fewer = given or max(1, cores - 1)
-        self._took_s: dict[tuple[int, int], float] = {}
+        self._took_s: dict[tuple[int, int], deque[float]] = {}
         self._steps: dict[int, int] = {}
 
     def of(self, rows: int) -> int:
@@ -25,7 +27,8 @@ class Threads:
         size = rows.bit_length()
         self._steps[size] = step = self._steps.get(size, 0) + 1
         with_all, with_fewer = (
-            self._took_s.get((size, threads), inf) for threads in (self.most, self._fewer)
+            median(self._took_s.get((size, threads), (inf,)))
+            for threads in (self.most, self._fewer)
         )
         better, worse = self._fewer, self.most
         if with_all < PAYS * with_fewer:
@@ -33,7 +36,5 @@ class Threads:
         return worse if step % LOOK == 0 or (size, worse) not in self._took_s else better
 
     def took(self, rows: int, threads: int, seconds: float) -> None:
-        """What a step took; one that took far longer than usual was held up."""
-        key = rows.bit_length(), threads
-        usual = self._took_s.get(key, seconds)
-        self._took_s[key] = usual + NEW * (min(seconds, 2 * usual) - usual)
+        """What a step took."""
+        self._took_s.setdefault((rows.bit_length(), threads), deque(maxlen=LAST)).append(seconds)
