@@ -14,6 +14,7 @@ import msgspec
 
 from cordee.core.background import begun
 from cordee.core.programs import ended_how, signal_group
+from cordee.train.devices import one_chip, variables
 from cordee.train.nursery import Birth
 from cordee.train.tasks import Tasks
 from cordee.train.worker.job import PREFIX, Job
@@ -177,7 +178,7 @@ class Agent:
     def _shared(self) -> dict[str, str]:
         """Variables that do not depend on the worker."""
         made = {"OMP_NUM_THREADS": str(self._program.threads), "PYTHONUNBUFFERED": "1"}
-        made |= self._job.keep.environment()
+        made |= variables() | self._job.keep.environment()
         if not self._program.chips:
             made["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
         return made
@@ -191,7 +192,7 @@ class Agent:
         chip = self._free_chip()
         if chip is not None:
             self._chips[worker] = chip
-            made["ASCEND_RT_VISIBLE_DEVICES"] = str(chip)
+            made |= one_chip(chip, os.environ)
         return made
 
     def _free_chip(self) -> int | None:

@@ -18,6 +18,7 @@ from cordee.core.events import Event
 from cordee.core.folders import made
 from cordee.train.agent import Program
 from cordee.train.checkpoint.custody import keep_for
+from cordee.train.devices import MACHINE, check_chips
 from cordee.train.guest.plain import fits
 from cordee.train.hosts import HostOptions, forget_secret, host_options, meeting_of
 from cordee.train.kubernetes.cli import manifests
@@ -32,8 +33,6 @@ from cordee.train.policy.workers import Limits
 from cordee.train.rendezvous import Meeting
 from cordee.train.worker.job import Mode
 
-MACHINE = "CORDEE_MACHINE"
-"""Set where `cordee run` gives a program virtual chips."""
 KEEP_HELP = "The state is kept in shared memory every so many steps; 0: never."
 CHECKPOINT_HELP = "A folder for checkpoints; the job goes on at the newest whole one there."
 PAGE_HELP = "PORT or HOST:PORT of the job's page and its figures for Prometheus; 0: any that is free, off: none."
@@ -134,8 +133,8 @@ def run(  # noqa: PLR0913 - an argument is an option
 ) -> None:
     """Run a script on several workers; `run` itself may be left out."""
     _on_virtual_chips(chip, chips or workers + spares)
-    meeting, secret, place = _met(hosts)
-    host = place[0] if meeting is not None else ""
+    meeting, secret, place, host = _met(hosts)
+    check_chips(chips, workers + spares if meeting is None else 0, os.environ)
     folder = _made(folder, host)
     limits = Limits(
         shards=0,
@@ -195,10 +194,13 @@ async def _seen(order: Order, where: str, live: Live) -> None:
         await launch(order, see)
 
 
-def _met(hosts: HostOptions) -> tuple[Meeting | None, str, tuple[str, int]]:
-    """Where hosts meet, if there are several, and their secret; and where this one's agent listens."""
+def _met(hosts: HostOptions) -> tuple[Meeting | None, str, tuple[str, int], str]:
+    """Where hosts meet, if there are several, and their secret; where this one's agent listens, and this one's name."""
     meeting, secret = meeting_of(hosts) or (None, "")
-    return meeting, secret, meeting.place() if meeting is not None else ("127.0.0.1", 0)
+    if meeting is None:
+        return None, secret, ("127.0.0.1", 0), ""
+    place = meeting.place()
+    return meeting, secret, place, place[0]
 
 
 def _made(folder: Path | None, host: str) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch.distributed import is_nccl_available
 
 from cordee.core.errors import UsageError
 from cordee.train.worker.gloo import Gloo
@@ -21,7 +22,15 @@ def groups_for(device: torch.device, mode: Mode, hosts: Sequence[str], name: str
         from cordee.train.worker.hccl import Hccl  # torch_npu is not everywhere
 
         return Hccl(device, name)
-    raise UsageError(f"cordee train has no groups for {device.type} yet")
+    if device.type == "cuda":
+        if not is_nccl_available():
+            raise UsageError("this PyTorch was built without NCCL, by which GPUs work together")
+        from cordee.train.worker.nccl import Nccl  # nor is NCCL
+
+        return Nccl(device, name)
+    raise UsageError(
+        f"cordee train has no groups for {device.type}: it has some for cpu, npu and cuda"
+    )
 
 
 def finish(device: torch.device) -> None:

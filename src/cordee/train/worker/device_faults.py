@@ -1,4 +1,4 @@
-"""Errors that are the fault of a worker's own device, not of its program or of another worker: a table of facts."""
+"""Errors after which a worker can do nothing with its device, whoever else is there: a table of facts."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,8 @@ class DeviceFault(Fact):
     """What is wrong."""
     lasting: bool = False
     """Whether the device is of no use to another process either; bad memory is put out of use when a process ends."""
+    own: bool = False
+    """Whether it is the program's fault; but the process can do nothing with the device any more."""
 
 
 @cache
@@ -25,6 +27,6 @@ def _table() -> tuple[DeviceFault, ...]:
 
 
 def device_fault(error: BaseException) -> DeviceFault | None:
-    """What is wrong with this worker's device, where an error says so."""
+    """What is wrong with this worker's device, where an error says so: the first row that fits."""
     text = str(error)
     return next((row for row in _table() if row.text in text), None)

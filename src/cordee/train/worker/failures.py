@@ -18,7 +18,7 @@ def report_crashes(line: Line) -> None:
     def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         lines = "".join(traceback.format_exception(kind, error, trace))[-TRACE_MOST:]
         fault, text = device_fault(error), f"{kind.__name__}: {error}"[:2000]
-        if fault is None:
+        if fault is None or fault.own:
             line.say(Crashed(text, lines))
         else:
             first = text.partition("\n")[0]

@@ -16,14 +16,13 @@ from torch._C._distributed_c10d import (
     Work,
 )
 
+from cordee.train.worker.aside import aside
 from cordee.train.worker.groups import Alone, Group, Joined
 from cordee.train.worker.patience import GRACE_S, LOOK_S, Patience
 from cordee.train.worker.sockets import moved_bytes, opened, shut, sockets
 from cordee.train.worker.store import GROUP_S, reached
 
 LOOPBACK = "127.0.0.1"
-LEAVE_S = 0.5
-"""The forming of a group that was freed has ended after so long, or is left behind."""
 _left: list[ProcessGroup] = []
 """Groups that are stuck for good: to take them apart would be to wait for them."""
 
@@ -127,33 +126,15 @@ class Gloo:
         A connection to a host that nothing reaches is tried for minutes, and trying is not ended by shutting its
         socket (gloo takes that for one that failed, or waits on): what is freed and does not end is left behind.
         """
-        made: list[_Pairs | RuntimeError] = []
 
-        def join() -> None:
-            try:
-                found = ProcessGroupGloo(store, rank, size, self._options())
-                opened()
-                group = _Pairs(
-                    cast(ProcessGroup, found), freed, self._patience
-                )  # as is every backend
-                group.all_reduce(torch.zeros(1))  # now all of them are connected
-                made.append(group)
-            except RuntimeError as error:
-                made.append(error)
+        def join() -> _Pairs:
+            found = ProcessGroupGloo(store, rank, size, self._options())
+            opened()
+            group = _Pairs(cast(ProcessGroup, found), freed, self._patience)  # as is every backend
+            group.all_reduce(torch.zeros(1))  # now all of them are connected
+            return group
 
-        thread = threading.Thread(target=join, name="train_join", daemon=True)
-        thread.start()
-        end_s = 0.0
-        while thread.is_alive():
-            thread.join(LOOK_S)
-            if not end_s and freed():
-                end_s = time.monotonic() + LEAVE_S
-            if end_s and time.monotonic() > end_s and not made:
-                raise RuntimeError("a group that was formed was freed")
-        (found,) = made
-        if isinstance(found, RuntimeError):
-            raise found
-        return found
+        return aside(join, freed)
 
     def _options(self) -> Any:
         """Its sockets are those of this host's address; of the only host, those that PyTorch takes."""

@@ -9,6 +9,7 @@ from torch._C._distributed_c10d import HashStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from cordee.core.errors import UsageError
+from cordee.train.devices import devices
 from cordee.train.policy.teams import Team
 from cordee.train.wire import Epoch, Planned
 from cordee.train.worker.backends import groups_for
@@ -129,7 +130,7 @@ def mesh(
         raise UsageError("ct.mesh was called twice: a process has one")
     job = job_of()
     sizes = _sizes(data, tensor, pipeline)
-    size, kind = prod(sizes.values()), device or _device()
+    size, kind = prod(sizes.values()), _device(device)
     door = Door(job, as_part(kind, size)) if job.coordinator and size > 1 else None
     if door is None and size > 1:
         raise UsageError(f"a mesh of {size} workers: start the program with cordee train -n {size}")
@@ -160,6 +161,17 @@ def _sizes(data: int, tensor: int, pipeline: int) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size > 1} or {"data": 1}
 
 
-def _device() -> str:
-    npu = getattr(torch, "npu", None)
-    return "npu" if npu is not None and npu.is_available() else "cpu"
+def _device(wanted: str | None) -> str:
+    """The kind of device that is wanted, or that there is. Raises `UsageError`."""
+    there = [device.name for device in devices() if _is_there(device.name)]
+    if wanted is not None and wanted != "cpu" and wanted not in there:
+        has = " and ".join([*there, "cpu"])
+        raise UsageError(
+            f"ct.mesh(device={wanted!r}): PyTorch finds no such device here, but {has}"
+        )
+    return wanted or next(iter(there), "cpu")
+
+
+def _is_there(name: str) -> bool:
+    kind = getattr(torch, name, None)
+    return kind is not None and bool(kind.is_available())
