@@ -92,9 +92,12 @@ def test_sequences_side_by_side(causal) -> None:
 
 def test_a_cache_of_pages_is_written_and_read() -> None:
     pages = torch.tensor([[5, 2], [0, 1]])
-    keys, values = torch.randn(6, 4, 2, 8), torch.randn(6, 4, 2, 8)
+    keys, values = torch.full((2, 6, 4, 2, 8), torch.nan)  # until a sequence writes there
     q, k, v = tensors(2, 2, 2)
     held = torch.tensor([3, 5])
+    for b, cache in itertools.product(range(2), (keys, values)):
+        place = torch.arange(held[b])
+        cache[pages[b, place // 4], place % 4] = torch.randn(len(place), 2, 8)
     whole = [
         [
             torch.cat([c[pages[b]].flatten(0, 1)[: held[b]], n[b]])

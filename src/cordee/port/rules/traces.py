@@ -174,7 +174,7 @@ def argument(node: ast.keyword, file: PythonFile) -> Iterator[Match]:
     call = file.parent(node)
     if node.arg is None or not WORDS.search(node.arg) or not isinstance(call, ast.Call):
         return
-    if _is_variable(node.arg):
+    if _is_variable(node, file):
         return
     name = _imported(call.func, file)
     others = name is not None and not name.startswith("builtins.") and not own(file, name)
@@ -196,7 +196,7 @@ def variable(node: ast.Constant | ast.keyword, file: PythonFile) -> Iterator[Mat
     if not isinstance(name, str) or not WORDS.search(name):
         return
     if isinstance(node, ast.keyword):  # dict(os.environ, NAME=...), or a helper that sets them
-        sets = _is_variable(name)
+        sets = _is_variable(node, file)
     else:
         named = VARIABLE.fullmatch(name) is not None
         sets = named and access(file, node).way in (Way.READ, Way.WRITE)
@@ -278,12 +278,14 @@ def _is_given(node: ast.expr, file: PythonFile) -> bool:
     return any(binding.how is How.PARAMETER for binding in file.bindings(first))
 
 
-def _is_variable(name: str) -> bool:
-    """Whether an argument's name is that of an environment variable."""
+def _is_variable(argument: ast.keyword, file: PythonFile) -> bool:
+    """Whether an argument's name is that of an environment variable; in small letters where the call says so."""
+    name, call = argument.arg or "", file.parent(argument)
     if VARIABLE.fullmatch(name) is not None:
         return True
     known = translation(name.upper(), None)
-    return known is not None and known.confidence is not Confidence.UNSURE
+    speaks = isinstance(call, ast.Call) and "env" in file.text(call.func).lower()
+    return speaks and known is not None and known.confidence is not Confidence.UNSURE
 
 
 def _says_cuda(name: str, written: str) -> bool:

@@ -326,6 +326,9 @@ def _composed(
         keep = keep & (place < lengths[:, None, None])
     if starts is not None:
         keep = keep & (place >= starts[:, None, None])
+    if lengths is not None:
+        # What lies in a cache beside a sequence may be no number at all, and a weight of 0 does not undo that.
+        values = values.masked_fill(~keep.any(1)[:, None, :, None], 0.0)
     if terms.alibi is not None:
         scores = scores - terms.alibi.float()[..., None, None] * distances[:, None].abs()
     scores = scores.masked_fill(~keep[:, None], float("-inf"))
