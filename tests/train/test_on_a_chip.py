@@ -10,18 +10,43 @@ WAITS = ("--silent-s", "15", "--hang-s", "15")
 ONE_SPARE = ("--spares", "1", "--chip", "Ascend910B3", *WAITS)
 PROGRAM = (str(SMALL), "--device", "npu", "--steps", "12")
 PLAIN = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}
+THREADS = """
+import atexit
+from pathlib import Path
+def told():  # what is registered first is called last, when torch_npu has given its device back
+    print("threads", *(t.joinpath("comm").read_text().strip() for t in Path("/proc/self/task").iterdir()))
+atexit.register(told)
+"""
 POINTS = ("forward", "backward", "reduce", "vote", "voted", "apply")
 SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def on_chips(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the parameters after a job on chips to which nothing happened."""
+def uneventful(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A job on chips to which nothing happened. Each worker tells which threads it has when all else has ended."""
     folder = tmp_path_factory.mktemp("chips")
-    ended = job(folder, *PROGRAM, options=("-n", "2", *ONE_SPARE), environment=PLAIN)
+    program = folder / "told.py"
+    program.write_text(THREADS + SMALL.read_text())
+    words = (str(program), *PROGRAM[1:])
+    ended = job(folder / "job", *words, options=("-n", "2", *ONE_SPARE), environment=PLAIN)
     assert ended.code == 0, ended.err
-    assert len(set(ended.digests)) == 1
-    return ended.digests[0]
+    return ended
+
+
+@pytest.fixture(scope="module")
+def on_chips(uneventful: Ended) -> str:
+    """The digest of the parameters after it."""
+    assert len(set(uneventful.digests)) == 1
+    return uneventful.digests[0]
+
+
+def test_a_process_has_no_thread_of_a_group_any_more_when_its_device_is_given_back(
+    uneventful: Ended,
+) -> None:
+    logs = [(uneventful.folder / f"worker-{worker}.log").read_text() for worker in (0, 1)]
+    threads = [log.partition("\nthreads ")[2].split() for log in logs]
+    assert all("python" in names for names in threads)
+    assert [name for names in threads for name in names if name.startswith("hccl")] == []
 
 
 def struck(folder: Path, fault: Fault, *, workers: int = 2) -> Ended:

@@ -5,9 +5,11 @@ is stuck is freed by `stop_device` (aclrtDeviceTaskAbort), which ends all tasks 
 in a collective is stopped. `restart_device` makes the chip usable again, and what lies in its memory stays.
 """
 
+import atexit
 from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 import torch_npu
 from torch._C._distributed_c10d import Backend, Store
 
@@ -18,6 +20,10 @@ class Hccl(OnDevice):
     """Groups for one chip of this process."""
 
     _stopped = False
+
+    def __init__(self, device: torch.device, name: str = "") -> None:
+        super().__init__(device, name)
+        atexit.register(self._close)
 
     def _made(self, store: Store, rank: int, size: int, name: str) -> Backend:
         kind = torch_npu._C._distributed_c10d.ProcessGroupHCCL
@@ -40,6 +46,16 @@ class Hccl(OnDevice):
         if self._stopped:
             self._stopped = False
             torch_npu.npu.restart_device(self._device.index)
+
+    def _close(self) -> None:
+        """The process ends. torch_npu ends the groups of torch.distributed before the device, and knows of no others.
+
+        The watchdog of one that is left would ask a device that is gone (torch_npu 2.13, _npu_shutdown).
+        """
+        group = self._group
+        self.drop()
+        if group is not None:
+            group.let_go()
 
     def _end(self, group: Guarded) -> None:
         backend: Any = group.backend

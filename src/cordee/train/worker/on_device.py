@@ -155,3 +155,7 @@ class Guarded(Joined):
         except RuntimeError:
             self._groups.settle(self)
             raise
+
+    def let_go(self) -> None:
+        """It is used no more, whoever has it still: what the library runs for it ends."""
+        del self.group, self.backend
