@@ -17,8 +17,8 @@
 #define TILE_BYTES 1024
 #define SIDE 16       /* outputs or columns of a tile */
 #define PART 64       /* outputs that one thread takes at a time */
-#define BLOCK_ROWS 64/* rows whose columns are worked on together */
-#define FEW_TILES 8   /* of columns; for more, weights from a file are copied to where lines begin */
+#define BLOCK_ROWS 64 /* rows whose columns are worked on together */
+#define FEW_TILES 4   /* of columns; for more, weights from a file are copied to where lines begin */
 #define SLICE 8       /* blocks of inputs whose tiles stay in the first-level cache */
 #define PARTS 4       /* parts that a thread takes one after another, if there are enough for all */
 
