@@ -106,11 +106,10 @@ class Decoder(Generic[A, W, C]):
         ops.begin(rows, cache)
         scores = ops.again() if self._steady else None
         if scores is None:
-            hidden = self._hidden(rows)
-            if not len(rows.wanted):
-                return np.empty((0, self.shape.vocabulary), np.float32)
-            scores = ops.linear(self._normalised(ops.wanted(hidden), self.final_norm), self.head)
+            scores = self._scores(rows)
             ops.note(scores)
+        if not len(rows.wanted):
+            return np.empty((0, self.shape.vocabulary), np.float32)
         return ops.host(self.part.gather(ops, scores))[:, : self.shape.vocabulary]
 
     def read_blocks(self, cache: C, numbers: Sequence[int]) -> NDArray[np.float32]:
@@ -127,6 +126,13 @@ class Decoder(Generic[A, W, C]):
         self.operators.begin(rows, cache)
         hidden = self.operators.wanted(self._hidden(rows))
         return self.operators.host(self._normalised(hidden, self.final_norm))
+
+    def _scores(self, rows: Rows) -> A:
+        """Those of the wanted rows; of a step in which none is wanted what its last layer made."""
+        ops, hidden = self.operators, self._hidden(rows)
+        if not len(rows.wanted):
+            return hidden
+        return ops.linear(self._normalised(ops.wanted(hidden), self.final_norm), self.head)
 
     def _hidden(self, rows: Rows) -> A:
         ops = self.operators

@@ -18,8 +18,8 @@ from cordee.serve.engine.operators.threads import Threads
 KINDS = {"F32": 0, "BF16": 1, "INT8": 2}
 PART_OUTPUTS, TILE_INPUTS = 64, 64
 """In int8 there are whole tiles of inputs, and of outputs as many as a thread takes at a time."""
-MOST_STEPS = 48
-"""So many kinds of steps, by their numbers of rows, are noted at a time."""
+MOST_STEPS = 128
+"""So many kinds of steps, by their numbers of rows, are kept at a time."""
 
 
 class Matrix:
@@ -67,7 +67,7 @@ class CpuOperators:
     """The table for the CPU. Results lie in buffers that the same operator uses again.
 
     A step calls the same kernels on the same buffers as any step before it with as many rows; so its calls
-    are noted, and made again in one.
+    are noted, then made in one, and made again for the next such step.
     """
 
     name = "cpu"
@@ -161,23 +161,28 @@ class CpuOperators:
             self._noted = []
             return None
         calls, result = found
-        rows = self._key[0]
-        threads, began_s = self._threads.of(rows), time.perf_counter()
-        self._kernels.run(calls, threads)
-        self._threads.took(rows, threads, time.perf_counter() - began_s)
+        self._run(calls)
         return result
 
     def note(self, result: Matrix) -> None:
         if self._noted is not None:
             if len(self._steps) >= MOST_STEPS:
-                self._steps.clear()
-            self._steps[self._key] = Calls(self._noted), result
-            self._noted = None
+                del self._steps[next(iter(self._steps))]
+            calls, self._noted = Calls(self._noted), None
+            self._steps[self._key] = calls, result
+            self._run(calls)
+
+    def _run(self, calls: Calls) -> None:
+        rows = self._key[0]
+        threads, began_s = self._threads.of(rows), time.perf_counter()
+        self._kernels.run(calls, threads)
+        self._threads.took(rows, threads, time.perf_counter() - began_s)
 
     def _call(self, kernel: str, *arguments: object) -> None:
         call = self._kernels.call(kernel, *arguments)
-        self._kernels.run(Calls([call]), self._threads.most)
-        if self._noted is not None:
+        if self._noted is None:
+            self._kernels.run(Calls([call]), self._threads.most)
+        else:
             self._noted.append(call)
 
     def embed(self, weights: CpuWeights, ids: NDArray[np.int32]) -> Matrix:

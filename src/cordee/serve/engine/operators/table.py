@@ -94,11 +94,12 @@ class Operators(Protocol[A, W, C]):
     def again(self) -> A | None:
         """What `note` was told of a step with as many rows, made anew with the rows of this one.
 
-        Nothing where the chip has not made such a step, or does not know how to make one at once.
+        Nothing where the chip has not made such a step, or does not know how to make one at once: then what
+        follows may be put off until `note`.
         """
 
     def note(self, result: A) -> None:
-        """All that was done since `again` is done for every step with as many rows; this is its end."""
+        """All that was asked for since `again` is done for every step with as many rows; this is its end."""
 
     def embed(self, weights: W, ids: NDArray[np.int32]) -> A:
         """`ids` are those of the step."""

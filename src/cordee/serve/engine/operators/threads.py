@@ -2,14 +2,13 @@
 
 from collections import deque
 from math import inf
-from statistics import median
 
 LOOK = 64
 """In every so manieth step the number that was worse is tried again: others come and go on the machine."""
 PAYS = 0.95
 """With all, a step must take at most so much of its time with one less."""
 LAST = 3
-"""The median of so many steps counts, for now and then one is held up and says nothing of the others."""
+"""The quickest of so many counts, for now and then a step is held up and says nothing of the others."""
 
 
 class Threads:
@@ -27,8 +26,7 @@ class Threads:
         size = rows.bit_length()
         self._steps[size] = step = self._steps.get(size, 0) + 1
         with_all, with_fewer = (
-            median(self._took_s.get((size, threads), (inf,)))
-            for threads in (self.most, self._fewer)
+            min(self._took_s.get((size, threads), (inf,))) for threads in (self.most, self._fewer)
         )
         better, worse = self._fewer, self.most
         if with_all < PAYS * with_fewer:
