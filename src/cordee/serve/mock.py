@@ -1,7 +1,8 @@
 """An engine without a model, for tests and benchmarks of what stands before engines.
 
 `python -m cordee.serve.mock --port P --tokens-per-s R`: every stream gets tokens at this rate, which are drawn
-from the request's seed and their positions. Continuations are kept as any engine of ours keeps them.
+from the request's seed and their positions. Continuations are kept as any engine of ours keeps them. SIGUSR1: its
+chip hangs, so that no token comes, while it answers all else; SIGUSR2: it goes on.
 """
 
 import asyncio
@@ -55,6 +56,7 @@ class Mock:
         self.wrong_after, self.wait_s = wrong_after, wait_s
         self.lines: set[Line] = set()
         self.steps = 0
+        self.hangs = False
         self.bundles = bundle.Bundles()
         self.generation = os.urandom(6).hex()
 
@@ -69,6 +71,8 @@ class Mock:
                 self.bundles.open(exchange)
             elif exchange.path == "/cordee/engine":
                 exchange.send(200, msgspec.json.encode(self._state()))
+            elif exchange.path == "/metrics":
+                exchange.send(200, self._metrics(), "text/plain")
             elif exchange.path in ("/health", "/v1/models"):
                 exchange.send(200, b'{"object":"list","data":[{"id":"mock","object":"model"}]}')
             else:
@@ -113,6 +117,8 @@ class Mock:
         while True:
             due += self.together / self.tokens_per_s
             await asyncio.sleep(max(0.0, due - loop.time()))
+            if self.hangs:
+                continue
             self.steps += bool(self.lines)
             for line in [line for line in self.lines if line.from_s <= due]:
                 for _ in range(self.together):
@@ -157,6 +163,15 @@ class Mock:
             "kv_blocks_free": 1,
         }
 
+    def _metrics(self) -> bytes:
+        """As vLLM tells them."""
+        told = {"num_requests_running": len(self.lines), "iteration_tokens_total_count": self.steps}
+        return "".join(f'vllm:{name}{{engine="0"}} {told[name]}\n' for name in told).encode()
+
+    def hang(self, hangs: bool) -> None:
+        """Whether no token comes from now on."""
+        self.hangs = hangs
+
 
 def token_at(key: bytes, position: int) -> int:
     """The token of a stream at a position."""
@@ -196,7 +211,10 @@ async def _serve(mock: Mock, host: str, port: int) -> None:
     listener: Listener = await listen(mock.handle, host, port)
     sys.stdout.write(json.dumps({"ready": {"port": listener.port}}) + "\n")
     sys.stdout.flush()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, os._exit, 0)
+    loop.add_signal_handler(signal.SIGUSR1, mock.hang, True)
+    loop.add_signal_handler(signal.SIGUSR2, mock.hang, False)
     await mock.run()
 
 

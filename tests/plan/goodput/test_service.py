@@ -48,12 +48,12 @@ def test_a_node_that_is_cut_off_is_noticed_later_behind_an_engine_of_others() ->
     own, others = (noticed_s("silent", own=own) for own in (True, False))
     assert own is not None
     assert others is not None
-    assert 0.5 < own < 1 < 4.5 < others < 5.5
+    assert 0.5 < own < 0.9 < others < 1.5
 
 
-def test_an_engine_that_hangs_is_noticed_only_where_it_says_how_many_steps_it_made() -> None:
+def test_an_engine_that_hangs_is_noticed_later_where_others_made_it() -> None:
     assert noticed_s("stuck", own=True) == pytest.approx(1.5, abs=0.2)
-    assert noticed_s("stuck", own=False) is None
+    assert noticed_s("stuck", own=False) == pytest.approx(10.0, abs=0.2)
 
 
 def test_where_all_others_are_full_those_that_move_wait_and_newcomers_are_refused() -> None:

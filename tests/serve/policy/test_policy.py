@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cordee.serve.policy.admission import Bucket, Queue, retry_after_s
 from cordee.serve.policy.breaker import FAILURES, FIRST_PAUSE_S, Breaker
 from cordee.serve.policy.canary import Agreement, Limits, Tally, decide, gates, interval
-from cordee.serve.policy.failover import FAILURES_MOST, Signs, after_failure, blame, hangs
+from cordee.serve.policy.failover import FAILURES_MOST, OTHERS, Signs, after_failure, blame, hangs
 from cordee.serve.policy.hedging import BURST, ENOUGH, LATEST_S, Budget, Late
 from cordee.serve.policy.routing import Candidate, Memory, pick, pieces, split
 from cordee.serve.policy.warming import Peer, source
@@ -93,6 +93,14 @@ def test_where_the_one_that_tries_goes_away_another_may_try() -> None:
 )
 def test_a_replica_is_gone_when_it_gives_no_sign_of_life(signs: Signs, gone: bool) -> None:
     assert (hangs(signs) is not None) is gone
+
+
+def test_an_engine_of_others_may_be_silent_longer_and_longer_without_a_step() -> None:
+    assert hangs(Signs(0.9, 0.1, 0.01, True), OTHERS) is None
+    assert hangs(Signs(1.1, 0.1, 0.01, True), OTHERS) is not None
+    assert hangs(Signs(2.9, 0.1, 0.01, True, longest_answer_s=0.3), OTHERS) is None
+    assert hangs(Signs(0.1, 9.9, 0.01, True), OTHERS) is None
+    assert hangs(Signs(0.1, 10.1, 0.01, True), OTHERS) is not None
 
 
 def test_a_request_goes_on_elsewhere_waits_or_is_given_up() -> None:

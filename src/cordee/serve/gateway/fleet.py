@@ -68,6 +68,8 @@ class Replica:
     """Requests of this gateway that it works on."""
     told_running: int = 0
     told_waiting: int = 0
+    of_others: int = 0
+    """Requests that it has besides those of this gateway."""
     cache_used: float = 0.0
     context: int = 0
     """How many tokens it takes in all; 0: it was not asked."""
@@ -92,6 +94,13 @@ class Replica:
             self.fell_among = self.running
         self.fell_s = now_s
         return self.fell_among
+
+    @property
+    def load(self) -> int:
+        """How many requests it has: what it tells of them is older than what this gateway knows of its own."""
+        if self.pool.kind == "cordee":
+            return max(self.running, self.told_running + self.told_waiting)
+        return self.running + self.of_others
 
     def takes(self, now_s: float) -> bool:
         """Whether a request may go to it now."""

@@ -7,12 +7,21 @@ from contextlib import suppress
 
 import msgspec
 
-from cordee.core.http.client import Client, Unreachable
+from cordee.core.http.client import Client, Reply, Unreachable
 from cordee.serve.gateway.dispatcher import Dispatcher
 from cordee.serve.gateway.fleet import Fleet, Replica
-from cordee.serve.policy.failover import OTHERS_SILENT_S, PROBE_S, SILENT_S, Signs, hangs
+from cordee.serve.gateway.record import COMPLETIONS
+from cordee.serve.gateway.vitals import PATH as VITALS
+from cordee.serve.gateway.vitals import Vitals, read
+from cordee.serve.policy.failover import OTHERS, OWN, PROBE_S, Signs, hangs
 
 TICK_S = 0.05
+VITALS_S, NO_VITALS_S = 1.0, 30.0
+"""How often an engine of others is asked what it does; and one that did not say."""
+QUESTION_S = 1.0
+"""How often one of others that was lost gets a question of one token."""
+ANSWER_S = 3.5
+"""So long an answer is waited for."""
 UNREACHED = 3
 """Probes in a row that reach nobody, after which a replica is dead."""
 
@@ -22,10 +31,12 @@ class Health:
 
     def __init__(self, fleet: Fleet, dispatcher: Dispatcher) -> None:
         self._fleet, self._dispatcher = fleet, dispatcher
-        self._client = Client(connect_s=SILENT_S)
+        self._client = Client(connect_s=OWN.silent_s)
         self._probes: dict[Replica, asyncio.Task[None]] = {}
         self._probed_s: dict[Replica, float] = {}
         self._unreached: dict[Replica, int] = {}
+        self._vitals: dict[Replica, tuple[float, Vitals | None]] = {}
+        """What engines of others said last, and when they are asked again."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -50,7 +61,8 @@ class Health:
             if replica.state == "dead" and self._dispatcher.on_replica.get(replica):
                 self._dispatcher.gone(replica, "ended")
             return
-        if now - self._probed_s.get(replica, 0.0) >= PROBE_S and replica not in self._probes:
+        pause_s = QUESTION_S if _questioned(replica) else PROBE_S
+        if now - self._probed_s.get(replica, 0.0) >= pause_s and replica not in self._probes:
             self._probed_s[replica] = now
             task = asyncio.get_running_loop().create_task(self._probe(replica))
             self._probes[replica] = task
@@ -66,8 +78,7 @@ class Health:
             longest_answer_s=replica.longest_answer_s,
             steps=replica.steps,
         )
-        own = replica.pool.kind == "cordee"
-        reason = hangs(signs, SILENT_S if own else OTHERS_SILENT_S)
+        reason = hangs(signs, OWN if _own(replica) else OTHERS)
         if reason is not None:
             self.lost(replica, reason)
 
@@ -84,10 +95,8 @@ class Health:
         self._dispatcher.gone(replica, reason)
 
     async def _probe(self, replica: Replica) -> None:
-        own = replica.pool.kind == "cordee"
-        url = replica.url + ("/cordee/engine" if own else "/health")
         try:
-            reply = await self._client.request(url, timeout_s=5 * SILENT_S)
+            reply = await self._asked(replica)
         except Unreachable as error:
             self._unreached[replica] = self._unreached.get(replica, 0) + 1
             there = replica.state in ("ready", "draining") and not _ends(replica)
@@ -101,7 +110,7 @@ class Health:
         replica.longest_answer_s = max(
             now - self._probed_s.get(replica, now), 0.98 * replica.longest_answer_s
         )
-        if own and reply.status == 200:
+        if _own(replica) and reply.status == 200:
             self._read(replica, msgspec.json.decode(reply.body), now)
         if replica.pool.kind == "vllm" and not replica.context:
             await self._ask_context(replica)
@@ -111,13 +120,48 @@ class Health:
             self._renew(replica, now)
             self._dispatcher.events.add("replica-ready", replica.name, "answers again")
             self._dispatcher.pump()
+        if not _own(replica) and now >= self._vitals.get(replica, (0.0, None))[0]:
+            await self._ask_vitals(replica, now)
+
+    async def _asked(self, replica: Replica) -> Reply:
+        """An answer that says whether the replica lives. Raises `Unreachable`."""
+        if _own(replica):
+            return await self._client.request(replica.url + "/cordee/engine", timeout_s=ANSWER_S)
+        if not _questioned(replica):
+            return await self._client.request(replica.url + "/health", timeout_s=ANSWER_S)
+        question = {"model": replica.pool.model, "prompt": "1", "max_tokens": 1}
+        return await self._client.request(
+            replica.url + COMPLETIONS,
+            method="POST",
+            body=msgspec.json.encode(question),
+            timeout_s=ANSWER_S,
+        )
+
+    async def _ask_vitals(self, replica: Replica, now: float) -> None:
+        """Have an engine of others say what it does, and whether it went on since it was asked last."""
+        vitals = None
+        with suppress(Unreachable):
+            reply = await self._client.request(replica.url + VITALS, timeout_s=ANSWER_S)
+            if reply.status == 200:
+                vitals = read(reply.body.decode(errors="replace"))
+        before = self._vitals.get(replica, (0.0, None))[1]
+        self._vitals[replica] = now + (VITALS_S if vitals else NO_VITALS_S), vitals
+        if vitals is None:
+            replica.steps = -1
+            return
+        replica.told_running, replica.told_waiting = vitals.running, vitals.waiting
+        replica.of_others = max(0, vitals.running + vitals.waiting - replica.running)
+        replica.cache_used = vitals.cache_used
+        if before is None or vitals.progress != before.progress or not replica.running:
+            steps = replica.steps + 1 if vitals.steps is None else vitals.steps
+            _stepped(replica, steps, bool(replica.running), time.monotonic())
 
     async def _ask_context(self, replica: Replica) -> None:
         """How long an answer of vLLM may be that goes on from another's tokens."""
         with suppress(
             Unreachable, msgspec.DecodeError, KeyError, IndexError, TypeError, ValueError
         ):
-            reply = await self._client.request(replica.url + "/v1/models", timeout_s=5 * SILENT_S)
+            reply = await self._client.request(replica.url + "/v1/models", timeout_s=ANSWER_S)
             replica.context = int(msgspec.json.decode(reply.body)["data"][0]["max_model_len"])
 
     def _read(self, replica: Replica, state: dict[str, object], now: float) -> None:
@@ -133,19 +177,34 @@ class Health:
         replica.cache_used = 1 - _number(state, "kv_blocks_free") / blocks
         steps = _number(state, "steps")
         if steps != replica.steps or not replica.told_running:
-            if replica.steps >= 0 and replica.told_running:
-                # Steps of late count more: what was slow once is forgotten.
-                taken = (now - replica.stepped_s) / max(1, steps - replica.steps)
-                replica.longest_step_s = max(taken, 0.98 * replica.longest_step_s)
-            replica.steps, replica.stepped_s = steps, now
+            _stepped(replica, steps, bool(replica.told_running), now)
 
     def _forget(self, replicas: Sequence[Replica]) -> None:
         known = set(replicas)
         for gone in [replica for replica in self._probed_s if replica not in known]:
             del self._probed_s[gone]
             self._unreached.pop(gone, None)
+            self._vitals.pop(gone, None)
             if not self._dispatcher.on_replica.get(gone):
                 self._dispatcher.on_replica.pop(gone, None)
+
+
+def _own(replica: Replica) -> bool:
+    return replica.pool.kind == "cordee"
+
+
+def _questioned(replica: Replica) -> bool:
+    """Whether the engine itself must say something: the server before one of others answers while its chip hangs."""
+    return not _own(replica) and replica.state == "suspect"
+
+
+def _stepped(replica: Replica, steps: int, busy: bool, now: float) -> None:
+    """It made so many steps in all, or had nothing to do."""
+    if replica.steps >= 0 and busy:
+        # Steps of late count more: what was slow once is forgotten.
+        taken = (now - replica.stepped_s) / max(1, steps - replica.steps)
+        replica.longest_step_s = max(taken, 0.98 * replica.longest_step_s)
+    replica.steps, replica.stepped_s = steps, now
 
 
 def _number(state: dict[str, object], name: str) -> int:

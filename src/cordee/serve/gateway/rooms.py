@@ -94,7 +94,7 @@ class Rooms:
             [
                 Candidate(
                     replica.name,
-                    max(replica.running, replica.told_running + replica.told_waiting),
+                    replica.load,
                     replica.memory.known(names),
                 )
                 for replica in replicas

@@ -5,26 +5,35 @@ from typing import Literal
 
 PROBE_S = 0.2
 """How often a replica is asked how it is."""
-SILENT_S = 0.7
-"""A replica that answers neither probes nor sends tokens for so long hangs..."""
-SLOW_ANSWERS = 4.0
-"""...unless its answers take long, as on a machine with too much to do: so many of the longest of late..."""
 SLOW_SILENT_S = 5.0
-"""...but no longer than this."""
-OTHERS_SILENT_S = 5.0
-"""The same of an engine of others, whose answers wait for one another."""
-STUCK_S = 1.5
-"""One that answers probes, has work and makes no step for so long hangs too..."""
+"""One that is silent for so long hangs, however long its answers took of late."""
 STUCK_STEPS = 6.0
-"""...unless its steps take long: so many of the longest of late..."""
+"""One that makes no step hangs, unless its steps take long: so many of the longest of late..."""
 FIRST_STEPS = 8
-"""...or it is new. Its first steps load and compile what later ones find..."""
-FIRST_STUCK_S = 10.0
-"""...and may take so long."""
+"""...or it is new. Its first steps load and compile what later ones find."""
 PATIENCE_S = 60.0
 """So long a request waits for a replica when none is ready, where nothing else is said."""
 FAILURES_MOST = 6
 """A request that has so much blame, without a token between, is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a replica is waited for that gives no sign of life, in seconds."""
+
+    silent_s: float
+    """It answers neither probes nor sends tokens..."""
+    slow_answers: float
+    """...unless its answers take long, as on a machine with too much to do: so many of the longest of late."""
+    stuck_s: float
+    """It answers probes, has work and makes no step."""
+    first_stuck_s: float
+    """The same in its first steps."""
+
+
+OWN = Limits(silent_s=0.7, slow_answers=4.0, stuck_s=1.5, first_stuck_s=10.0)
+OTHERS = Limits(silent_s=1.0, slow_answers=10.0, stuck_s=10.0, first_stuck_s=60.0)
+"""Of engines of others: their answers wait for one another, and what they tell of their steps is a second old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +52,12 @@ class Signs:
     """That it has made since it began."""
 
 
-def hangs(signs: Signs, silent_s: float = SILENT_S) -> str | None:
+def hangs(signs: Signs, limits: Limits = OWN) -> str | None:
     """Why a replica must be taken to hang; None while it may be well."""
-    slow_s = min(SLOW_ANSWERS * signs.longest_answer_s, SLOW_SILENT_S)
-    if signs.answered_s > max(silent_s, slow_s):
+    slow_s = min(limits.slow_answers * signs.longest_answer_s, SLOW_SILENT_S)
+    if signs.answered_s > max(limits.silent_s, slow_s):
         return f"silent for {signs.answered_s:.1f} s"
-    stuck_s = FIRST_STUCK_S if signs.steps < FIRST_STEPS else STUCK_S
+    stuck_s = limits.first_stuck_s if signs.steps < FIRST_STEPS else limits.stuck_s
     if signs.busy and signs.stepped_s > max(stuck_s, STUCK_STEPS * signs.longest_step_s):
         return f"no step for {signs.stepped_s:.1f} s"
     return None

@@ -84,7 +84,7 @@ class Autoscaler:
 
     def _load(self, pool: Pool, replicas: list[Replica], now: float) -> Load:
         ready = [replica for replica in replicas if replica.state == "ready"]
-        under_way = sum(max(r.running, r.told_running + r.told_waiting) for r in replicas)
+        under_way = sum(r.load for r in replicas)
         used = sum(r.cache_used for r in ready) / len(ready) if ready else 0.0
         waits = sorted(
             waited

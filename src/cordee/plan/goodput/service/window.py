@@ -15,9 +15,9 @@ from cordee.plan.goodput.service.service import Service, Sign
 from cordee.serve.policy.admission import QUEUE_MOST, REQUEST_TIMEOUT_S, Queue, rank, refused
 from cordee.serve.policy.breaker import Breaker
 from cordee.serve.policy.failover import (
-    OTHERS_SILENT_S,
+    OTHERS,
+    OWN,
     PROBE_S,
-    SILENT_S,
     Signs,
     after_failure,
     blame,
@@ -216,8 +216,8 @@ class Window:
 
 
 def noticed_s(sign: Sign, *, own: bool) -> float | None:
-    """After how long the gateway takes a replica to be gone; None: it does not see it."""
-    silent_s = SILENT_S if own else OTHERS_SILENT_S
+    """After how long the gateway takes a replica to be gone; None: it does not see it. Others' tell of their steps."""
+    limits = OWN if own else OTHERS
     waited_s = 0.0
     while waited_s < REQUEST_TIMEOUT_S:
         waited_s += TICK_S
@@ -225,8 +225,8 @@ def noticed_s(sign: Sign, *, own: bool) -> float | None:
             answered_s=PROBE_S / 2 + waited_s if sign == "silent" else PROBE_S / 2,
             stepped_s=waited_s,
             longest_step_s=TICK_S,
-            busy=own,  # of others' engines the gateway does not know how many steps they make
+            busy=True,
         )
-        if sign == "closed" or hangs(signs, silent_s):
+        if sign == "closed" or hangs(signs, limits):
             return waited_s
     return None
