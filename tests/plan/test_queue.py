@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from cordee.plan.costs.passes import Batch
-from cordee.plan.serving.queue import Replica, Request, Rules, Simulation, Stations
+from cordee.plan.serving.queue import Simulation, Stations
+from cordee.plan.serving.replica import Replica, Request, Rules
 
 
 def second(batch: Batch) -> float:

@@ -6,6 +6,10 @@ import pytest
 from tests.plan.commands import Command
 
 from cordee.core.errors import CordeeError
+from cordee.hw.accelerator import accelerators
+from cordee.plan.calibration.serving_table import ServingCalibrations
+from cordee.plan.costs.serving_calibration import ServingCalibration
+from cordee.plan.service.compare import family_of
 
 ASK = Command("serve")
 run, planned = ASK.run, ASK.planned
@@ -112,3 +116,11 @@ def test_what_cannot_be_is_refused_with_a_way_out(arguments: tuple[str, ...], wh
     assert isinstance(done.exception, CordeeError), done.output
     with pytest.raises(CordeeError, match=why):
         raise done.exception
+
+
+def test_the_latest_version_of_an_engine_counts_by_its_numbers() -> None:
+    chip = accelerators().find("B300-SXM")
+    names = [f"B300-SXM/sglang {version}/GLM-5" for version in ("0.5.9", "0.5.10.post1", "nightly")]
+    known = ServingCalibrations(families=dict.fromkeys(names, ServingCalibration()))
+    assert family_of(known, chip, "sglang", "GLM-5") == names[1]
+    assert family_of(known, chip, "vllm", "GLM-5") == ""

@@ -127,7 +127,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     known = extended(shipped(), calibration) if calibration else shipped()
     outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
     own_layouts = [as_it_is(theirs, request, one, known) for one in outcomes if theirs]
-    notes = list(write(written, asks, outcomes[-1])) if written else []
+    notes = write(written, asks, outcomes[-1]) if written else []
     if page:
         remarks = [*(one.words for one in own_layouts), *(asks.remarks if asks else ())]
         write_page(view(request, outcomes, known, top), page, remarks)

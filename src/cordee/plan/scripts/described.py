@@ -1,6 +1,7 @@
 """A model and a layout as the options that Megatron-LM and MindSpeed-LLM know them by."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from cordee.core.errors import UsageError
 from cordee.plan.layout import Job
@@ -8,11 +9,26 @@ from cordee.plan.model import Experts, GroupedAttention, LatentAttention, Layer,
 
 Option = tuple[str, tuple[str, ...]]
 """An option with its words."""
+LONG, ANY_LENGTH = re.compile("--"), re.compile("--?[A-Za-z]")
+"""How one begins: where only long names count, and where short ones do too (-1 is a number)."""
 
 
 def option(name: str, *values: object) -> Option:
     """One with values of any kind."""
     return name, tuple(str(value) for value in values)
+
+
+def grouped(words: Sequence[str], begins: re.Pattern[str] = LONG) -> list[Option]:
+    """Options, each with its words; what stands before the first is left out."""
+    found: list[Option] = []
+    for word in words:
+        if begins.match(word):
+            name, equals, value = word.partition("=")
+            found.append((name, (value,) if equals else ()))
+        elif found:
+            name, before = found[-1]
+            found[-1] = (name, (*before, word))
+    return found
 
 
 def sizes(model: Model, *, ascend: bool) -> Iterator[Option]:

@@ -10,6 +10,7 @@ from typing import Any
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
 from cordee.core.shell.started import Script
+from cordee.plan.scripts.described import grouped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +46,7 @@ def passed() -> frozenset[str]:
 
 def pairs(words: Sequence[str]) -> list[tuple[str, str]]:
     """Options with their values; several words of a value are joined."""
-    found: list[tuple[str, str]] = []
-    for word in words:
-        if word.startswith("--"):
-            name, _, value = word.partition("=")
-            found.append((name, value))
-        elif found:
-            name, value = found[-1]
-            found[-1] = (name, f"{value} {word}".strip())
-    return found
+    return [(name, " ".join(values)) for name, values in grouped(words)]
 
 
 class Options:

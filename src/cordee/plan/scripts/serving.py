@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from cordee.core.errors import UsageError
@@ -10,7 +11,7 @@ from cordee.core.shell.started import Script, Started, script
 from cordee.plan.deployment import Engine
 from cordee.plan.model import Model, model
 from cordee.plan.scripts import serving_facts as facts
-from cordee.plan.scripts.described import Option
+from cordee.plan.scripts.described import ANY_LENGTH, Option, grouped
 
 VLLM = ("vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server")
 SGLANG = ("sglang.launch_server",)
@@ -77,16 +78,9 @@ class _Reader:
         self, path: Path, read: Script, engine: str, started: Started, rest: Sequence[str]
     ) -> None:
         self.path, self.read, self.engine, self.started = path, read, engine, started
-        self.options: list[Option] = []
-        self.first = ""
-        for word in rest:
-            if word.startswith("-") and not word.lstrip("-").isdecimal():
-                name, equals, value = word.partition("=")
-                self.options.append((name, (value,) if equals else ()))
-            elif self.options:
-                self.options[-1] = (self.options[-1][0], (*self.options[-1][1], word))
-            else:
-                self.first = word
+        self.options = grouped(rest, ANY_LENGTH)
+        before = list(takewhile(lambda word: not ANY_LENGTH.match(word), rest))
+        self.first = before[-1] if before else ""
         known = facts.fields(engine)
         self.said = {
             known[name]: (name, " ".join(values)) for name, values in self.options if name in known

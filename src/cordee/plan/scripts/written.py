@@ -10,7 +10,15 @@ from cordee.core.errors import UsageError
 from cordee.core.shell.started import Started
 from cordee.plan.compare import Outcome
 from cordee.plan.layout import Job
-from cordee.plan.scripts.described import Option, option, same, sizes, spread, why_not
+from cordee.plan.scripts.described import (
+    Option,
+    grouped,
+    option,
+    same,
+    sizes,
+    spread,
+    why_not,
+)
 from cordee.plan.scripts.frameworks import TITLES, foreign, framework_of, moved, only_ascend
 from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.scripts.options import meanings, passed
@@ -41,38 +49,50 @@ OPEN = (
 """What a script needs that no plan knows; the third is an option in place of it."""
 
 
-def write(path: Path, asks: Asked | None, found: Outcome) -> Iterator[str]:
-    """Write it, and say what was not carried over. Raises `UsageError` where it cannot be written."""
-    framework = "mindspeed" if found.chip.maker == "Huawei" else "megatron"
+def write(path: Path, asks: Asked | None, found: Outcome) -> list[str]:
+    """Write it; what there is to say of it. Raises `UsageError` where it cannot be written."""
     plan = _writable(found)
+    job = _as_read(plan.job)
+    framework = "mindspeed" if found.chip.maker == "Huawei" else "megatron"
+    kept, old = _kept(asks, framework)
+    options = [*_made(job, asks, framework, old, kept), *kept]
+    _check(path, "\n".join(_lines(asks, found, job, framework, options)) + "\n", job)
+    said = [f"{path}: {job.layout.words} for {TITLES[framework]} on {found.chip.name}"]
+    if plan is not found.best:
+        slower = 1 - plan.tokens_per_s / found.best.tokens_per_s
+        ascend = framework == "mindspeed"
+        reason = why_not(found.best.job, found.chip.chips_per_node, ascend=ascend)
+        best = found.best.job.layout.words
+        said.append(f"{path}: the best, {best}, {reason}; this is {slower:.1%} slower")
+    if asks:
+        said += _left(path, asks, framework, old, {name for name, _ in options})
+    return said
+
+
+def _kept(asks: Asked | None, framework: str) -> tuple[list[Option], str]:
+    """Options of the user's that the plan does not choose, and the framework that they are for."""
     given = _given(asks)
     old = framework_of([name for name, _ in given]) if asks else framework
     kept = [one for one in given if one[0] in KEPT or one[0] not in meanings()]
     if old != framework:
-        kept = list(moved(kept, framework))
-    elif not asks:
-        kept = list(_opened(framework))
-    job = _as_read(plan.job)
-    ascend = framework == "mindspeed"
-    options = [*sizes(job.model, ascend=ascend), *spread(job, ascend=ascend)]
-    names = {name for name, _ in kept}
+        return list(moved(kept, framework)), old
+    return (kept if asks else list(_opened(framework))), old
+
+
+def _made(
+    job: Job, asks: Asked | None, framework: str, old: str, kept: Sequence[Option]
+) -> Iterator[Option]:
+    """Options that say what was found, by names that the script has for the same end."""
+    ascend, names = framework == "mindspeed", {name for name, _ in kept}
+    theirs = {name for name, _ in _given(asks)} if old == framework else set()
     longest = job.model.positions or max(job.model.longest or 0, job.sequence)
-    options.append(option("--max-position-embeddings", longest))
-    theirs = {name for name, _ in given} if old == framework else set()
-    options = [
-        (LIKE[name] if LIKE.get(name) in theirs else name, values)
-        for name, values in options
-        if name not in names
-    ]
-    text = "\n".join(_lines(asks, found, job, framework, [*options, *kept])) + "\n"
-    _check(path, text, job)
-    yield f"{path}: {job.layout.words} for {TITLES[framework]} on {found.chip.name}"
-    if plan is not found.best:
-        slower = 1 - plan.tokens_per_s / found.best.tokens_per_s
-        reason = why_not(found.best.job, found.chip.chips_per_node, ascend=ascend)
-        yield f"{path}: the best, {found.best.job.layout.words}, {reason}; this is {slower:.1%} slower"
-    if asks:
-        yield from _left(path, asks, framework, old, {name for name, _ in [*options, *kept]})
+    for name, values in (
+        *sizes(job.model, ascend=ascend),
+        *spread(job, ascend=ascend),
+        option("--max-position-embeddings", longest),
+    ):
+        if name not in names:
+            yield (LIKE[name] if LIKE.get(name) in theirs else name), values
 
 
 def _writable(found: Outcome) -> Plan:
@@ -95,19 +115,7 @@ def _as_read(job: Job) -> Job:
 
 
 def _given(asks: Asked | None) -> list[Option]:
-    return _grouped(asks.started.words[_program(asks.started) + 1 :]) if asks else []
-
-
-def _grouped(words: Sequence[str]) -> list[Option]:
-    """Options, each with its words."""
-    found: list[Option] = []
-    for word in words:
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            found.append((name, (value,) if equals else ()))
-        elif found:
-            found[-1] = (found[-1][0], (*found[-1][1], word))
-    return found
+    return grouped(asks.started.words[_program(asks.started) + 1 :]) if asks else []
 
 
 def _program(started: Started) -> int:
@@ -144,7 +152,7 @@ def _launcher(asks: Asked | None, job: Job, node: int) -> Iterator[str]:
     each = min(node, job.layout.chips)
     yield f"torchrun --nproc_per_node {each} --nnodes {job.layout.chips // each} \\"
     words = asks.started.words[: _program(asks.started)] if asks else ()
-    kept = [(name, values) for name, values in _grouped(words) if not COUNTS.match(name)]
+    kept = [(name, values) for name, values in grouped(words) if not COUNTS.match(name)]
     if not any(name.startswith("--rdzv") for name, _ in kept):
         yield '    --node_rank "${NODE_RANK:-0}" --master_addr "${MASTER_ADDR:-localhost}" \\'
         yield '    --master_port "${MASTER_PORT:-29500}" \\'

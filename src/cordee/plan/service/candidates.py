@@ -61,6 +61,7 @@ def at_its_limit(
 
 
 def traffic_of(wanted: Wanted, clients: int) -> Traffic:
+    """The same lengths, of so many who wait for their answers."""
     return Traffic(
         prompt=wanted.prompt, answer=wanted.answer, clients=clients, cached=wanted.cached
     )

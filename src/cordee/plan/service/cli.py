@@ -130,7 +130,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     each = [replace(wanted, precision=_precision(asks, dtype, cache, kind)) for kind in kinds]
     known = _known(calibration)
     outcomes = list(_outcomes(each, kinds, catalogue, known))
-    notes = list(write_serving(written, asks, outcomes[-1], engine)) if written else []
+    notes = write_serving(written, asks, outcomes[-1], engine) if written else []
     failed = [failing(one, failures) for one in outcomes] if failures else []
     if page:
         write_page(serving_view(wanted, outcomes, known, top), page, _of_script(asks, outcomes))

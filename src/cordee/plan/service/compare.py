@@ -1,8 +1,10 @@
 """A service on several kinds of chips: deployments, times to tokens, cost, energy, where the limit is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
+
+from packaging.version import InvalidVersion, Version
 
 from cordee.hw.accelerator import Accelerator, Price
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
@@ -106,9 +108,7 @@ def serving_outcome(
     wanted.precision.products(chip)
     stack = usual_engine(chip.generation)
     kind = kind_of(chip, stack, wanted.model)
-    usual = engines().get(stack)
-    if usual is not None:
-        wanted = _scheduled(wanted, stack)
+    wanted = replace(wanted, scheduling=engines().get(stack, wanted.scheduling))
     calibration = known.find(kind, family_of(known, chip, stack, wanted.model.name))
     found = find(wanted, chip, calibration)
     off, judged_by = nearest_off("TPOT", kind)
@@ -129,15 +129,6 @@ def serving_outcome(
     )
 
 
-def _scheduled(wanted: Wanted, stack: str) -> Wanted:
-    return Wanted(
-        **{
-            **{name: getattr(wanted, name) for name in wanted.__dataclass_fields__},
-            "scheduling": engines()[stack],
-        }
-    )
-
-
 def family_of(known: ServingCalibrations, chip: Accelerator, stack: str, model: str) -> str:
     """Of that model with that engine on that chip, under the latest version that is known."""
     names = [
@@ -145,25 +136,33 @@ def family_of(known: ServingCalibrations, chip: Accelerator, stack: str, model: 
         for name in known.families
         if name.startswith(f"{chip.name}/{stack} ") and name.endswith(f"/{model}")
     ]
-    return max(names, default="")
+    return max(names, key=lambda name: (_version(name), name), default="")
+
+
+def _version(family: str) -> Version:
+    """Of the engine; what is no version (a nightly build, a branch) is older than all."""
+    software = family.split("/")[1]
+    try:
+        return Version(software.partition(" ")[2])
+    except InvalidVersion:
+        return Version("0")
 
 
 def precision_for(name: str, cache: str, chip: Accelerator) -> Precision:
     """That dtype; "auto": 8 bits where the chip multiplies in them. Raises `UsageError`."""
-    if name == "auto":
-        able = chip.flops_per_s
-        name = (
-            "fp8"
-            if "fp8" in able
-            else "w8a8"
-            if "int8" in able and chip.maker == "Huawei"
-            else "bf16"
-            if "bf16" in able
-            else "fp16"
-        )
-    found = Precision(name=name, cache=cache)
+    found = Precision(name=_usual_dtype(chip) if name == "auto" else name, cache=cache)
     found.products(chip)
     return found
+
+
+def _usual_dtype(chip: Accelerator) -> str:
+    """8 bits where engines serve in them: fp8, or int8 on Ascend."""
+    able = chip.flops_per_s
+    if "fp8" in able:
+        return "fp8"
+    if "int8" in able and chip.maker == "Huawei":
+        return "w8a8"
+    return "bf16" if "bf16" in able else "fp16"
 
 
 def _warnings(

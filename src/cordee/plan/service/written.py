@@ -6,13 +6,13 @@ from pathlib import Path
 
 from cordee.core.errors import UsageError
 from cordee.plan.deployment import Deployment
-from cordee.plan.model import Model
 from cordee.plan.scripts import serving_facts as facts
 from cordee.plan.scripts.described import Option, option
 from cordee.plan.scripts.frameworks import foreign
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
 from cordee.plan.scripts.written import quoted
 from cordee.plan.service.compare import ServingOutcome
+from cordee.plan.service.search import ServingPlan
 
 OWN = ("dtype", "speculative", "drafts", "guess")
 """What a script keeps for itself, as long as the engine stays."""
@@ -23,32 +23,65 @@ TITLES = {"vllm": "vLLM", "sglang": "SGLang", "vllm-ascend": "vLLM-Ascend"}
 
 def write_serving(
     path: Path, asks: ServingAsked | None, found: ServingOutcome, engine: str | None
-) -> Iterator[str]:
-    """Write it, and say what was not carried over. Raises `UsageError` where nothing can be written."""
+) -> list[str]:
+    """Write it; what there is to say of it. Raises `UsageError` where nothing can be written."""
     engine = engine or (asks.engine if asks else "vllm")
-    ascend = found.chip.maker == "Huawei"
-    plan = next((plan for plan in found.plans if plan.deployment.prefill is None), None)
-    if plan is None:
-        raise UsageError(
-            f"{found.chip.name}: all of the best read prompts apart from those that give tokens, which "
-            "takes several commands and what connects them: nothing is written"
-        )
-    one = plan.deployment
+    plan = _writable(found)
+    options, left = _options(asks, plan.deployment, engine)
+    lines = _lines(asks, plan.deployment, engine, options)
+    _check(path, "\n".join(lines) + "\n", found, plan.deployment, engine)
+    said = [*_remarks(path, asks, found, plan, engine), *(f"{path}: {line}" for line in left)]
+    foreigners = (
+        f"{path}: not carried over, {found.chip.name} does not read it: {name}"
+        for name in (asks.started.exported if asks else ())
+        if foreign(name, _framework(plan.deployment))
+    )
+    return [*said, *foreigners]
+
+
+def _writable(found: ServingOutcome) -> ServingPlan:
+    for plan in found.plans:
+        if plan.deployment.prefill is None:
+            return plan
+    raise UsageError(
+        f"{found.chip.name}: all of the best read prompts apart from those that give tokens, which "
+        "takes several commands and what connects them: nothing is written"
+    )
+
+
+def _options(
+    asks: ServingAsked | None, one: Deployment, engine: str
+) -> tuple[list[Option], list[str]]:
+    """All of them, and what is said of those that are left out."""
     kept, left = _kept(asks, engine)
-    options = [*_said(one, engine, ascend=ascend), *kept]
+    options = [*_said(one, engine), *kept]
     if one.drafting.tokens and not {facts.fields(engine).get(name) for name, _ in kept} & GUESSING:
         options += _guessed(one, engine)
         if not one.model.mtp_layers:
             left.append(f"{one.model.name} has no layers that guess: say which model does")
-    lines = list(_lines(asks, one, engine, options, ascend=ascend))
+    return options, left
+
+
+def _check(path: Path, text: str, found: ServingOutcome, one: Deployment, engine: str) -> None:
+    """Write it, and read it back: it must say what was found."""
     before = path.read_text("utf-8") if path.exists() else None
-    path.write_text("\n".join(lines) + "\n", "utf-8")
-    if not _means(path, one, found.wanted.model):
+    path.write_text(text, "utf-8")
+    try:
+        alike = serving_asked(path, found.wanted.model).spread == one.engine
+    except UsageError:
+        alike = False
+    if not alike:
         path.unlink() if before is None else path.write_text(before, "utf-8")
         raise UsageError(
             f"{path}: {one.words}: {TITLES[engine]} has no options for it that are known here"
         )
-    title = TITLES["vllm-ascend" if ascend and engine == "vllm" else engine]
+
+
+def _remarks(
+    path: Path, asks: ServingAsked | None, found: ServingOutcome, plan: ServingPlan, engine: str
+) -> Iterator[str]:
+    one = plan.deployment
+    title = TITLES["vllm-ascend" if _ascend(one) and engine == "vllm" else engine]
     yield f"{path}: {one.words} for {title} on {found.chip.name}"
     if plan is not found.best:
         yield f"{path}: the best, {found.best.deployment.words}, reads prompts apart: not written"
@@ -58,19 +91,15 @@ def write_serving(
         yield f"{path}: it starts one of {one.replicas} copies, on {one.engine.chips} chips each"
     if one.engine.chips > found.chip.chips_per_node:
         yield f"{path}: a copy spans nodes: start it on each as {title} describes it"
-    yield from (f"{path}: {line}" for line in left)
-    yield from (
-        f"{path}: not carried over, {found.chip.name} does not read it: {name}"
-        for name in (asks.started.exported if asks else ())
-        if foreign(name, "mindspeed" if ascend else "megatron")
-    )
 
 
-def _means(path: Path, one: Deployment, given: Model) -> bool:
-    try:
-        return serving_asked(path, given).spread == one.engine
-    except UsageError:
-        return False
+def _ascend(one: Deployment) -> bool:
+    return one.chip.maker == "Huawei"
+
+
+def _framework(one: Deployment) -> str:
+    """By whose variables those of its programs are judged."""
+    return "mindspeed" if _ascend(one) else "megatron"
 
 
 def _kept(asks: ServingAsked | None, engine: str) -> tuple[list[Option], list[str]]:
@@ -98,7 +127,7 @@ def _kept(asks: ServingAsked | None, engine: str) -> tuple[list[Option], list[st
     return kept, left
 
 
-def _said(one: Deployment, engine: str, *, ascend: bool) -> Iterator[Option]:
+def _said(one: Deployment, engine: str) -> Iterator[Option]:
     spread = one.engine
     if engine == "vllm":
         degrees = {"tensor": spread.tensor, "pipeline": spread.pipeline, "data": spread.data}
@@ -112,8 +141,8 @@ def _said(one: Deployment, engine: str, *, ascend: bool) -> Iterator[Option]:
     if spread.expert > 1:
         name = facts.option("spread" if engine == "vllm" else "expert", engine)
         yield option(name) if engine == "vllm" else option(name, spread.expert)
-    yield from _bits(one, engine, ascend=ascend)
-    if engine == "sglang" and ascend:
+    yield from _bits(one, engine)
+    if engine == "sglang" and _ascend(one):
         yield option(facts.option("device", engine), "npu")
         yield option(facts.option("kernels", engine), "ascend")
 
@@ -131,9 +160,9 @@ def _guessed(one: Deployment, engine: str) -> Iterator[Option]:
     yield option(facts.option("drafts", engine), count + 1)
 
 
-def _bits(one: Deployment, engine: str, *, ascend: bool) -> Iterator[Option]:
+def _bits(one: Deployment, engine: str) -> Iterator[Option]:
     words: Mapping[str, str] = {"fp8": "fp8", "w8a8": "w8a8_int8"}
-    if ascend:
+    if _ascend(one):
         own = "ascend" if engine == "vllm" else "modelslim"
         words = {"w8a8": own, "w4a8": own, "fp8": own}
     word = words.get(one.precision.name)
@@ -145,7 +174,7 @@ def _bits(one: Deployment, engine: str, *, ascend: bool) -> Iterator[Option]:
 
 
 def _lines(
-    asks: ServingAsked | None, one: Deployment, engine: str, options: list[Option], *, ascend: bool
+    asks: ServingAsked | None, one: Deployment, engine: str, options: list[Option]
 ) -> Iterator[str]:
     yield "#!/usr/bin/env bash"
     yield f"# {one.words}, {one.precision.name}, on {one.chip.name}"
@@ -154,7 +183,7 @@ def _lines(
     yield "set -eo pipefail"
     yield ""
     for name, value in sorted((asks.started.exported if asks else {}).items()):
-        if not foreign(name, "mindspeed" if ascend else "megatron"):
+        if not foreign(name, _framework(one)):
             yield f"export {name}={quoted(value)}"
     model = (
         quoted(asks.path) if asks and asks.path else f'"${{MODEL:?where {one.model.name} lies}}"'

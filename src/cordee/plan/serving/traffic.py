@@ -12,8 +12,9 @@ from cordee.plan.costs.passes import Passes
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Deployment, Engine
 from cordee.plan.serving.memory import holding, request_bytes
-from cordee.plan.serving.queue import Replica, Request, Rules, Simulation, Stations
+from cordee.plan.serving.queue import Simulation, Stations
 from cordee.plan.serving.recorded import Recorded
+from cordee.plan.serving.replica import Replica, Request, Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,16 @@ class Served:
     requests_per_s: float
     preempted: int
     """How often one was put back for want of room."""
+
+    @property
+    def mean_first_s(self) -> float:
+        """To the first token, on average."""
+        return fmean(self.first_s or (0.0,))
+
+    @property
+    def mean_between_s(self) -> float:
+        """Between tokens, on average over requests."""
+        return fmean(self.between_s or (0.0,))
 
     def first(self, part: float) -> float:
         """Seconds to the first token that this part of the requests stays below."""
