@@ -191,8 +191,8 @@ def namespaces() -> Iterator[None]:
 
 
 def start(place: int, words: Sequence[str], variables: dict[str, str]) -> subprocess.Popen[str]:
-    """This program again, in a namespace."""
-    command = ["ip", "netns", "exec", SPACES[place], sys.executable, str(HERE / "weak_links.py")]
+    """This program again, in a namespace, with the options that it was given and more."""
+    command = ["ip", "netns", "exec", SPACES[place], sys.executable, *sys.argv]
     plain = {"OMP_NUM_THREADS": "1", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
     plain |= {"GLOO_SOCKET_IFNAME": "e0", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
@@ -214,8 +214,8 @@ def run_ddp(plan: Plan, port: int) -> dict[str, Any]:
     return ended([start(n, words, variables | {"RANK": str(n)}) for n in range(2)])
 
 
-def run_local(plan: Plan, mode: Mode, folder: Path) -> dict[str, Any]:
-    words = f"--mode {mode} --steps {plan.steps} --warmup {plan.warmup} --folder {folder}".split()
+def run_local(folder: Path) -> dict[str, Any]:
+    words = ["--folder", str(folder)]
     coordinator = start(0, ["--role", "coordinator", *words], {})
     assert coordinator.stdout is not None
     port = coordinator.stdout.readline().strip()
@@ -283,7 +283,7 @@ def without_limit(plan: Plan, mode: Mode) -> tuple[float, float]:
 
 def measure(plan: Plan, mode: Mode, folder: Path) -> None:
     with namespaces():
-        local = run_local(plan, mode, folder)
+        local = run_local(folder)
         ddp_loss, ddp_fast = without_limit(plan, mode)
         slow = Plan(6, 2)
         slowed = run_ddp(slow, 29512)
@@ -314,7 +314,7 @@ def measure(plan: Plan, mode: Mode, folder: Path) -> None:
     }
     text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in rows.items())
     print(text)
-    words = f"--mode {mode} --steps {plan.steps} --warmup {plan.warmup}"
+    words = " ".join(sys.argv[1:])
     file = RESULT if mode == "local" else RESULT.with_stem(f"weak_links-{mode}")
     file.write_text(f"# benchmarks/weak_links.py {words}\n[measured]\n{text}\n")
 

@@ -114,17 +114,23 @@ def test_a_group_that_was_freed_takes_no_more_collectives() -> None:
 
 def test_forming_that_never_ends_is_left_behind_once_it_was_freed() -> None:
     member, over = OverSockets(), threading.Event()
-    store = OwnStore(LOOPBACK)
+    own = [OwnStore(LOOPBACK)]
+    at = f"{LOOPBACK}:{own[0].port}"
     failed: list[RuntimeError] = []
 
     def form() -> None:
         try:
-            member.form(1, 0, [f"{LOOPBACK}:{store.port}"] * 2)
+            member.form(1, 0, [at, at])
         except RuntimeError as error:
             failed.append(error)
         over.set()
 
-    threading.Thread(target=form, daemon=True).start()
+    threading.Thread(target=form).start()
     member.free(2)
     assert over.wait(50)
     assert len(failed) == 1
+    own.clear()  # what was left behind ends, for the other side is gone
+    for thread in threading.enumerate():
+        if thread.name == "train_join":
+            thread.join(100)
+            assert not thread.is_alive()
