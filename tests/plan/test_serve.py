@@ -118,6 +118,13 @@ def test_what_cannot_be_is_refused_with_a_way_out(arguments: tuple[str, ...], wh
         raise done.exception
 
 
+@pytest.mark.parametrize("option", ["--rate", "--ttft", "--tpot", "--cached", "--acceptance"])
+def test_what_is_no_number_is_none(option: str) -> None:
+    done = run("Llama-3.1-70B", "--chip", "910B3", option, "nan")
+    assert done.exit_code == 2
+    assert f"'{option}': nan is no finite number" in done.output
+
+
 def test_the_latest_version_of_an_engine_counts_by_its_numbers() -> None:
     chip = accelerators().find("B300-SXM")
     names = [f"B300-SXM/sglang {version}/GLM-5" for version in ("0.5.9", "0.5.10.post1", "nightly")]

@@ -82,6 +82,7 @@ def test_a_price_of_the_users_own_gives_the_cost(tmp_path: Path) -> None:
         ((), "give --chips, how many there are, or --deadline"),
         (("--deadline", "30"), "--deadline needs --tokens"),
         (("--chips", "64", "--tokens", "many"), "--tokens many: a number such as 15T"),
+        (("--chips", "64", "--tokens", "nan"), "--tokens nan: above 0"),
         (("--chips", "4096", "--batch", "3"), "a batch of 3 sequences does not divide"),
     ],
 )

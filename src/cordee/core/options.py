@@ -1,8 +1,23 @@
 """Options that commands of all parts have alike."""
 
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import click
+
+
+class Number(click.FloatRange):
+    """A number in a range; nan and inf are none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not isfinite(found):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return found
+
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 """One that is read."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from cordee.core.commands import Commands
 from cordee.core.errors import UsageError
-from cordee.core.options import AS_JSON, FILE, TARGET
+from cordee.core.options import AS_JSON, FILE, TARGET, Number
 from cordee.hw.accelerator import catalogue_with
 from cordee.plan import chips as of_chips
 from cordee.plan import training_report
@@ -75,7 +76,7 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 )
 @CHIP
 @CHIPS
-@click.option("--deadline", type=click.FloatRange(min=0.01), metavar="DAYS", help="Or by when.")
+@click.option("--deadline", type=Number(min=0.01), metavar="DAYS", help="Or by when.")
 @click.option("--tokens", metavar="N", help="Tokens of the whole run, such as 15T or 2e12.")
 @click.option("--sequence", type=int, help="Tokens of a sequence; 4096, or as the script has it.")
 @click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
@@ -164,8 +165,8 @@ def _count(text: str | None) -> float | None:
         found = float(text[:-1] if text[-1:].upper() in powers else text) * power
     except ValueError as error:
         raise UsageError(f"--tokens {text}: a number such as 15T, 300B or 2e12") from error
-    if found <= 0:
-        raise UsageError(f"--tokens {text}: above 0")
+    if not 0 < found < inf:
+        raise UsageError(f"--tokens {text}: above 0, and as many as can be counted")
     return found
 
 

@@ -44,6 +44,9 @@ def test_a_model_brings_its_layout() -> None:
         (("--rate", "3"), "above 0 and below 1"),
         (("--rate", "mine"), "or one of low, typical, high"),
         (("--spares", "some"), "a number of nodes, or a share"),
+        (("--spares", "nan"), "a number of nodes, or a share"),
+        (("--spares", "-2%"), "a number of nodes, or a share"),
+        (("--step", "0s"), "longer than nothing"),
         (("--replica", "3000"), "would be"),
     ],
 )

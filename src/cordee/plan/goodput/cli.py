@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import asdict, replace
+from math import inf, nan
 
 import click
 from rich.console import Console
 
 from cordee.core.errors import UsageError
-from cordee.core.options import AS_JSON
+from cordee.core.options import AS_JSON, Number
 from cordee.hw.accelerator import Accelerator, accelerators
 from cordee.plan.compare import usual_batch
 from cordee.plan.goodput import report, weak_links
@@ -26,7 +27,7 @@ POSITIVE = click.IntRange(min=1)
 @click.argument("name", required=False, metavar="[MODEL]")
 @click.option("--chips", type=POSITIVE, required=True, help="That train.")
 @click.option("--chip", "kind", required=True, help="Kind of chip.")
-@click.option("--days", type=click.FloatRange(min=0.01), default=30.0, show_default=True)
+@click.option("--days", type=Number(min=0.01), default=30.0, show_default=True)
 @click.option(
     "--recovery",
     "recoveries",
@@ -47,7 +48,7 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--sequence", default=4096, show_default=True, help="Tokens of a sequence.")
 @click.option(
     "--link-gbit-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Of each replica to the others, where links are weak: what mode local gives back.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the failures.")
@@ -79,7 +80,7 @@ def goodput(  # noqa: PLR0913 - an argument is an option
         node_chips=chip.chips_per_node,
         rates=rates(rate, chip.generation),
         repair_s=seconds(repair, "--repair"),
-        step_s=seconds(step, "--step") if step else layout.step_s if layout else 10.0,
+        step_s=_step_s(step, layout),
         shards=layout.shards if layout else 8,
         stages=layout.stages if layout else 1,
     )
@@ -93,6 +94,14 @@ def goodput(  # noqa: PLR0913 - an argument is an option
     )
     links = _links(cluster, layout, link_gbit_s) if link_gbit_s else None
     _show(asked, layout, links, as_json=as_json)
+
+
+def _step_s(text: str | None, layout: Trained | None) -> float:
+    if text is None:
+        return layout.step_s if layout else 10.0
+    if not (found := seconds(text, "--step")):
+        raise UsageError(f"--step {text}: longer than nothing, such as 10s")
+    return found
 
 
 def _links(cluster: Cluster, layout: Trained | None, gbit_s: float) -> weak_links.Links:
@@ -121,7 +130,9 @@ def _with_spares(cluster: Cluster, text: str | None) -> Cluster:
         try:
             number = float(text.removesuffix("%"))
         except ValueError:
-            raise UsageError(f"--spares {text}: a number of nodes, or a share such as 2%") from None
+            number = nan
+        if not 0 <= number < inf:
+            raise UsageError(f"--spares {text}: a number of nodes, or a share such as 2%")
         nodes = round(cluster.chips * number / 100 / cluster.node_chips) if share else int(number)
     return replace(cluster, spare_chips=nodes * cluster.node_chips)
 

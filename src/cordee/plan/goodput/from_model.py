@@ -37,11 +37,9 @@ def trained(model: Model, chip: Accelerator, chips: int, sequence: int, batch: i
 def _of(plan: Plan, chip: Accelerator) -> Trained:
     job, memory = plan.job, plan.memory
     layout = job.layout
-    state_bytes = memory.weights + memory.optimizer
-    if (
-        layout.zero
-    ):  # a replica's chips hold all of the optimizer between them only with the others'
-        state_bytes = memory.weights + memory.optimizer * layout.data
+    # Where the optimizer is shared out, the chips of a replica hold all of it only with the others'.
+    parts = layout.data if layout.zero else 1
+    state_bytes = memory.weights + memory.optimizer * parts
     rate = chip.network_bytes_per_s or USUAL_NETWORK_BYTES_PER_S
     return Trained(
         words=layout.words,

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from cordee.core.errors import UsageError
-from cordee.core.options import AS_JSON, FILE, TARGET
+from cordee.core.options import AS_JSON, FILE, TARGET, Number
 from cordee.hw.accelerator import Accelerator, Catalogue, catalogue_with
 from cordee.plan.calibration.serving_own import serving_extended
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
@@ -48,7 +48,7 @@ from cordee.plan.serving.recorded import recording
 )
 @CHIP
 @CHIPS
-@click.option("--rate", type=click.FloatRange(min=1e-6), help="Requests a second that come.")
+@click.option("--rate", type=Number(min=1e-6), help="Requests a second that come.")
 @click.option(
     "--trace",
     type=FILE,
@@ -57,11 +57,11 @@ from cordee.plan.serving.recorded import recording
 @click.option("--prompt", default=1024, show_default=True, help="Tokens of a prompt.")
 @click.option("--answer", default=512, show_default=True, help="Tokens of an answer.")
 @click.option(
-    "--ttft", default=2000.0, show_default=True, metavar="MS",
+    "--ttft", type=Number(min=0, min_open=True), default=2000.0, show_default=True, metavar="MS",
     help="Until the first token, at most, for 9 of 10.",
 )  # fmt: skip
 @click.option(
-    "--tpot", default=50.0, show_default=True, metavar="MS",
+    "--tpot", type=Number(min=0, min_open=True), default=50.0, show_default=True, metavar="MS",
     help="Between tokens, at most, for 9 of 10.",
 )  # fmt: skip
 @click.option(
@@ -69,9 +69,11 @@ from cordee.plan.serving.recorded import recording
     help="bf16, fp8, fp4, w8a8, w4a8 or w4a16; as the script has it, or 8 bits where the chip has them.",
 )  # fmt: skip
 @click.option("--cache", help="Of keys and values: bf16, fp8, int8; as the script has it, or bf16.")
-@click.option("--cached", default=0.0, help="Part of prompts that is kept from earlier ones.")
+@click.option(
+    "--cached", type=Number(min=0), default=0.0, help="Part of prompts that is kept from earlier ones."
+)
 @click.option("--drafts", type=int, help="Tokens guessed ahead in a pass (MTP, EAGLE).")
-@click.option("--acceptance", type=float, help="How likely a guess is right; as is usual.")
+@click.option("--acceptance", type=Number(min=0), help="How likely a guess is right; as is usual.")
 @click.option(
     "--failures", metavar="RATE",
     help="What clients see of them in a year: low, typical, high, a source, or 2e-5 of a chip in an hour.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator
@@ -59,11 +60,13 @@ def check(wanted: Wanted) -> None:
     """Raises `UsageError` where it asks for nothing that can be served."""
     if wanted.chips is None and wanted.rate_per_s is None:
         raise UsageError("give --chips, how many there are, or --rate, how many requests a second")
+    if wanted.rate_per_s is not None and not 0 < wanted.rate_per_s < inf:
+        raise UsageError(f"--rate {wanted.rate_per_s:g}: requests a second, above 0")
     for option, value in (("--prompt", wanted.prompt), ("--answer", wanted.answer)):
         if value < 1:
             raise UsageError(f"{option} {value}: 1 token or more")
     for option, limit in (("--ttft", wanted.first_s), ("--tpot", wanted.between_s)):
-        if limit <= 0:
+        if not 0 < limit < inf:
             raise UsageError(f"{option} {limit * 1e3:g}: milliseconds, above 0")
     if not 0 <= wanted.cached < 1:
         raise UsageError(f"--cached {wanted.cached}: a part of prompts, from 0 to below 1")
