@@ -297,9 +297,11 @@ def main(model: Path, replicas: int, chip: str | None, engine: str, python: str,
     ]
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    line = next((line for line in process.stdout if "listening on" in line), None)
+    if line is None:
+        raise SystemExit(f"the service did not start: {log.name}")
     try:
-        assert process.stdout is not None
-        line = next(line for line in process.stdout if "listening on" in line)
         url = line.split("listening on ")[1].strip().removesuffix("/v1")
         os.set_blocking(process.stdout.fileno(), True)
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=log)

@@ -20,8 +20,8 @@ VITALS_S, NO_VITALS_S = 1.0, 30.0
 """How often an engine of others is asked what it does; and one that did not say."""
 QUESTION_S = 1.0
 """How often one of others that was lost gets a question of one token."""
-ANSWER_S = 3.5
-"""So long an answer is waited for."""
+ANSWER_S, QUESTION_ANSWER_S = 3.5, 30.0
+"""So long an answer is waited for; that to a question waits for a step of what it still has."""
 UNREACHED = 3
 """Probes in a row that reach nobody, after which a replica is dead."""
 
@@ -134,7 +134,7 @@ class Health:
             replica.url + COMPLETIONS,
             method="POST",
             body=msgspec.json.encode(question),
-            timeout_s=ANSWER_S,
+            timeout_s=QUESTION_ANSWER_S,
         )
 
     async def _ask_vitals(self, replica: Replica, now: float) -> None:
