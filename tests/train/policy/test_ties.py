@@ -109,6 +109,14 @@ def test_one_leaves_where_the_link_needs_more_steps_than_their_drift_allows() ->
     assert isinstance(ties.relief(workers(), LIMITS), Out)
 
 
+def test_a_link_carries_what_reductions_have_sent_over_it_whatever_a_probe_beside_them_says() -> (
+    None
+):
+    ties = slow(20.0)  # 60 MB in 20 s: three times what the probe says
+    ties.strays = dict.fromkeys(MEMBERS, Stray(50, 50_000_000, gradient_bytes=90_000_000))
+    assert isinstance(ties.relief(workers(), LIMITS), Apart)
+
+
 def test_one_of_whom_nothing_is_known_does_not_train_by_itself() -> None:
     ties = slow(20.0)
     ties.strays = dict.fromkeys(MEMBERS[1:], Stray(steps=50, size_bytes=5_000_000))

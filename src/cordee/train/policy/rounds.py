@@ -70,6 +70,8 @@ class Stray:
     """So many may lie between two exchanges, as far as it strays from the others; 0: none."""
     size_bytes: int = 0
     """What it would send to each of them in that time."""
+    gradient_bytes: int = 0
+    """Of the gradient that is summed in each step, as long as steps are made together."""
 
 
 @dataclass(frozen=True, slots=True)

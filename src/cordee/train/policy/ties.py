@@ -73,7 +73,7 @@ class Ties:
         if any(members[end].way + 1 < members[end].ways for end in slow.ends):
             return Again(slow.text, slow.ends, down=False)
         strays = [self.strays.get(number, Stray()) for number in members]
-        steps = steps_between(strays, slow.bytes_per_s, slow.compute_s)
+        steps = steps_between(strays, _carried(slow, strays), slow.compute_s)
         if steps:
             return Apart(slow.text, steps)
         enough = limits.moves and len(members) > max(1, limits.least) and limits.replica == 1
@@ -81,6 +81,15 @@ class Ties:
             return None
         times = f"a step is {slow.gain:.1f} times shorter without it"
         return Out((slow.ends[-1],), f"has a link so slow that {times}")
+
+
+def _carried(slow: Found, strays: Sequence[Stray]) -> float:
+    """Bytes a second of a slow link: as many as a probe has shown, which shares it, or as reductions have sent over it.
+
+    A ring, and what does as much, sends twice the gradient over each link, divided by the number of members.
+    """
+    sent_bytes = 2 * max(stray.gradient_bytes for stray in strays) / len(strays)
+    return max(slow.bytes_per_s, sent_bytes / slow.reduce_s if slow.reduce_s > 0 else 0.0)
 
 
 def _probe(pairs: Sequence[Pair]) -> Probe | None:

@@ -48,7 +48,9 @@ class Drift:
         drift = max(map(_distance, self._own, self._here()))
         self._own = []
         size_bytes = sum(part_bytes(part.numel()) for part in self._here())
-        control.say(Strays(Stray(steps_apart(outer.cadence, drift), size_bytes), drift))
+        gradient_bytes = sum(p.numbers * p.dtype.itemsize for p in self._apart.layout.parts)
+        stray = Stray(steps_apart(outer.cadence, drift), size_bytes, gradient_bytes)
+        control.say(Strays(stray, drift))
 
     def _here(self) -> list[Tensor]:
         """Copies of the parameters, fragment by fragment."""
