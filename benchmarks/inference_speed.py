@@ -14,6 +14,7 @@ HEAD = """# Predicted inference against published results
 Each result is predicted from its published deployment and traffic by the simulation of the queue, twice:
 "calibrated on the stack" knows other layouts and lengths under the same version of the engine (a group is one
 layout, dtype and pair of lengths), "not calibrated" knows nothing of that version on that chip. Five splits of each.
+Times are means over the requests of a run, as they are published.
 "Others" are other planners' errors on the same collection before a third of it was kept back; where theirs are smaller, they are better.
 `cordee plan validate --inference` prints this table.
 

@@ -53,8 +53,8 @@ def result(clients: int) -> dict[str, Any]:
         "total_output_tokens": 4 * clients * 128,
         "request_throughput": served.requests_per_s,
         "output_throughput": served.output_tokens_per_s,
-        "median_ttft_ms": served.first(0.5) * 1e3,
-        "median_tpot_ms": served.between(0.5) * 1e3,
+        "mean_ttft_ms": served.mean_first_s * 1e3,
+        "mean_tpot_ms": served.mean_between_s * 1e3,
     }
 
 
@@ -102,7 +102,7 @@ def test_clients_of_a_rate_are_those_under_way(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     given = result(8) | {"request_rate": 2.0, "max_concurrency": None, "num_prompts": 400}
     path.write_text(
-        json.dumps(given | {"output_throughput": 256, "median_ttft_ms": 500, "median_tpot_ms": 20})
+        json.dumps(given | {"output_throughput": 256, "mean_ttft_ms": 500, "mean_tpot_ms": 20})
     )
     found = benchmark(path)
     assert found.clients == round(2 * (0.5 + 0.02 * 127))
@@ -110,10 +110,10 @@ def test_clients_of_a_rate_are_those_under_way(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said(tmp_path: Path, files: list[str]) -> None:
     path = tmp_path / "bench.json"
-    path.write_text(json.dumps(result(1) | {"median_tpot_ms": 0}))
+    path.write_text(json.dumps(result(1) | {"mean_tpot_ms": 0}))
     for arguments, why in (
         ((str(path),), "give --script, the script that starts it, and --chip"),
-        ((str(path), *files[3:]), "median_tpot_ms = 0: a number above 0 is needed"),
+        ((str(path), *files[3:]), "mean_tpot_ms = 0: a number above 0 is needed"),
     ):
         done = calibrate(*arguments)
         assert isinstance(done.exception, CordeeError), done.output

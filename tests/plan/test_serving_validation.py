@@ -77,5 +77,5 @@ def test_a_calibration_finds_what_deployments_were_measured_with() -> None:
 def _measured(row: ServingResult, truth: ServingCalibration) -> Measure:
     one = measure(row)
     simulated = serve(one.works.decode.deployment, one.traffic, truth)
-    one = replace(one, published={"TPOT": simulated.between(0.5)})
+    one = replace(one, published={"TPOT": simulated.mean_between_s})
     return one.corrected(truth, simulated)

@@ -13,7 +13,7 @@ MOST = 1000
 """Requests of a run that are simulated; more say no more."""
 NEEDED = (
     "completed", "total_input_tokens", "total_output_tokens", "output_throughput",
-    "median_ttft_ms", "median_tpot_ms",
+    "mean_ttft_ms", "mean_tpot_ms",
 )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ class Benchmark:
     """Requests under way at once."""
     traffic: Traffic
     measured: Mapping[str, float]
-    """By metric: seconds, medians, or tokens a second."""
+    """By metric: seconds, means over requests, or tokens a second."""
 
 
 def is_benchmark(path: Path) -> bool:
@@ -42,7 +42,7 @@ def benchmark(path: Path) -> Benchmark:
     found = _load(path)
     values = {name: _number(path, found, name) for name in NEEDED}
     completed = values["completed"]
-    first_s, between_s = values["median_ttft_ms"] / 1e3, values["median_tpot_ms"] / 1e3
+    first_s, between_s = values["mean_ttft_ms"] / 1e3, values["mean_tpot_ms"] / 1e3
     answer = max(round(values["total_output_tokens"] / completed), 1)
     rate = float(found.get("request_rate") or "inf")
     most = found.get("max_concurrency") or found.get("num_prompts") or completed

@@ -46,13 +46,13 @@ class ServingOutcome:
 
     @property
     def between_s(self) -> tuple[float, float, float]:
-        """Median between two tokens: the least, as predicted, and the most."""
-        return _interval(self.best.served.between(0.5), self.off)
+        """Between two tokens, on average: the least, as predicted, and the most."""
+        return _interval(self.best.served.mean_between_s, self.off)
 
     @property
     def first_s(self) -> tuple[float, float, float]:
-        """Median to the first token: the least, as predicted, and the most."""
-        return _interval(self.best.served.first(0.5), self.off_first)
+        """To the first token, on average: the least, as predicted, and the most."""
+        return _interval(self.best.served.mean_first_s, self.off_first)
 
     @property
     def cost_usd(self) -> tuple[float, float] | None:

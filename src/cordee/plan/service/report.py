@@ -35,9 +35,9 @@ def lines(outcomes: Sequence[ServingOutcome]) -> Iterator[tuple[str, list[str]]]
     yield "tokens/s given", [f"{plan.tokens_per_s:,.0f}" for plan in best]
     yield "at once on a copy", [f"{plan.under_way:,.0f}" for plan in best]
     yield "ms to the first token", [_ms(p.served.first(0.5), p.served.first(0.9)) for p in best]
-    yield "  median in 9 of 10 cases", [_range(o.first_s) for o in outcomes]
+    yield "  mean in 9 of 10 cases", [_range(o.first_s) for o in outcomes]
     yield "ms between tokens", [_ms(p.served.between(0.5), p.served.between(0.9)) for p in best]
-    yield "  median in 9 of 10 cases", [_range(o.between_s) for o in outcomes]
+    yield "  mean in 9 of 10 cases", [_range(o.between_s) for o in outcomes]
     yield "USD per million tokens", [_cost(o) for o in outcomes]
     yield "kWh per million tokens", [_energy(o) for o in outcomes]
     if len(outcomes) > 1:
@@ -191,8 +191,9 @@ def _plan(outcome: ServingOutcome, plan: ServingPlan) -> dict[str, Any]:
         "requests_per_s": plan.rate_per_s,
         "most_requests_per_s": plan.candidate.rate_per_s,
         "tokens_per_s": plan.tokens_per_s,
-        "ttft_s": {name: served.first(part) for name, part in quantiles},
-        "tpot_s": {name: served.between(part) for name, part in quantiles},
+        "ttft_s": {"mean": served.mean_first_s} | {n: served.first(part) for n, part in quantiles},
+        "tpot_s": {"mean": served.mean_between_s}
+        | {n: served.between(part) for n, part in quantiles},
         "preempted": served.preempted,
         "shares_of_tpot": shares_of(plan),
         "memory_bytes": {
