@@ -70,7 +70,10 @@ from cordee.plan.serving.recorded import recording
 )  # fmt: skip
 @click.option("--cache", help="Of keys and values: bf16, fp8, int8; as the script has it, or bf16.")
 @click.option(
-    "--cached", type=Number(min=0), default=0.0, help="Part of prompts that is kept from earlier ones."
+    "--cached",
+    type=Number(min=0),
+    default=0.0,
+    help="Part of prompts that is kept from earlier ones.",
 )
 @click.option("--drafts", type=int, help="Tokens guessed ahead in a pass (MTP, EAGLE).")
 @click.option("--acceptance", type=Number(min=0), help="How likely a guess is right; as is usual.")
