@@ -16,7 +16,7 @@ class Example:
 
 EXAMPLES = {
     "assess": Example("cordee assess examples/nvidia_gpt", exit_code=1),
-    "chat": Example("cordee chat http://127.0.0.1:8000 --trace", tried_in="tests/serve/chat"),
+    "chat": Example("cordee chat --url http://127.0.0.1:8000 --trace", tried_in="tests/serve/chat"),
     "chips": Example("cordee chips"),
     "demo": Example("cordee demo --kill-step 30 --seed 7", tried_in="tests/e2e/test_demo.py"),
     "doctor": Example("cordee doctor"),

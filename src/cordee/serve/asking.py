@@ -14,8 +14,10 @@ from cordee.core.errors import UsageError
 
 SERVICE = "http://127.0.0.1:8000"
 URL = click.option("--url", default=SERVICE, show_default=True)
-KEY = click.option("--key", default="", help="An API key.")
-ADMINS_KEY = click.option("--key", default="", help="An admin's API key.")
+KEY = click.option("--key", default="", envvar="CORDEE_KEY", help="An API key; or $CORDEE_KEY.")
+ADMINS_KEY = click.option(
+    "--key", default="", envvar="CORDEE_KEY", help="An admin's API key; or $CORDEE_KEY."
+)
 
 
 @contextmanager

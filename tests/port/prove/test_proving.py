@@ -101,6 +101,27 @@ def test_an_empty_command_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_program_without_a_seed_is_told_from_a_chip_that_is_wrong(tmp_path: Path) -> None:
+    proof = _proof(tmp_path, TRAINER.replace("torch.manual_seed(1)", "torch.seed()"))
+    assert proof.chip.succeeded
+    assert not proof.holds
+    assert "other numbers each time" in proof.verdict
+
+
+@pytest.mark.slow
+def test_a_program_that_fails_alike_on_both_is_not_blamed_on_the_chip(tmp_path: Path) -> None:
+    proof = _proof(tmp_path, TRAINER.replace("range(3)", "range(missing)"))
+    assert "fails on the CPU as on the virtual chip" in proof.verdict
+
+
+@pytest.mark.slow
+def test_a_program_that_takes_too_long_is_told_how_to_get_more_time(tmp_path: Path) -> None:
+    trial, found = _repository(tmp_path, TRAINER)
+    proof = prove(replace(trial, command="sleep 100", limit_s=0.2), found)
+    assert "--limit" in proof.verdict
+
+
+@pytest.mark.slow
 def test_a_command_is_one_of_the_shell_and_draws_on_the_chip_are_told(tmp_path: Path) -> None:
     source = """
         import importlib.util

@@ -44,11 +44,16 @@ def test_without_a_traceback_it_is_the_last_line() -> None:
     assert last_words("usage: x\nx: error: no --data\n\n") == "x: error: no --data"
 
 
-def test_a_missing_module_a_missing_command_and_a_torchvision_for_cuda_have_hints() -> None:
+def test_what_the_environment_or_a_cpu_lacks_has_a_hint() -> None:
     for output, word in (
         ("ModuleNotFoundError: No module named 'timm.data'", "`timm`"),
         ("/bin/sh: 1: torchrun: not found", "`torchrun`"),
         ("RuntimeError: operator torchvision::nms does not exist", "--index-url"),
+        (
+            "ValueError: DistributedDataParallel device_ids and output_device arguments only work with "
+            "single-device/multiple-device GPU modules or CPU modules, but got device_ids [0]",
+            "DistributedDataParallel None",
+        ),
     ):
         (hint,) = hints(output)
         assert word in hint

@@ -19,7 +19,7 @@ def service(model_folder: Path) -> Iterator[Service]:
 def chat(
     url: str, *lines: str, options: tuple[str, ...] = ()
 ) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cordee", "chat", url, "--temperature", "0", *options]
+    command = [sys.executable, "-m", "cordee", "chat", "--url", url, "--temperature", "0", *options]
     text = "\n".join(lines) + "\n"
     return subprocess.run(
         command, input=text, capture_output=True, text=True, timeout=60, check=False

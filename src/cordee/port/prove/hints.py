@@ -7,6 +7,7 @@ NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 NO_COMMAND = re.compile(
     r"^/bin/sh: (?:\d+|line \d+): ([^:\s]+): (?:command )?not found", re.MULTILINE
 )
+OF_CHIPS = "DistributedDataParallel device_ids and output_device arguments only work with"
 NO_OPERATORS = "operator torchvision::nms does not exist"
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 
@@ -22,6 +23,11 @@ def hints(output: str) -> Iterator[str]:
     commands = NO_COMMAND.findall(output)
     if commands:
         yield f"hint: `{commands[-1]}` is looked for beside the python that cordee runs in, and on PATH"
+    if OF_CHIPS in output:
+        yield (
+            "hint: `device_ids` are of chips: where the program gives DistributedDataParallel None "
+            "on a CPU, what both compute can be compared"
+        )
     if NO_OPERATORS in output:
         yield (
             "hint: this torchvision is built for CUDA; torch for the CPU, which torch_npu goes "

@@ -96,6 +96,7 @@ class Proof:
     operators: int = 0  # calls on the chip
     tolerance: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    wavers: bool = False  # it gave other numbers when the CPU ran it once more
 
     @property
     def compared(self) -> bool:
@@ -124,7 +125,12 @@ class Proof:
     def verdict(self) -> str:
         """What it comes to, in a sentence."""
         if not self.chip.succeeded:
-            return "Not proven: the port does not run on the virtual chip."
+            return self._why_not
+        if self.wavers:
+            return (
+                "Not proven: the port runs on the virtual chip, but it gives other numbers each time, on "
+                "the CPU too: seed its random numbers (torch.manual_seed), and they can be compared."
+            )
         if not self.agrees and self.draws:
             return (
                 "Not proven: the port runs on the virtual chip, and gave other numbers than the "
@@ -134,13 +140,22 @@ class Proof:
         if not self.agrees:
             return "Not proven: the chip gave other numbers than the CPU."
         if not self.cpu_succeeded:
-            return (
-                "The port runs on the virtual chip; it does not on the CPU: there was nothing to "
-                "compare."
-            )
+            late = self.cpu is not None and self.cpu.exit_code is None
+            why = "on the CPU its time was over" if late else "it does not on the CPU"
+            return f"The port runs on the virtual chip; {why}: there was nothing to compare."
         if not self.compared:
             return (
                 "The port runs on the virtual chip; there was nothing to compare: let it print "
                 "`loss 1.23`, or write a file of tensors."
             )
         return "Proven: the port runs on the virtual chip and gives what the CPU gives."
+
+    @property
+    def _why_not(self) -> str:
+        """The verdict on a program that did not succeed on the chip."""
+        if self.chip.exit_code is None:
+            return "Not proven: its time was over on the virtual chip: --limit gives it more."
+        said = self.chip.last_words
+        if self.cpu is not None and said and said == self.cpu.last_words:
+            return "Not proven: the program fails on the CPU as on the virtual chip, with the same error."
+        return "Not proven: the port does not run on the virtual chip."

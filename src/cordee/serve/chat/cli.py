@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cordee.core.errors import UsageError
-from cordee.serve.asking import SERVICE
+from cordee.serve.asking import KEY, URL
 from cordee.serve.chat.conversation import Conversation
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")
@@ -18,9 +18,9 @@ HELP = """/new         begin anew
 
 
 @click.command()
-@click.argument("url", default=SERVICE)
+@URL
 @click.option("--model", default="", help="Where the service has several.")
-@click.option("--key", default="", envvar="CORDEE_KEY", help="An API key; or $CORDEE_KEY.")
+@KEY
 @click.option("--system", default="", help="What the model is to be.")
 @click.option("--max-tokens", type=int)
 @click.option("--temperature", type=float)
@@ -34,7 +34,7 @@ def chat(  # noqa: PLR0913 - one for each option
     temperature: float | None,
     trace: bool,
 ) -> None:
-    """Talk to the service at URL. Lines that begin with / are commands; /help lists them."""
+    """Talk to a service. Lines that begin with / are commands; /help lists them."""
     options = {"max_tokens": max_tokens, "temperature": temperature}
     given = {name: value for name, value in options.items() if value is not None}
     conversation = Conversation(url.rstrip("/").removesuffix("/v1"), key, model, dict(given))

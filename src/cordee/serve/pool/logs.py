@@ -1,5 +1,6 @@
 """Where replicas write what they have to say, and how much of it a user is shown."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ FAILED = "failed"
 """A file of this name beside the logs: they are worth keeping."""
 LINES = 12
 """So many are shown of one that did not start; the reason is seldom in the last where it is not told in order."""
+NAMED_ERROR = re.compile(r"(?<!\S)[A-Z]\w*(?:Error|Exception): .+")
+"""The end of a traceback. Engines of several processes end with those that only say that another one has failed."""
 
 
 @contextmanager
@@ -47,9 +50,13 @@ def told_error(log: Path, begins_at: int) -> str | None:
 
 
 def last_words(log: Path, begins_at: int) -> str:
-    """The last lines that a replica wrote, as the end of a message about it."""
-    lines = _lines(log, begins_at)[-LINES:]
-    return "".join([f"; {log}", *(f"\n    {line}" for line in lines)])
+    """The last lines that a replica wrote, as the end of a message about it; before them the first error."""
+    lines = _lines(log, begins_at)
+    shown = lines[-LINES:]
+    first = next((found[0] for line in lines if (found := NAMED_ERROR.search(line))), None)
+    if first is not None and not any(first in line for line in shown):
+        shown = [first, "...", *shown]
+    return "".join([f"; {log}", *(f"\n    {line}" for line in shown)])
 
 
 def _lines(log: Path, begins_at: int) -> list[str]:

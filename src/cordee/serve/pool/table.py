@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.pages.numbers import plural
 from cordee.core.tables import table
 
 
@@ -13,7 +14,7 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
     gateway = state["gateway"]
     requests = gateway["requests"]
     yield (
-        f"{gateway['streams']} requests under way, {gateway['queued']} wait, "
+        f"{plural(gateway['streams'], 'request')} under way, {gateway['queued']} wait, "
         f"{gateway['tokens_per_s']:.0f} tokens/s; {requests['ok']} answered, "
         f"{requests['failed']} failed, {gateway['failovers']} moved\n"
     )
@@ -35,5 +36,5 @@ def shown(state: dict[str, Any]) -> Iterator[Table | str]:
             )
         yield made
     for event in state["events"][-8:]:
-        moved = f" ({event['moved']} requests moved)" if event.get("moved") else ""
+        moved = f" ({plural(event['moved'], 'request')} moved)" if event.get("moved") else ""
         yield f"{event['kind']:14} {event['replica']}: {event['text']}{moved}"
