@@ -35,7 +35,7 @@ class CudaName(Fact):
     native: str = ""  # in torch_npu
     neutral: str = ""  # for any accelerator; where there is none, torch.get_device_module() has it
     alone: str = (
-        ""  # what it gives where torch has no accelerator; "" raises, "nothing" is no value
+        ""  # what stands for it where torch has no accelerator; "" raises, "nothing" is no value
     )
     keywords: str = ""  # names of arguments that differ
     advice: str = ""  # what a person is to do; a name that has one is never rewritten
