@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cordee.train.policy.effects import Begin, Effect, Evict, Note
 from cordee.train.policy.membership import Membership
-from cordee.train.policy.standstill import FAILED_S, Look, ends, pairs_of
+from cordee.train.policy.standstill import BOTH_S, FAILED_S, Look, ends, pairs_of
 from cordee.train.policy.workers import Limits, Phase, Report
 
 Pairs = Sequence[tuple[int, int]]
@@ -179,6 +179,18 @@ def test_a_collective_that_fails_although_nobody_is_gone_is_looked_into_soon() -
     note, begin = job.answer(job.look(FAILED_S + 0.1))
     assert note == Note("down", "the link between workers 0 and 2 is down")
     assert isinstance(begin, Begin)
+
+
+def test_a_link_is_named_by_both_its_ends_although_one_is_heard_first() -> None:
+    job, look = stuck(moved_bytes=-1)
+    standstill = job.job.ties.standstill
+    for pair in [*look.pairs, (0, 0), (1, 1), (2, 2)]:
+        standstill.seen(look.number, pair, reached=True)
+    standstill.failed(2, job.now_s)
+    assert job.after(0.02) == []
+    standstill.failed(1, job.now_s)
+    note, *_ = job.after(BOTH_S)
+    assert note == Note("down", "the link between workers 1 and 2 is down")
 
 
 def test_one_for_whom_collectives_fail_again_and_again_leaves() -> None:

@@ -15,6 +15,8 @@ from cordee.train.policy.workers import WAITING, Limits, Worker
 
 FAILED_S = 1.0
 """So long after a collective has failed it is known whether someone is gone."""
+BOTH_S = 0.3
+"""Both ends of a link say so within so long that a collective has failed for them."""
 AGAIN_S = 1.0
 """A group that was formed again is looked at sooner."""
 LOOK_MOST_S = 10.0
@@ -127,7 +129,10 @@ class Standstill:
             return None
         if None in self._asked.values() and now_s - self._asked_s <= _look_s(limits):
             return None
-        if not self._failed and now_s - since_s <= patience_s:
+        waited_s, least_s = now_s - since_s, patience_s
+        if self._failed:
+            waited_s, least_s = now_s - min(self._failed.values()), BOTH_S
+        if waited_s <= least_s:
             return None
         answers, self._asked = self._asked, {}
         found = self._found(answers, members, step)
