@@ -10,7 +10,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,13 +170,24 @@ def _build(
         places.made.mkdir()
         places.generated.mkdir()
         (places.generated / "catalogue.h").write_text(catalogue_header(), "utf-8")
-        for target in targets:
-            kept = _cache() / "objects" / keys[target.name] / target.name
-            with _lock(kept.parent):
-                if not kept.is_file():
-                    _make(target, kept, places, toolchain)
-            shutil.copy2(kept, places.made / target.name)
+        with ExitStack() as locks:
+            missing = [target for target in targets if _is_missing(target, keys, locks)]
+            for target in targets:
+                if target not in missing:
+                    shutil.copy2(_kept(target, keys), places.made / target.name)
+            _make(missing, keys, places, toolchain)
         _settle(places.made, folder)
+
+
+def _kept(target: Library, keys: dict[str, str]) -> Path:
+    return _cache() / "objects" / keys[target.name] / target.name
+
+
+def _is_missing(target: Library, keys: dict[str, str], locks: ExitStack) -> bool:
+    """Whether this process has to make it; no other one does until `locks` is closed."""
+    kept = _kept(target, keys)
+    locks.enter_context(_lock(kept.parent))
+    return not kept.is_file()
 
 
 def _settle(made: Path, folder: Path) -> None:
@@ -187,21 +198,36 @@ def _settle(made: Path, folder: Path) -> None:
             raise
 
 
-def _make(target: Library, kept: Path, places: Places, toolchain: Toolchain) -> None:
-    compiler = toolchain.compilers[target.language]
+def _make(
+    targets: list[Library], keys: dict[str, str], places: Places, toolchain: Toolchain
+) -> None:
+    """Compiles all of them side by side, the last one's first, which take longest; then links in order."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        objects = list(
-            pool.map(lambda source: _object(target, source, places, toolchain), target.paths())
-        )
-    output = places.generated / target.name
+        objects = {
+            target.name: [
+                pool.submit(_object, target, unit, places, toolchain) for unit in target.units()
+            ]
+            for target in reversed(targets)
+        }
+        for target in targets:
+            made = [each.result() for each in objects[target.name]]
+            _link(target, made, _kept(target, keys), places, toolchain)
+
+
+def _link(
+    target: Library, objects: list[Path], kept: Path, places: Places, toolchain: Toolchain
+) -> None:
+    output = places.made / target.name
+    compiler = toolchain.compilers[target.language]
     _compile([compiler, *target.linking(objects, output, places)])
     os.replace(shutil.copy2(output, f"{kept}.{os.getpid()}"), kept)
 
 
-def _object(target: Library, source: Path, places: Places, toolchain: Toolchain) -> Path:
-    """One compiled source; sources that did not change are not compiled again."""
-    kept = _cache() / "objects" / f"{_object_key(target, source, toolchain)}.o"
+def _object(target: Library, unit: tuple[Path, ...], places: Places, toolchain: Toolchain) -> Path:
+    """One compiled unit; units whose sources did not change are not compiled again."""
+    kept = _cache() / "objects" / f"{_object_key(target, unit, toolchain)}.o"
     if not kept.is_file():
+        source = unit[0] if len(unit) == 1 else _together(target, unit, places)
         made = places.generated / f"{target.name}.{source.stem}.o"
         compiler = toolchain.compilers[target.language]
         _compile([compiler, *target.compiling(source, made, places)])
@@ -209,10 +235,17 @@ def _object(target: Library, source: Path, places: Places, toolchain: Toolchain)
     return kept
 
 
-def _object_key(target: Library, source: Path, toolchain: Toolchain) -> str:
+def _together(target: Library, unit: tuple[Path, ...], places: Places) -> Path:
+    """A source that includes those of the unit."""
+    source = places.generated / f"{target.name}{unit[0].suffix}"
+    source.write_text("".join(f'#include "{path}"\n' for path in unit), "utf-8")
+    return source
+
+
+def _object_key(target: Library, unit: tuple[Path, ...], toolchain: Toolchain) -> str:
     packages = [toolchain.torch_npu, *([toolchain.torch] if target.with_torch else [])]
     versions = [(package / "version.py").read_text("utf-8") for package in packages]
-    texts = [path.read_text("utf-8") for path in (source, *target.headers())]
+    texts = [path.read_text("utf-8") for path in (*unit, *target.headers())]
     catalogue = catalogue_header() if target.with_catalogue else ""
     return _digest(toolchain.versions[target.language], repr(target), *versions, catalogue, *texts)
 

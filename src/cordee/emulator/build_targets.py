@@ -52,6 +52,13 @@ class Library:
         found = {path for pattern in self.sources for path in (HERE / self.folder).glob(pattern)}
         return sorted(path for path in found if path.name not in self.without)
 
+    def units(self) -> list[tuple[Path, ...]]:
+        """What each call of the compiler takes: one source, or all that include PyTorch's headers.
+
+        Those take it longer than our sources, so that one by one would be four times the work.
+        """
+        return [tuple(self.paths())] if self.with_torch else [(path,) for path in self.paths()]
+
     def headers(self) -> list[Path]:
         """Every header that the sources may include, sorted."""
         return sorted({*(HERE / self.folder).glob("*.h"), *(HERE / "runtime").glob("cordee*.h")})

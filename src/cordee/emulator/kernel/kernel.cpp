@@ -303,7 +303,7 @@ class Format final : public c10::OperatorKernel {
       const bool is_image = !has_plain_format(tensor) && plain_format(tensor.dim()) == ACL_FORMAT_NCHW;
       const bool leaves = is_image && arguments[1].toInt() == ACL_FORMAT_ND;
       tensor = op.schema().is_mutable() ? tensor : tensor.clone();
-      set_format(tensor, leaves ? ACL_FORMAT_NCHW : arguments[1].toInt());
+      set_format(tensor, leaves ? int64_t{ACL_FORMAT_NCHW} : arguments[1].toInt());
     }
     torch::jit::push(*stack, std::move(tensor));
   }
