@@ -57,16 +57,27 @@ def _values(claim: dict[str, Any]) -> Iterator[object]:
 
 
 def _at(value: Any, path: str) -> object:
-    """What stands at a path of keys; of a list of tables the one with that name. A key may hold a dot: 0.99."""
+    """What stands at a path of keys; of a list of tables the one with that name, or with all of `key=value&key=value`.
+
+    A key may hold a dot: 0.99.
+    """
     while path:
         if isinstance(value, list):
             key = path.partition(".")[0]
-            value = next(row for row in value if row["name"] == key)
+            value = next(row for row in value if _is_meant(row, key))
         else:
             key = path if path in value else path.partition(".")[0]
             value = value[key]
         path = path[len(key) + 1 :]
     return value
+
+
+def _is_meant(row: dict[str, Any], key: str) -> bool:
+    if "=" not in key:
+        return bool(row["name"] == key)
+    return all(
+        str(row[name]) == value for name, value in (pair.split("=") for pair in key.split("&"))
+    )
 
 
 def _shown(value: object, language: str) -> str:
