@@ -77,14 +77,19 @@ def test_one_that_dies_in_the_last_round_leaves_the_others_alike(
     assert len(set(ended.digests)) == 1
 
 
-SLOWED: Fault = {
-    "worker": 2,
-    "step": 28,
-    "at": "reduce",
-    "do": "link-slow",
-    "other": 1,
-    "bytes_per_s": 20_000,
-}
+def slowed(other: int) -> Fault:
+    return {
+        "worker": 2,
+        "step": 28,
+        "at": "reduce",
+        "do": "link-slow",
+        "other": other,
+        "bytes_per_s": 20_000,
+    }
+
+
+SLOWED = (slowed(0), slowed(1))
+"""All links of one worker: there is no way around them."""
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_where_a_link_becomes_slow_workers_train_by_themselves_if_they_stay_clos
 ) -> None:
     program = (*PROGRAM, "--apart", apart)
     options = ("-n", "3", "--mode", "adaptive")
-    ended = job(tmp_path, *program, options=options, faults=(SLOWED,))
+    ended = job(tmp_path, *program, options=options, faults=SLOWED)
     assert ended.code == 0, ended.err
     assert len(set(ended.digests)) == 1
     reasons = [event["reason"] for event in ended.of("epoch")]
@@ -113,7 +118,7 @@ def test_workers_that_began_to_train_by_themselves_go_on_whoever_dies(
 ) -> None:
     struck: Fault = {"worker": 0, "step": 34, "at": "vote", "do": do}
     options = ("-n", "3", "--min", "3", "--spares", "1", "--mode", "adaptive")
-    ended = job(tmp_path, *PROGRAM, options=options, faults=(SLOWED, struck))
+    ended = job(tmp_path, *PROGRAM, options=options, faults=(*SLOWED, struck))
     assert ended.code == 0, ended.err
     assert ended.of("exchanged")
     assert len(ended.digests) == 3

@@ -18,7 +18,7 @@ from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
 from cordee.train.policy.workers import Phase
 
-PROTOCOL = 7
+PROTOCOL = 8
 """Another number for every change that makes versions misunderstand each other."""
 Role = Literal["worker", "agent", "host", "watch", "probe", "reach"]
 LENGTH = struct.Struct("!I")
@@ -268,6 +268,7 @@ class Planned(Message, tag="planned", frozen=True):
     total: Total | None = None
     back: tuple[int, ...] = ()
     apart: int = 0
+    adders: tuple[int, ...] = ()
     checks: Checks = Checks()
 
 

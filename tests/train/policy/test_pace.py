@@ -68,19 +68,6 @@ def test_one_on_the_edge_does_not_make_shards_go_to_and_fro() -> None:
     assert len(made) <= 2
 
 
-def test_those_that_are_spared_have_no_shards_until_the_group_is_another_one() -> None:
-    pace = Pace()
-    run(pace, evenly(9), steps(STEPS, 1.0, 1.0, 1.0))
-    pace.spared, pace.why = (1, 2), "the link between workers 1 and 2 is slow"
-    found = pace.stepped(evenly(9), MEMBERS)
-    assert found == Move(
-        (0,) * 9, "the link between workers 1 and 2 is slow: shards move away from it"
-    )
-    assert pace.stepped((0,) * 9, MEMBERS) is None
-    pace.changed()
-    assert even(9, MEMBERS, pace.speeds(9, MEMBERS)) == list(evenly(9))
-
-
 def test_where_there_is_nothing_to_give_away_nothing_moves() -> None:
     owners, made = run(Pace(), evenly(3), steps(EVICT_STEPS, 1.0, 1.0, 3.0))
     assert owners == evenly(3)

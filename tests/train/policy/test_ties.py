@@ -1,52 +1,52 @@
 """What is done about a link that is slow?"""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 
-from cordee.train.policy.links import DOUBT_STEPS, STEPS_LEAST, USUAL_STEPS, Found, Pair
+from cordee.train.policy.links import STEPS_LEAST, USUAL_STEPS, Found, Pair
 from cordee.train.policy.pace import EVICT_GAIN, Late
 from cordee.train.policy.rounds import Stray
-from cordee.train.policy.standstill import Again, Apart, Out, Spare
+from cordee.train.policy.standstill import Again, Apart, Around, Out
 from cordee.train.policy.ties import Ties
 from cordee.train.policy.workers import Limits, Worker
 
 MEMBERS = (0, 1, 2)
 LIMITS = Limits(shards=6, workers=3)
 COMPUTE_S, USUAL_S = 1.0, 0.1
+ONE: tuple[Pair, ...] = ((1, 2),)
+ALL_OF_TWO: tuple[Pair, ...] = ((0, 2), (1, 2))
 
 
 def workers(ways: int = 1) -> dict[int, Worker]:
     return {number: Worker(number, 0.0, ways=ways) for number in MEMBERS}
 
 
-def told(ties: Ties, pairs: Sequence[Pair]) -> str:
+def told(ties: Ties, pairs: Sequence[Pair], slow: Collection[Pair]) -> str:
     """All pairs have measured their links."""
     said = ""
     for pair in pairs:
-        said = ties.probed(pair, 1e6 if pair == (1, 2) else 400e6)
+        said = ties.probed(pair, 1e6 if pair in slow else 400e6)
     return said
 
 
-def slow(reduce_s: float, compute_s: float = COMPUTE_S, usual_s: float = USUAL_S) -> Ties:
-    """Those of three members whose reductions have become slow, for the link of the last two is."""
+def slow(reduce_s: float, links: Collection[Pair] = ALL_OF_TWO) -> Ties:
+    """Those of three members whose reductions have become slow, for these links are."""
     ties, now_s, probe = Ties(), 0.0, None
     for step in range(USUAL_STEPS + STEPS_LEAST):
-        came_s = now_s + compute_s
-        now_s = came_s + (usual_s if step < USUAL_STEPS else reduce_s)
+        came_s = now_s + COMPUTE_S
+        now_s = came_s + (USUAL_S if step < USUAL_STEPS else reduce_s)
         probe = ties.stepped(Late(0, 0.0, came_s), now_s, MEMBERS)
     assert probe is not None
-    said = told(ties, probe.pairs)
-    assert said.startswith("the link between workers 1 and 2 is slow")
+    assert "slow" in told(ties, probe.pairs, links)
     return ties
 
 
 def test_the_ends_use_other_addresses_where_they_have_any() -> None:
-    found = slow(20.0).relief(workers(ways=2), LIMITS)
+    found = slow(20.0, ONE).relief(workers(ways=2), LIMITS)
     assert isinstance(found, Again)
     assert (found.ends, found.down) == ((1, 2), False)
 
 
-def test_without_another_address_an_end_leaves_if_the_others_are_far_faster() -> None:
+def test_one_whose_links_are_all_slow_leaves_if_the_others_are_far_faster() -> None:
     found = slow(20.0).relief(workers(), LIMITS)
     assert isinstance(found, Out)
     assert found.workers == (2,)
@@ -63,36 +63,47 @@ def test_nobody_leaves_where_all_are_needed() -> None:
     assert slow(20.0).relief(workers(), needed) is None
 
 
-def slightly() -> Ties:
-    """Reductions take four times as long as usual, and far longer than all the rest."""
-    return slow(4.0, compute_s=0.1, usual_s=1.0)
+def test_without_another_address_nothing_goes_over_the_link_any_more() -> None:
+    ties = slow(20.0, ONE)
+    assert isinstance(ties.relief(workers(), LIMITS), Around)
+    assert ties.links.adders(MEMBERS) == (0,)
+    assert ties.links.fellows(1, MEMBERS) == (0, 1)
+    assert ties.links.fellows(0, MEMBERS) == MEMBERS
 
 
-def test_shards_move_away_from_a_link_that_is_fast_enough_for_half_of_what_it_carries() -> None:
-    exact = replace(LIMITS, exact=True)
-    ties = slightly()
-    found = ties.relief(workers(ways=2), exact)
-    assert isinstance(found, Spare)
-    assert found.workers == (1, 2)
+def test_that_lasts_as_long_as_both_ends_are_members() -> None:
+    ties = slow(20.0, ONE)
+    ties.relief(workers(), LIMITS)
+    ties.changed((0, 1, 2, 3))
+    assert ties.links.adders((0, 1, 2, 3)) == (0, 3)
+    ties.changed((0, 1, 3))
+    assert ties.links.adders((0, 1, 3)) == ()
+    assert ties.links.fellows(1, (0, 1, 3)) == (0, 1, 3)
 
 
-def test_they_do_not_where_that_is_not_enough_or_nothing_is_saved_by_it() -> None:
-    exact = replace(LIMITS, exact=True)
-    assert isinstance(slow(20.0).relief(workers(ways=2), exact), Again)
-    assert isinstance(slightly().relief(workers(ways=2), LIMITS), Again)
+def test_it_takes_a_third_member() -> None:
+    found = Found("", (0, 1), 1.0, 1e6, COMPUTE_S, 20.0, USUAL_S)
+    assert found.around(2) is None
+    assert found.around(3) == (0, 1)
 
 
-def test_where_they_have_moved_and_it_is_slow_nevertheless_the_next_thing_is_done() -> None:
-    exact = replace(LIMITS, exact=True)
-    ties = slightly()
-    ties.relief(workers(ways=2), exact)
-    now_s, probe = 1e6, None
+def test_it_must_make_steps_clearly_shorter() -> None:
+    for reduce_s, shorter in ((2.0, True), (0.4, False)):
+        found = Found("", (0, 1), 1.0, 1e6, COMPUTE_S, reduce_s, USUAL_S)
+        assert (found.around(4) is not None) is shorter
+
+
+def test_a_link_over_which_nothing_goes_is_not_measured_and_another_time_is_usual() -> None:
+    ties = slow(20.0, ONE)
+    ties.relief(workers(), LIMITS)
+    ties.changed(MEMBERS)
+    now_s, probe, steps = 1e6, None, 0
     while probe is None:
-        now_s += 4.0
-        probe = ties.stepped(Late(0, 0.0, now_s - 3.9), now_s, MEMBERS)
-    assert now_s == 1e6 + 4.0 * DOUBT_STEPS
-    told(ties, probe.pairs)
-    assert isinstance(ties.relief(workers(ways=2), exact), Again)
+        reduce_s, steps = (1.0 if steps < USUAL_STEPS else 4.0), steps + 1
+        now_s += COMPUTE_S + reduce_s
+        probe = ties.stepped(Late(0, 0.0, now_s - reduce_s), now_s, MEMBERS)
+    assert steps == USUAL_STEPS + STEPS_LEAST
+    assert probe.pairs == ((0, 1), (0, 2))
 
 
 def test_members_whose_drift_allows_it_train_by_themselves_before_one_leaves() -> None:

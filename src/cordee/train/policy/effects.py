@@ -59,6 +59,8 @@ class Plan:
     """Members that take this step's state from what was kept of their part."""
     apart: int = 0
     """Steps between two exchanges, where members train by themselves from here on, or do already; 0: they do not."""
+    adders: tuple[int, ...] = ()
+    """Members that add gradients up; none: all do."""
 
 
 @dataclass(frozen=True, slots=True)

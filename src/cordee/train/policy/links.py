@@ -45,19 +45,24 @@ class Found:
     usual_s: float = 0.0
     """and how long it usually does."""
 
-    def spared(self, members: int) -> bool:
-        """Whether it is enough, of so many members, that its two ends compute nothing: half as much goes over it then."""
+    def around(self, members: int) -> Pair | None:
+        """The link, where a step of so many members is clearly shorter if nothing goes over it.
+
+        Those that add up more than usual send and take up to `members` / (`members` - 1) times as much each.
+        """
         if len(self.ends) != 2 or members < 3:
-            return False
-        then_s = self.compute_s * members / (members - 2) + self.reduce_s / 2
+            return None
+        then_s = self.compute_s + self.usual_s * members / (members - 1)
         shorter = self.compute_s + self.reduce_s > GAIN * then_s
-        return shorter and self.reduce_s / 2 <= SLOW_TIMES * self.usual_s
+        return (self.ends[0], self.ends[1]) if shorter else None
 
 
 @dataclass(slots=True)
 class Links:
     """What is known of the links of a group of members."""
 
+    around: set[Pair] = field(default_factory=set)
+    """Slow links over which nothing goes: neither end of them adds up."""
     _usual_s: list[float] = field(default_factory=list)
     _slow: int = 0
     """So many slow reductions were the last ones,"""
@@ -106,7 +111,7 @@ class Links:
         if not more_s or not enough or self._quiet or self._open:
             return []
         self._rates = {}
-        pairs = list(combinations(sorted(members), 2))
+        pairs = [p for p in combinations(sorted(members), 2) if p not in self.around]
         self._open = set(pairs)
         return pairs
 
@@ -122,9 +127,20 @@ class Links:
         """How long a reduction usually takes, in seconds."""
         return max(LEAST_S, median(self._usual_s))
 
-    def acted(self) -> None:
-        """Something was done: whether it has helped is seen soon."""
-        self._quiet = DOUBT_STEPS
+    def adders(self, members: Sequence[int]) -> tuple[int, ...]:
+        """The members that add gradients up, so that nothing goes over some links; none: all do."""
+        ends = {end for pair in self.around if set(pair) <= set(members) for end in pair}
+        return tuple(n for n in members if n not in ends) if ends else ()
+
+    def fellows(self, number: int, members: Sequence[int]) -> tuple[int, ...]:
+        """The members to which one sends, and this one."""
+        adders = self.adders(members)
+        return tuple(n for n in members if not adders or number in adders or n in (number, *adders))
+
+    def goes_around(self, pair: Pair) -> None:
+        """From now on nothing goes over a link; another time is usual then."""
+        self.around.add(pair)
+        self._usual_s = []
 
     def probed(self, pair: Pair, bytes_per_s: float) -> Found | None:
         """A pair's rate has been measured; when all have, what is found."""

@@ -23,7 +23,7 @@ from cordee.train.policy.footing import footing
 from cordee.train.policy.pace import Late, Move, Pace, TooSlow
 from cordee.train.policy.setbacks import Setbacks
 from cordee.train.policy.shards import assign
-from cordee.train.policy.standstill import Again, Apart, Look, Out, Spare
+from cordee.train.policy.standstill import Again, Apart, Around, Look, Out
 from cordee.train.policy.sums import Total, total_of
 from cordee.train.policy.teams import Team, held_by, teams
 from cordee.train.policy.ties import Ties
@@ -221,13 +221,13 @@ class Membership:
         return self._react(self.ties.tick(members, self._late, self.limits, self.step, now_s))
 
     def fellows(self, number: int) -> tuple[int, ...]:
-        """The members that have the same part of the model as one has."""
+        """The members that have the same part of the model as one has, and to whom that sends."""
         worker = self.workers.get(number)
-        return tuple(self._column(worker.place)) if worker is not None else ()
+        return self.ties.links.fellows(number, self._column(worker.place) if worker else [])
 
     # What follows from it.
 
-    def _react(self, found: Look | Probe | Spare | Again | Apart | Out | None) -> list[Effect]:
+    def _react(self, found: Look | Probe | Again | Around | Apart | Out | None) -> list[Effect]:
         """Do something about links, or members that are stuck."""
         match found:
             case Again(text, ends, down):
@@ -235,11 +235,10 @@ class Membership:
                 anew = "the group is formed again" + (", over other addresses" if turned else "")
                 note = [Note("down", text)] if down else []
                 return [*note, *self._begin(self.members, (), f"{text}: {anew}", stuck=True)]
-            case Spare(text, spared):
-                self.pace.spared, self.pace.why = spared, text
-                return []
+            case Around(text):
+                return self._begin(self.members, (), text, stuck=True)
             case Apart(text, steps):
-                self.apart, text = steps, f"{text}: workers train by themselves"
+                self.apart = steps
                 return self._begin(self.members, (), text, stuck=True)
             case Out(workers, reason, text, guilty):
                 note = [Note("down", text)] if text else []
@@ -383,6 +382,7 @@ class Membership:
             forget=forget if replica > 1 else (),
             total=self._total,
             apart=self.apart,
+            adders=self.ties.links.adders(self.members),
         )
         return [plan]
 

@@ -55,10 +55,6 @@ class Pace:
     """How fast members are, as far as it is known."""
 
     moves: bool = True
-    spared: tuple[int, ...] = ()
-    """They are to have no shards,"""
-    why: str = ""
-    """for this reason."""
     _shard_s: dict[int, deque[float]] = field(default_factory=dict)
     _arrived_s: dict[int, float] = field(default_factory=dict)
     _promising: int = 0
@@ -86,7 +82,7 @@ class Pace:
 
     def changed(self) -> None:
         """Members have changed: what was promising may not be any more."""
-        self._arrived_s, self.spared = {}, ()
+        self._arrived_s = {}
         self._promising = self._hopeless = 0
 
     def speeds(self, shards: int, members: Sequence[int]) -> dict[int, float]:
@@ -95,8 +91,6 @@ class Pace:
         if not self.moves or not known:
             return {}
         found = {worker: 1 / shard_s for worker, shard_s in known.items()}
-        if self.spared:
-            return found | dict.fromkeys(self.spared, 0.0)
         plain_s = _step_s(even(shards, members), known)
         return found if plain_s > GAIN * _step_s(even(shards, members, found), known) else {}
 
@@ -106,8 +100,6 @@ class Pace:
         if not self.moves or not known or len(owners) < len(members):
             return None
         other = even(len(owners), members, self.speeds(len(owners), members))
-        if not set(owners).isdisjoint(self.spared):
-            return Move(tuple(other), f"{self.why}: shards move away from it")
         now_s, then_s = _step_s(owners, known), _step_s(other, known)
         self._promising = self._promising + 1 if now_s > GAIN * then_s else 0
         if self._promising >= STEPS:

@@ -53,11 +53,10 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Spare:
-    """Members compute nothing: so they send each other less."""
+class Around:
+    """Gradients are added up by others than these, who send each other nothing then."""
 
     text: str
-    workers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from cordee.train.policy.effects import Probe
 from cordee.train.policy.links import Found, Links, Pair
 from cordee.train.policy.pace import EVICT_GAIN, Late
 from cordee.train.policy.rounds import Stray, steps_between
-from cordee.train.policy.standstill import Again, Apart, Look, Out, Spare, Standstill
+from cordee.train.policy.standstill import Again, Apart, Around, Look, Out, Standstill
 from cordee.train.policy.workers import Limits, Worker
 
 
@@ -19,8 +19,6 @@ class Ties:
     standstill: Standstill = field(default_factory=Standstill)
     strays: dict[int, Stray] = field(default_factory=dict)
     """What workers have said of training by themselves."""
-    _spared: bool = False
-    """Whether shards were moved away from a slow link already."""
     _slow: Found | None = None
     """A slow link about which nothing was done yet."""
 
@@ -28,7 +26,7 @@ class Ties:
         """There is another group."""
         self.links.changed(members)
         self.standstill.changed()
-        self._slow, self._spared = None, False
+        self._slow = None
 
     def stepped(self, late: Late | None, now_s: float, members: Sequence[int]) -> Probe | None:
         """A step was made. `late`: who came last to its reduction."""
@@ -61,21 +59,22 @@ class Ties:
 
     def relief(
         self, members: Mapping[int, Worker], limits: Limits
-    ) -> Spare | Again | Apart | Out | None:
+    ) -> Again | Around | Apart | Out | None:
         """What is done about a link that is slow; what is reduced over it is reduced again."""
         slow, self._slow = self._slow, None
         if slow is None or not slow.ends or not set(slow.ends) <= members.keys():
             return None
-        if limits.exact and limits.moves and not self._spared and slow.spared(len(members)):
-            self._spared = True
-            self.links.acted()
-            return Spare(slow.text, slow.ends)
         if any(members[end].way + 1 < members[end].ways for end in slow.ends):
             return Again(slow.text, slow.ends, down=False)
+        pair = slow.around(len(members))
+        if pair is not None and set(self.links.adders(list(members)) or members) - set(pair):
+            self.links.goes_around(pair)
+            how = "neither end adds up, and nothing goes over it any more"
+            return Around(f"{slow.text}: {how}")
         strays = [self.strays.get(number, Stray()) for number in members]
         steps = steps_between(strays, _carried(slow, strays), slow.compute_s)
         if steps:
-            return Apart(slow.text, steps)
+            return Apart(f"{slow.text}: workers train by themselves", steps)
         enough = limits.moves and len(members) > max(1, limits.least) and limits.replica == 1
         if not enough or slow.gain <= EVICT_GAIN:
             return None

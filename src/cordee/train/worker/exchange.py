@@ -1,6 +1,7 @@
 """Brings what members have of a gradient together: each adds up one piece of it and gives that to all others.
 
-It brings the same number of bytes over the links as a ring all-reduce does.
+It brings the same number of bytes over the links as a ring all-reduce does. Where only some add up, the others send
+each other nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,9 @@ class Exchange:
         """Where sums are put, if not in a buffer of its own."""
         self.starts: Starts = lambda part: None
         self.sent_bytes = 0
-        """To each other member, in the last run."""
+        """To each other member that gets anything, in the last run, on average."""
+        self.adders: tuple[int, ...] = ()
+        """The ranks that add up; none: all do."""
 
     def keep(self, steps: int) -> None:
         """Sums stay as they are while the next ones are made, so many steps long."""
@@ -60,21 +63,32 @@ class Exchange:
         self.sent_bytes = 0
         made: list[Tensor] = []
         into = self.places(group.size)
+        adders = self.adders or tuple(range(group.size))
+        own = adders.index(group.rank) if group.rank in adders else None
         for place, part in enumerate(self._layout.parts):
             self.starts(place)
-            size = -(-part.numbers // group.size)
-            cut = [buffers[place][: group.size * size].view(group.size, size) for buffers in mine]
-            sent = cut[0] if len(cut) == 1 else self._stacked(place, cut, group.size, size)
-            got = self._buffer(place, "got", sum(counts) * size)
-            received = [count * size for count in counts]
-            parts = group.all_to_all(sent.reshape(-1), got, received, len(cut) * size)
-            whole = into[place][: group.size * size]
-            total = whole[group.rank * size :][:size]
-            summed([(p, r != group.rank) for r, p in _cut(parts, size)], total)
-            group.all_gather(total, whole)
-            self.sent_bytes += (len(cut) + 1) * size * total.element_size()
+            size = -(-part.numbers // len(adders))
+            cut = [buffers[place][: len(adders) * size].view(len(adders), size) for buffers in mine]
+            sent = cut[0] if len(cut) == 1 else self._stacked(place, cut, len(adders), size)
+            received = [count * size if own is not None else 0 for count in counts]
+            got = self._buffer(place, "got", sum(received))
+            given = [len(cut) * size if r in adders else 0 for r in range(group.size)]
+            parts = group.all_to_all(sent.reshape(-1), got, received, given)
+            whole = into[place][: len(adders) * size]
+            total = whole[:0] if own is None else whole[own * size :][:size]
+            if own is not None:
+                summed([(p, r != group.rank) for r, p in _cut(parts, size)], total)
+            group.all_gather(total, whole, self.adders)
+            self.sent_bytes += self._sent_bytes(group, given, total)
             made.append(whole)
         return made
+
+    def _sent_bytes(self, group: Group, given: Sequence[int], total: Tensor) -> int:
+        """To each other member that gets anything, on average."""
+        others = [count for rank, count in enumerate(given) if rank != group.rank]
+        reached = len(others) if total.numel() else sum(count > 0 for count in others)
+        numbers = sum(others) + total.numel() * reached
+        return numbers * total.element_size() // max(1, reached)
 
     def places(self, more: int) -> list[Tensor]:
         """Where the next sum is put, part by part, with room for so many numbers more."""

@@ -56,19 +56,23 @@ class _Pairs(Joined):
         work.wait()
 
     def all_to_all(
-        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: Sequence[int]
     ) -> Sequence[Tensor]:
-        pieces = data.split(sent) if sent else [data] * self.size
+        pieces = data.split(list(sent))
         taken = list(out.split(list(received)))
         self._exchange(pieces, taken)
         taken[self.rank] = pieces[self.rank]
         return taken
 
-    def all_gather(self, data: Tensor, out: Tensor) -> None:
-        taken = out.split(data.numel())
-        if taken[self.rank].data_ptr() != data.data_ptr():
-            taken[self.rank].copy_(data)
-        self._exchange([data] * self.size, taken)
+    def all_gather(self, data: Tensor, out: Tensor, ranks: Sequence[int] = ()) -> None:
+        givers = ranks or range(self.size)
+        parts = dict(zip(givers, out.chunk(len(givers)), strict=True))
+        own = parts.get(self.rank, data)
+        if own.data_ptr() != data.data_ptr():
+            own.copy_(data)
+        given = data if self.rank in parts else data[:0]
+        taken = [parts.get(rank, data[:0]) for rank in range(self.size)]
+        self._exchange([given] * self.size, taken)
 
     def _exchange(self, given: Sequence[Tensor], taken: Sequence[Tensor]) -> None:
         """`given[r]` to each other rank r, and from it into `taken[r]`. Each in another order: none is overrun."""

@@ -14,15 +14,15 @@ class Group(Protocol):
     size: int
 
     def all_to_all(
-        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: Sequence[int]
     ) -> Sequence[Tensor]:
-        """[sum of `received`] from [size * sent]: `sent` numbers to each, `received[r]` from r.
+        """[sum of `received`] from [sum of `sent`]: `sent[r]` numbers to r, `received[r]` from r.
 
         Gives what came from each; its own may lie in `data`.
         """
 
-    def all_gather(self, data: Tensor, out: Tensor) -> None:
-        """[size * n] from each member's [n], which may lie in `out` where it is to be."""
+    def all_gather(self, data: Tensor, out: Tensor, ranks: Sequence[int] = ()) -> None:
+        """[ranks * n] from the [n] of each of these, none: of all; it may lie in `out` where it is to be."""
 
     def all_reduce(self, data: Tensor) -> None:
         """Sum into `data` on all."""
@@ -48,11 +48,11 @@ class Alone:
     rank, size = 0, 1
 
     def all_to_all(
-        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: Sequence[int]
     ) -> Sequence[Tensor]:
         return [data]
 
-    def all_gather(self, data: Tensor, out: Tensor) -> None:
+    def all_gather(self, data: Tensor, out: Tensor, ranks: Sequence[int] = ()) -> None:
         if data.data_ptr() != out.data_ptr():
             out.copy_(data)
 
@@ -71,13 +71,19 @@ class Joined:
         self.rank, self.size = group.rank(), group.size()
 
     def all_to_all(
-        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: Sequence[int]
     ) -> Sequence[Tensor]:
-        self.wait([self.group.alltoall_base(out, data, list(received), [sent] * self.size)])
+        self.wait([self.group.alltoall_base(out, data, list(received), list(sent))])
         parts: Sequence[Tensor] = out.split(list(received))
         return parts
 
-    def all_gather(self, data: Tensor, out: Tensor) -> None:
+    def all_gather(self, data: Tensor, out: Tensor, ranks: Sequence[int] = ()) -> None:
+        if ranks:
+            each = out.numel() // len(ranks)
+            given = data.repeat(self.size if self.rank in ranks else 0)
+            received = [each if rank in ranks else 0 for rank in range(self.size)]
+            self.all_to_all(given, out, received, [given.numel() // self.size] * self.size)
+            return
         lies_there = out.data_ptr() <= data.data_ptr() < out.data_ptr() + out.nbytes
         self.wait([self.group._allgather_base(out, data.clone() if lies_there else data)])
 

@@ -41,14 +41,14 @@ class _Copying:
         self.rank, self.size = group.rank, group.size
 
     def all_to_all(
-        self, data: Tensor, out: Tensor, received: Sequence[int], sent: int
+        self, data: Tensor, out: Tensor, received: Sequence[int], sent: Sequence[int]
     ) -> Sequence[Tensor]:
         found = self._group.all_to_all(data.cpu(), out.cpu(), received, sent)
         return [part.to(out.device) for part in found]
 
-    def all_gather(self, data: Tensor, out: Tensor) -> None:
+    def all_gather(self, data: Tensor, out: Tensor, ranks: Sequence[int] = ()) -> None:
         host = out.cpu()
-        self._group.all_gather(data.cpu(), host)
+        self._group.all_gather(data.cpu(), host, ranks)
         if host is not out:
             out.copy_(host)
 

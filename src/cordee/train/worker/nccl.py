@@ -41,7 +41,7 @@ class Nccl(OnDevice):
         def all_connected() -> Guarded:
             group = connect()
             numbers = torch.zeros(group.size, device=self._device)
-            group.all_to_all(numbers, torch.zeros_like(numbers), [1] * group.size, 1)
+            group.all_to_all(numbers, torch.zeros_like(numbers), [1] * group.size, [1] * group.size)
             return group
 
         return aside(all_connected, freed)

@@ -64,6 +64,9 @@ class Reduction(Protocol):
     def keep(self, steps: int) -> None:
         """Sums stay as they are while the next ones are made, so many steps long."""
 
+    def added_by(self, ranks: Sequence[int]) -> None:
+        """Only these members add up from now on; none: all do."""
+
     def into(self, room: Room, starts: Starts) -> None:
         """Where sums are to be put, and who is told of them."""
 
@@ -216,6 +219,9 @@ class Exact:
         plain = all(part.dtype in (torch.float32, torch.float64) for part in self._layout.parts)
         return plain and [len(member) for member in nodes] == [1, 1]
 
+    def added_by(self, ranks: Sequence[int]) -> None:
+        self._exchange.adders = tuple(ranks)
+
     def into(self, room: Room, starts: Starts) -> None:
         self._exchange.room, self._exchange.starts, self._early.starts = room, starts, starts
 
@@ -256,7 +262,7 @@ class Fast:
         return True
 
     def ahead(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> None:
-        if isinstance(group, Summing):
+        if isinstance(group, Summing) and not self._exchange.adders:
             self._early.begin(group, self._exchange.places(1), self._put)
 
     def watching(self) -> AbstractContextManager[None]:
@@ -283,7 +289,7 @@ class Fast:
             self._layout.drop()
 
     def reduce(self, group: Group, owners: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-        if not isinstance(group, Summing):
+        if not isinstance(group, Summing) or self._exchange.adders:
             self._layout.collect()
             counts = [int(member in owners) for member in members]
             mine = [self._sum] if counts[group.rank] else []
@@ -309,6 +315,9 @@ class Fast:
         for buffer in self._sum:
             buffer.mul_(self._shards / len(self._held))
         return self._sum
+
+    def added_by(self, ranks: Sequence[int]) -> None:
+        self._exchange.adders = tuple(ranks)
 
     def into(self, room: Room, starts: Starts) -> None:
         self._exchange.room, self._exchange.starts, self._early.starts = room, starts, starts

@@ -394,6 +394,7 @@ class Training:
             self._reduction.forget()
         self._watch.planned(plan, self._company.column, parts=bool(plan.teams))
         self._reduction.keep(max(1, self._watch.steps_kept))
+        self._reduction.added_by([*map(self._company.column.index, plan.adders)])
         self._own(plan.owners)
         if self._rounds is not None:
             self._rounds.goes_on(plan.apart)
