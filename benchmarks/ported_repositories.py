@@ -5,9 +5,10 @@
 FOLDER holds clones, each under the name of its repository: git gives the commit. Of each the tracked
 files are copied, data and weights made beside them (ported_repositories/made.py), the copy ported by
 `cordee port`, and the program of ported_repositories/programs.toml run in the port, on a virtual
-chip and on the CPU (`--prove`). What the programs import has to be installed beside cordee. `--write`
-keeps each proof in ported_repositories/proofs and writes benchmarks/ported_repositories.md of them;
-with `--only` those of the other programs stay as they are.
+chip and on the CPU (`--prove`). A `patch` is what a person changed before, and `why`.
+What the programs import has to be installed beside cordee. `--write` keeps each proof in
+ported_repositories/proofs and writes benchmarks/ported_repositories.md of them; with `--only` those of
+the other programs stay as they are.
 """
 
 import argparse
@@ -30,7 +31,7 @@ LIMIT_S = 600
 HEAD = """# Public programs, ported
 
 Written by `python benchmarks/ported_repositories.py --checkouts FOLDER --write`. Each repository was
-ported by `cordee port` and changed in no other way, and its own program run in the port on one virtual
+ported by `cordee port` and changed in no other way, but where a patch is named, and its own program run in the port on one virtual
 chip and on the CPU. Models are small, weights random, data made on the spot; torch {torch}.
 
 "left" is what the port reports for a person to see to; "chip" and "CPU" are how the program ended, 0 where
@@ -56,6 +57,9 @@ def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
         folder = program.get("folder", "")
         _write_tree(repository, tree)
         _make(program["made"], tree / folder)
+        if "patch" in program:
+            patch = (PARTS / program["patch"]).read_bytes()
+            subprocess.run(["git", "apply", "-"], cwd=tree, input=patch, check=True)
         command = [
             *(sys.executable, "-m", "cordee", "port", str(tree / folder)),
             *("-o", str(Path(scratch) / "port"), "--limit", str(LIMIT_S)),
@@ -67,6 +71,7 @@ def prove(program: dict[str, Any], checkouts: Path) -> dict[str, Any]:
     except ValueError:
         raise PortFailed(f"{_name(program)}: the port ended with {done.returncode}") from None
     left = sum(1 for finding in ported["left"] if finding["state"] == "left")
+    del ported["proof"]["ran"]  # a long table
     kept = {
         "name": _name(program),
         "commit": commit,
@@ -178,6 +183,9 @@ def _section(program: dict[str, Any], proof: dict[str, Any]) -> Iterator[str]:
     options = "".join(f" {option}" for option in program.get("options", []))
     yield f"## {_name(program)}\n"
     yield f"```\ncordee port .{options} --prove '{program['command']}'\n```\n"
+    if "patch" in program:
+        patch = f"[{program['patch']}](ported_repositories/{program['patch']})"
+        yield f"Changed by hand before the port, {patch}: {program['why']}.\n"
     yield f"{proof['verdict']}\n"
     for loss in proof["losses"]:
         yield f"- {loss['name']}: {len(loss['chip'])} values, largest difference {_number(loss['difference']):.1e}"

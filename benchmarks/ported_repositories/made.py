@@ -5,6 +5,7 @@
 writes them into the folder that it runs in.
 """
 
+import gzip
 import itertools
 import json
 import random
@@ -61,6 +62,23 @@ def images() -> None:
                 pixels = draw.integers(0, 128, (80, 80, 3), dtype=np.uint8)
                 pixels[:, :, kind] += 100
                 Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+def thumbnails() -> None:
+    """Images of 16 by 16 coloured dots."""
+    draw = np.random.default_rng(2)
+    folder = Path("thumbnails")
+    folder.mkdir()
+    for number in range(64):
+        pixels = draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+
+
+def enwik8() -> None:
+    """As many bytes of text as x-transformers looks for, the same ones again and again."""
+    some = text(400, 3).encode()
+    every = some * (95_000_000 // len(some) + 1)
+    Path("data/enwik8.gz").write_bytes(gzip.compress(every, compresslevel=1))
 
 
 def vae() -> None:
@@ -172,7 +190,42 @@ def llama() -> None:
     (folder / "params.json").write_text(json.dumps(params))
 
 
-KINDS = {each.__name__: each for each in (shakespeare, words, images, vae, stories, sound, llama)}
+def qwen3() -> None:
+    """A random Qwen3 of two layers, where nano-vllm looks for one below the user's folder."""
+    sys.modules["torch_npu"] = None  # transformers imports it wherever it is installed
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    ends = ["<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=512, initial_alphabet=letters, special_tokens=ends, show_progress=False
+    )
+    made.train_from_iterator([text(400, 4)], trainer)
+    folder = Path("huggingface/Qwen3-0.6B")
+    told = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|im_end|>")
+    told.chat_template = "{% for m in messages %}<|im_start|>{{ m['content'] }}{% endfor %}"
+    told.save_pretrained(folder)
+    torch.manual_seed(1)
+    config = Qwen3Config(
+        vocab_size=len(told),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=1,
+    )
+    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+
+
+MAKERS = (shakespeare, words, images, thumbnails, enwik8, vae, stories, sound, llama, qwen3)
+KINDS = {each.__name__: each for each in MAKERS}
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
