@@ -44,7 +44,6 @@ def shows(written: str, line: str) -> bool:
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (tmp_path / "out").mkdir()
     told = blocks(page)
     assert told, f"{page.name} has no commands"
     script = f"\necho; echo '{ENDED}'\n".join([BEGINS, *(text for text, _ in told)])
