@@ -11,6 +11,38 @@ from cordee.journey.commands import Desk
 PROOF_STEPS = 5
 
 
+KERNELS = {
+    "native": "has a kernel",
+    "stand-in": "has a kernel, of another name",
+    "collective": "chips talk to each other",
+}
+BECOMES = KERNELS | {
+    "host": "runs on the host",
+    "missing": "has no kernel",
+    "not emulated": "is not emulated here",
+}
+"""Of what docs/trace.md says of an operator's support, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """An operator that ran on the virtual chip."""
+
+    operator: str
+    support: str
+    calls: int
+
+    @property
+    def native(self) -> bool:
+        """Whether a real chip does it itself."""
+        return self.support in KERNELS
+
+    @property
+    def becomes(self) -> str:
+        """What becomes of it on a real chip."""
+        return BECOMES.get(self.support, self.support)
+
+
 @dataclass(frozen=True, slots=True)
 class Ported:
     """What was found, what was changed, and how far the chip's losses are off the CPU's."""
@@ -25,10 +57,21 @@ class Ported:
     report: str
     verdict: str
     holds: bool
-    operators: int
+    ran: tuple[Ran, ...]
+    """Most calls first."""
     on_chip: tuple[float, ...]
     on_cpu: tuple[float, ...]
     difference: float
+
+    @property
+    def calls(self) -> int:
+        """Of all operators on the chip."""
+        return sum(one.calls for one in self.ran)
+
+    @property
+    def native(self) -> int:
+        """Operators that a real chip has kernels for."""
+        return sum(one.native for one in self.ran)
 
     @property
     def left(self) -> int:
@@ -56,7 +99,7 @@ def port(desk: Desk, program: Path, target: Path) -> Ported:
         report=made["report"],
         verdict=proof["verdict"],
         holds=proof["holds"],
-        operators=proof["operators"],
+        ran=tuple(Ran(**one) for one in proof["ran"]),
         on_chip=tuple(loss["chip"]),
         on_cpu=tuple(loss["cpu"]),
         difference=loss["difference"],

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,11 +12,14 @@ from markupsafe import Markup
 from cordee.core.pages import environment, save
 from cordee.core.pages.chart import Scale, drawing, grid, lines, upright
 from cordee.journey.course import Journey
+from cordee.journey.porting import Ran
 from cordee.journey.serving import Piece
 from cordee.journey.training import Trained
 
 MOST_LINES = 60
 """Of a patch, on the page."""
+MOST_OPERATORS = 8
+"""That are named, beside those that a real chip has no kernel for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,18 @@ def write(journey: Journey, folder: Path) -> Path:
     text = page.render(
         j=journey,
         patch=tuple(_patch(journey.ported.patch)),
+        operators=tuple(_named(journey.ported.ran)),
         course=course(journey.trained),
         stretches=tuple(_stretches(journey.served.pieces)),
         port_report=Path(journey.ported.report).relative_to(journey.order.folder).as_posix(),
     )
     save(text, folder / "report.html")
     return folder / "report.html"
+
+
+def _named(ran: Iterable[Ran]) -> Iterator[Ran]:
+    """Those called most, and all that have no kernel."""
+    return (one for place, one in enumerate(ran) if place < MOST_OPERATORS or not one.native)
 
 
 def short(number: float) -> str:

@@ -6,7 +6,7 @@ from typing import IO, Any
 from cordee.port.assessment import Assessment
 from cordee.port.baseline import fingerprint
 from cordee.port.finding import Finding, Fix
-from cordee.port.summary import Count, summary
+from cordee.port.summary import Count, Summary, summary
 
 VERSION = 1
 
@@ -19,26 +19,41 @@ def write(assessment: Assessment, file: IO[bytes]) -> None:
 def plain(assessment: Assessment) -> dict[str, Any]:
     """The report as dicts and lists."""
     counts = summary(assessment)
+    meanings = {m.value: count(each) for m, each in counts.meanings.items()}
     return {
         "version": VERSION,
+        **asked(assessment),
+        "summary": {**totals(counts), "meanings": meanings},
+        "problems": problems(assessment),
+        "findings": [finding(each) for each in assessment.findings],
+    }
+
+
+def asked(assessment: Assessment) -> dict[str, Any]:
+    """What was looked at, and for which torch."""
+    return {
         "root": assessment.root,
         "revision": assessment.revision,
         "style": assessment.style,
         "torch": assessment.torch,
-        "summary": {
-            "files": counts.files,
-            "lines": counts.lines,
-            "others": counts.others,
-            "suppressed": counts.suppressed,
-            "total": count(counts.total),
-            "kinds": {kind: count(each) for kind, each in counts.kinds.items()},
-            "meanings": {m.value: count(each) for m, each in counts.meanings.items()},
-        },
-        "problems": [
-            {"path": f.path, "kind": f.kind, "problem": f.problem} for f in assessment.problems
-        ],
-        "findings": [finding(each) for each in assessment.findings],
     }
+
+
+def totals(counts: Summary) -> dict[str, Any]:
+    """Files, and ties of all kinds."""
+    return {
+        "files": counts.files,
+        "lines": counts.lines,
+        "others": counts.others,
+        "suppressed": counts.suppressed,
+        "total": count(counts.total),
+        "kinds": {kind: count(each) for kind, each in counts.kinds.items()},
+    }
+
+
+def problems(assessment: Assessment) -> list[dict[str, Any]]:
+    """Files that could not be read."""
+    return [{"path": f.path, "kind": f.kind, "problem": f.problem} for f in assessment.problems]
 
 
 def count(ties: Count) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cordee.port import summary, ties
 from cordee.port.baseline import fingerprint
-from cordee.port.formats.plain import count, finding
+from cordee.port.formats.plain import asked, finding, problems, totals
 from cordee.port.porting import Ported
 from cordee.port.prove.proof import Blame, Proof, Run
 from cordee.port.repository import PATCH
@@ -32,24 +32,12 @@ def plain(ported: Ported) -> dict[str, Any]:
     left = {file.judged.path: len(file.left) for file in files}
     return {
         "version": VERSION,
-        "root": assessment.root,
-        "revision": assessment.revision,
-        "style": assessment.style,
-        "torch": assessment.torch,
+        **asked(assessment),
         "folder": None if folder is None else str(folder),
         "patch": str(folder / PATCH) if folder is not None and ported.patch else None,
         "report": str(folder / ported.report) if folder is not None and ported.report else None,
-        "summary": {
-            "files": counts.files,
-            "lines": counts.lines,
-            "others": counts.others,
-            "suppressed": counts.suppressed,
-            "total": count(counts.total),
-            "kinds": {kind: count(each) for kind, each in counts.kinds.items()},
-        },
-        "problems": [
-            {"path": f.path, "kind": f.kind, "problem": f.problem} for f in assessment.problems
-        ],
+        "summary": totals(counts),
+        "problems": problems(assessment),
         "changed": [
             {"path": file.path, "made": len(file.made), "left": left[file.path]}
             for file in ported.changed
@@ -84,6 +72,7 @@ def proof(shown: Proof) -> dict[str, Any]:
         "cpu": None if shown.cpu is None else _run(shown.cpu),
         "tolerance": shown.tolerance,
         "operators": shown.operators,
+        "ran": [asdict(one) for one in shown.ran],
         "losses": [
             {
                 "name": loss.name,

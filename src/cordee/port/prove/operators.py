@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from cordee.port.prove.proof import Draw, Fallback
+from cordee.port.prove.proof import Draw, Fallback, Ran
 
 WANTING = ("host", "missing", "not emulated")
 HALF = ("float16", "bfloat16")
@@ -22,10 +22,15 @@ DRAWS = re.compile(
 class Operators:
     """What a trace says about the operators of a run."""
 
-    calls: int
+    ran: tuple[Ran, ...]
     fallbacks: tuple[Fallback, ...]
     draws: tuple[Draw, ...]  # of random numbers
     half: bool  # whether any worked in half precision
+
+    @property
+    def calls(self) -> int:
+        """Of all of them."""
+        return sum(one.calls for one in self.ran)
 
 
 def operators(trace: Path, root: Path) -> Operators:
@@ -33,7 +38,7 @@ def operators(trace: Path, root: Path) -> Operators:
     calls: Counter[str] = Counter()
     sites: dict[str, set[str]] = defaultdict(set)
     support: dict[str, str] = {}
-    total, half = 0, False
+    half = False
     names: dict[int, str] = {}
     places: dict[int, str] = {}
     with trace.open(encoding="utf-8") as lines:
@@ -52,10 +57,9 @@ def operators(trace: Path, root: Path) -> Operators:
             elif kind == "place":
                 places[entry["place"]] = entry.get("site") or ""
             elif kind == "call":
-                total += 1
                 name = names[entry["of"]]
+                calls[name] += 1
                 if support[name] in WANTING or DRAWS.search(name):
-                    calls[name] += 1
                     sites[name].add(_below(places.get(entry["at"], ""), root))
     at = {name: tuple(sorted(found - {""})[:MOST_SITES]) for name, found in sites.items()}
     fallbacks = tuple(
@@ -66,7 +70,8 @@ def operators(trace: Path, root: Path) -> Operators:
     draws = tuple(
         Draw(name, count, at[name]) for name, count in calls.most_common() if DRAWS.search(name)
     )
-    return Operators(total, fallbacks, draws, half)
+    ran = tuple(Ran(name, support[name], count) for name, count in calls.most_common())
+    return Operators(ran, fallbacks, draws, half)
 
 
 def _below(site: str, root: Path) -> str:

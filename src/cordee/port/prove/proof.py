@@ -61,6 +61,15 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """An operator that ran on the chip."""
+
+    operator: str
+    support: str  # as in docs/trace.md: native, host, ...
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fallback:
     """An operator that a real chip has no kernel for, or that the virtual one does not emulate."""
 
@@ -94,6 +103,7 @@ class Proof:
     fallbacks: tuple[Fallback, ...] = ()
     blames: tuple[Blame, ...] = ()
     operators: int = 0  # calls on the chip
+    ran: tuple[Ran, ...] = ()  # which they were, most calls first
     tolerance: float = 0.0
     notes: tuple[str, ...] = field(default=())
     wavers: bool = False  # it gave other numbers when the CPU ran it once more

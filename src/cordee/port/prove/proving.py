@@ -66,7 +66,7 @@ def _proof(trial: Trial, scratch: Path, findings: list[Finding]) -> Proof:
     execute([*virtual, "--", "true"], on_chip, "build", math.inf, {})
     chip = execute(command, on_chip, "chip", trial.limit_s, {})
     cpu = execute(words, on_cpu, "cpu", trial.limit_s, alone)
-    ran = operators(trace, on_chip) if trace.is_file() else Operators(0, (), (), False)
+    ran = operators(trace, on_chip) if trace.is_file() else Operators((), (), (), False)
     both = chip.succeeded and cpu.succeeded
     written = _written(on_chip, before["chip"]) & _written(on_cpu, before["cpu"])
     tensors = [_compared(on_chip, on_cpu, path) for path in sorted(written)] if both else ()
@@ -82,6 +82,7 @@ def _proof(trial: Trial, scratch: Path, findings: list[Finding]) -> Proof:
         fallbacks=ran.fallbacks,
         blames=tuple(blamed),
         operators=ran.calls,
+        ran=ran.ran,
         tolerance=HALF if ran.half else SINGLE,
         notes=tuple(_notes(chip, cpu, ran)),
     )
