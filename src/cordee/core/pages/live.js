@@ -34,12 +34,12 @@ export function drop(parent, wanted) {
 export const seconds = (s) => (s === null || s === undefined ? "–" : s < 1 ? `${Math.round(s * 1000)} ms` : `${s.toFixed(1)} s`);
 export const percent = (share) => `${Math.round(share * 100)} %`;
 
-/** Cards with figures: label, figure, what is beside it, and a picture below. */
+/** Cards with figures: label, figure, what there is to say of it, and a picture below. */
 export function cards(node, rows) {
   node.replaceChildren(...rows.map(([label, figure, more, picture]) =>
     element("div", { class: "card" },
-      element("div", { class: "figure" }, String(figure), " ", element("span", { class: "of" }, more)),
-      element("div", { class: "label" }, label), ...(picture ? [picture] : []))));
+      element("div", { class: "figure" }, String(figure)), element("div", { class: "label" }, label),
+      ...(more ? [element("div", { class: "of" }, more)] : []), ...(picture ? [picture] : []))));
 }
 
 /** The badge beside the title. */
