@@ -30,8 +30,10 @@ def started(
 
 
 def port_told(process: "subprocess.Popen[str]") -> int:
-    """Where an engine, or a gateway over some, listens: its first line says so."""
-    return int(json.loads(_line(process))["ready"]["port"])
+    """Where an engine, or a gateway over some, listens: its first line of JSON says so; some of PyTorch's libraries talk before."""
+    while not (line := _line(process)).startswith("{"):
+        pass
+    return int(json.loads(line)["ready"]["port"])
 
 
 def address_told(process: "subprocess.Popen[str]") -> str:

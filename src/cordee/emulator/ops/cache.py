@@ -28,12 +28,7 @@ def scatter_pa_kv_cache(
     cache_mode: str | None = "PA_NZ",
 ) -> None:
     """Write each token's key and value [tokens, heads, size] to its slot."""
-    refuse(
-        "npu_scatter_pa_kv_cache",
-        compress_lens=compress_lens,
-        compress_seq_offsets=compress_seq_offsets,
-        seq_lens=seq_lens,
-    )
+    _refuse_compression("npu_scatter_pa_kv_cache", compress_lens, compress_seq_offsets, seq_lens)
     _write_slots(key, key_cache, slot_mapping, blocked=cache_mode == "PA_NZ")
     _write_slots(value, value_cache, slot_mapping, blocked=cache_mode == "PA_NZ")
 
@@ -54,12 +49,7 @@ def scatter_pa_cache(
     key_cache: Tensor,
 ) -> Tensor:
     """Write each token's key [tokens, heads, size] to its slot of [blocks, block, heads, size]."""
-    refuse(
-        "npu_scatter_pa_cache",
-        compress_lens=compress_lens,
-        compress_seq_offsets=compress_seq_offsets,
-        seq_lens=seq_lens,
-    )
+    _refuse_compression("npu_scatter_pa_cache", compress_lens, compress_seq_offsets, seq_lens)
     _write_slots(key, key_cache, slot_mapping, blocked=False)
     return key_cache
 
@@ -224,6 +214,15 @@ def advance_step_flashattn(
     # As documented, the row is added to the block found in the first row, not used to find it.
     block = block_tables.flatten()[position // block_size] + block_tables.stride(0) * query
     slot_mapping[:num_queries] = block * block_size + position % block_size
+
+
+def _refuse_compression(
+    operator: str,
+    lengths: Tensor | None,
+    offsets: Tensor | None,
+    sequences: Tensor | None,
+) -> None:
+    refuse(operator, compress_lens=lengths, compress_seq_offsets=offsets, seq_lens=sequences)
 
 
 def _inner(axis: int, dims: int) -> int:

@@ -9,7 +9,7 @@ from cordee.port.finding import Edit, Fix
 from cordee.port.python.file import PythonFile
 from cordee.port.python.guards import guarded
 from cordee.port.python.kinds import Kind, kind
-from cordee.port.python.roles import function, parameter, unpacked_to
+from cordee.port.python.roles import function, parameter, unpacked_to, whole
 from cordee.port.python.spelling import spell
 
 CURRENT = "torch.accelerator.current_accelerator"
@@ -172,25 +172,16 @@ def _free(file: PythonFile, node: ast.expr) -> bool:
 
 
 def _whole(file: PythonFile, node: ast.expr) -> tuple[ast.AST, ast.AST | None]:
-    """The expression that has the value of `node`, through choices, and what it stands in."""
-    child: ast.AST = node
-    parent = file.parent(node)
-    while True:
-        match parent:
-            case ast.IfExp(test=test) if child is not test:
-                pass
-            case ast.BoolOp(op=ast.Or()):
-                pass
-            case ast.BinOp(op=ast.Add() | ast.Mod(), left=left) if child is left:
-                pass
-            case ast.Attribute(attr="format"):
-                call = file.parent(parent)
-                if not isinstance(call, ast.Call) or call.func is not parent:
-                    return child, parent
-                parent = call
-            case _:
-                return child, parent
-        child, parent = parent, file.parent(parent)
+    """The expression that begins as `node` does, through choices too, and what it stands in."""
+    child, parent = whole(file, node)
+    match parent:
+        case ast.BinOp(op=ast.Add() | ast.Mod(), left=left) if child is left:
+            return _whole(file, parent)
+        case ast.Attribute(attr="format"):
+            call = file.parent(parent)
+            if isinstance(call, ast.Call) and call.func is parent:
+                return _whole(file, call)
+    return child, parent
 
 
 def _in_call(file: PythonFile, call: ast.Call, child: ast.AST) -> Use:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cordee.core.errors import NotEmulated
+from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import Format, format_of
 from cordee.emulator.ops.matmul.products import int4_operands, int4_weight, integer_product
@@ -36,15 +37,14 @@ def npu_quant_matmul(
     group_sizes: Sequence[int] | None = None,
     y_scale: Tensor | None = None,
 ) -> Tensor:
-    named: dict[str, object] = {
-        "x1_dtype": x1_dtype,
-        "x2_dtype": x2_dtype,
-        "scale_dtype": scale_dtype,
-    }
-    named |= {"pertoken_scale_dtype": pertoken_scale_dtype, "y_scale": y_scale}
-    for name, value in named.items():
-        if value is not None:
-            raise NotEmulated(f"npu::npu_quant_matmul: {name}")
+    refuse(
+        "npu::npu_quant_matmul",
+        x1_dtype=x1_dtype,
+        x2_dtype=x2_dtype,
+        scale_dtype=scale_dtype,
+        pertoken_scale_dtype=pertoken_scale_dtype,
+        y_scale=y_scale,
+    )
     written = format_of(output_dtype)
     group = group_sizes[2] if group_sizes else 0
     if x1.dtype == torch.int8 and x2.dtype == torch.int32:
@@ -132,9 +132,7 @@ def npu_quant_matmul_dequant(
     quant_mode: str | None = "pertoken",
 ) -> Tensor:
     """Quantises float16 `x` (m, k) to int8, multiplies by the (n, k) weight, dequantises."""
-    for name, value in {"bias": bias, "x_offset": x_offset}.items():
-        if value is not None:
-            raise NotEmulated(f"npu::npu_quant_matmul_dequant: {name}")
+    refuse("npu::npu_quant_matmul_dequant", bias=bias, x_offset=x_offset)
     values = x.float() if smooth_scale is None else x.float() * smooth_scale.float()
     if x_scale is None:
         axes = -1 if quant_mode == "pertoken" else (-2, -1)
@@ -158,13 +156,14 @@ def npu_add_quant_matmul_(
     x1_scale_dtype: int | None = None,
     x2_scale_dtype: int | None = None,
 ) -> Tensor:
-    codes = {"x1_dtype": x1_dtype, "x2_dtype": x2_dtype}
-    codes |= {"x1_scale_dtype": x1_scale_dtype, "x2_scale_dtype": x2_scale_dtype}
-    for name, value in codes.items():
-        if value is not None:
-            raise NotEmulated(f"npu::npu_add_quant_matmul_: {name}")
-    if group_sizes and any(group_sizes):
-        raise NotEmulated("npu::npu_add_quant_matmul_: group_sizes")
+    refuse(
+        "npu::npu_add_quant_matmul_",
+        x1_dtype=x1_dtype,
+        x2_dtype=x2_dtype,
+        x1_scale_dtype=x1_scale_dtype,
+        x2_scale_dtype=x2_scale_dtype,
+        group_sizes=any(group_sizes or ()),
+    )
     y = _product(x1, x2).float() * _row_scale(x2_scale)
     if x1_scale is not None:
         y = y * _column(x1_scale)
