@@ -11,6 +11,9 @@ SELECT ?= not slow and not npu and not browser
 TORCH := torch==2.13.0
 TORCH_NPU := torch-npu==2.13.0
 
+# Tests start hundreds of processes: modules are compiled once, not by each of them.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup runtime demo test check fix docs clean
 
 help:
