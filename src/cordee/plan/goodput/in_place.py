@@ -205,13 +205,17 @@ class InPlace(Simulation):
             most = min(most, 1) * -(-lost * cluster.shards // coordinator.groups)
         return max(0, most) * cluster.shard_s
 
+    @property
+    def is_awaited(self) -> bool:
+        return any(worker.caught_up for worker in self.coordinator.membership.workers.values())
+
     def train(self) -> None:
         """At the end of the step that is under way those come in that have caught up."""
         super().train()
         self._at_end_of_step()
 
     def _at_end_of_step(self) -> None:
-        if any(worker.caught_up for worker in self.coordinator.membership.workers.values()):
+        if self.is_awaited:
             left_s = self.random.random() * self.cluster.step_s
 
             def ends() -> None:
