@@ -6,11 +6,14 @@ import pytest
 
 from cordee.core.errors import UsageError
 from cordee.train.policy.rounds import (
+    FAR_TIMES,
     Cadence,
     Said,
+    Stray,
     every_next,
     fragment_of,
     steps_apart,
+    steps_between,
     weights,
 )
 
@@ -66,8 +69,24 @@ def test_a_cadence_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> No
         replace(CADENCE, **wrong)  # type: ignore[arg-type]
 
 
-def test_steps_apart_are_as_many_as_the_drift_of_one_allows() -> None:
+def test_steps_apart_are_as_many_as_the_drift_of_one_asks_for() -> None:
     cadence = Cadence(apart=0.01, least=8, most=256)
     assert steps_apart(cadence, 0.0003) == 33
     assert steps_apart(cadence, 0.00001) == 256
-    assert steps_apart(cadence, 0.005) == 0
+    assert steps_apart(cadence, 0.0016) == 6
+
+
+def test_who_strays_too_far_before_the_first_exchange_does_not_train_by_itself() -> None:
+    cadence = Cadence(apart=0.01, least=8)
+    assert steps_apart(cadence, FAR_TIMES * 0.01 / 7) == 0
+
+
+def test_workers_exchange_as_often_as_their_drift_asks_for_or_the_link_allows() -> None:
+    stray = Stray(steps=20, size_bytes=1_000_000)
+    assert steps_between([stray, replace(stray, steps=30)], 1e6, 1.0) == 20
+    assert steps_between([stray], 1e6 / 32, 1.0) == 40  # in use for 80 % of the time
+    assert steps_between([stray], 1e6 / 32 / FAR_TIMES, 1.0) == 0
+
+
+def test_one_of_whom_nothing_is_known_does_not_train_by_itself() -> None:
+    assert steps_between([Stray(20, 1_000_000), Stray()], 1e6, 1.0) == 0

@@ -15,6 +15,9 @@ CHANGE_MOST = 1.25
 """From one round to the next, the number of steps is changed by no more than this factor."""
 LINK_MOST = 0.8
 """So much of the time the link may be in use: more, and workers would wait for it."""
+FAR_TIMES = 5.0
+"""Where a link is slow workers may be so many times as far from each other as is wanted, if it allows no less: early in
+training steps are long, and become shorter."""
 ALL = -1
 """The number of the fragment that is the whole model."""
 
@@ -33,7 +36,7 @@ class Cadence:
     most: int = 256
     """Bounds of it."""
     apart: float = 0.01
-    """How far workers may be from their mean when they meet, as a share of the length of the parameters."""
+    """How far workers are to be from their mean when they meet, as a share of the length of the parameters."""
     rate: float = 0.7
     momentum: float = 0.5
     """Of the outer step, which is Nesterov's; 1 and 0 are plain averaging."""
@@ -67,7 +70,7 @@ class Stray:
     """What a member has found out about training by itself."""
 
     steps: int = 0
-    """So many may lie between two exchanges, as far as it strays from the others; 0: none."""
+    """So many are to lie between two exchanges, as far as it strays from the others; 0: it is too far after one."""
     size_bytes: int = 0
     """What it would send to each of them in that time."""
     gradient_bytes: int = 0
@@ -112,24 +115,25 @@ def every_next(cadence: Cadence, every: int, said: Sequence[Said]) -> int:
 
 
 def steps_apart(cadence: Cadence, drift: float) -> int:
-    """So many steps may lie between two exchanges where one step of its own takes a worker so far from the others.
+    """So many steps are to lie between two exchanges where one step of its own takes a worker so far from the others.
 
-    Each step was seen to add as much as the first one. 0: it is too far.
+    Each step was seen to add as much as the first one. 0: with FAR_TIMES as many it is too far.
     """
     steps = cadence.apart / drift if drift > 0 else math.inf
-    return math.floor(min(steps, cadence.most)) if steps >= cadence.least else 0
+    enough = FAR_TIMES * steps >= cadence.least
+    return max(1, math.floor(min(steps, cadence.most))) if enough else 0
 
 
 def steps_between(strays: Sequence[Stray], bytes_per_s: float, step_s: float) -> int:
     """Steps between two exchanges, where members train by themselves because of a link that carries so much.
 
-    As many as their drift allows; 0 where that is fewer than the link needs.
+    As many as their drift asks for, or as the link needs; 0 where that is FAR_TIMES as many.
     """
-    allowed = min((stray.steps for stray in strays), default=0)
-    if not allowed or bytes_per_s <= 0 or step_s <= 0:
+    wanted = min((stray.steps for stray in strays), default=0)
+    if not wanted or bytes_per_s <= 0 or step_s <= 0:
         return 0
     needed = max(stray.size_bytes for stray in strays) / bytes_per_s / step_s / LINK_MOST
-    return allowed if needed <= allowed else 0
+    return max(wanted, math.ceil(needed)) if needed <= FAR_TIMES * wanted else 0
 
 
 def weights(said: Sequence[Said]) -> list[float]:

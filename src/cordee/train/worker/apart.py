@@ -53,8 +53,9 @@ class Apart(Advance):
 
     def begin(self, steps: int = 0) -> None:
         """Workers go their own ways, if they do not yet; `steps`: between two exchanges, if not as the program says."""
+        cadence = self.outer.cadence
         if not self.outer.on:
-            self.outer.begin(self.step, steps or self.outer.cadence.steps)
+            self.outer.begin(self.step, max(steps, cadence.least) if steps else cadence.steps)
 
     def own(self, gradient: Sequence[Tensor]) -> None:
         """Make a step that no other worker makes; it is left out where its gradient is not finite."""
