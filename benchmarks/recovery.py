@@ -40,6 +40,7 @@ CHIP_LINKS = {"link down": "--down", "slow link": "--slow 20"}
 """As `cordee fault link` strikes those of virtual chips."""
 SLOW_FROM = 24
 """The step from which on a link is slow: how long reductions usually take must be known."""
+LONGER = 1.25
 CHIP = "Ascend910B3"
 LOG = "steps.jsonl"
 
@@ -218,10 +219,12 @@ def judge(system: str, setting: Setting, fault: str, expected: str) -> Seen:
 
 
 def longer_s(struck_s: float, news: Sequence[dict[str, float]], usual_s: float) -> float:
-    """So much longer steps took, as long as each took twice as long as usual."""
+    """So much longer steps took, as long as each took clearly longer than usual."""
     one = [e["time_s"] for e in news if e["pid"] == news[0]["pid"]]
     steps = [b - a for a, b in itertools.pairwise([struck_s, *one])]
-    return sum(took - usual_s for took in itertools.takewhile(lambda s: s > 2 * usual_s, steps))
+    return sum(
+        took - usual_s for took in itertools.takewhile(lambda s: s > LONGER * usual_s, steps)
+    )
 
 
 def step_s(made: Sequence[dict[str, float]]) -> float:
