@@ -9,6 +9,7 @@ from cordee.plan.calibration.serving_fitting import Measure, fit_serving
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
+from cordee.plan.validation.peers import peers
 from cordee.plan.validation.serving_report import serving_data, serving_markdown, serving_plot
 from cordee.plan.validation.serving_results import ServingResult, serving_results
 from cordee.plan.validation.serving_scoring import serving_scores, serving_targets
@@ -79,3 +80,11 @@ def _measured(row: ServingResult, truth: ServingCalibration) -> Measure:
     simulated = serve(one.works.decode.deployment, one.traffic, truth)
     one = replace(one, published={"TPOT": simulated.mean_between_s})
     return one.corrected(truth, simulated)
+
+
+def test_another_planner_is_compared_on_the_very_results_that_it_was_run_on() -> None:
+    (peer,) = (peer for peer in peers() if peer.results)
+    rows = [row for row in serving_results() if row.id in peer.results]
+    found = {family.name: family for family in serving_targets(serving_scores(known, rows))}
+    assert found[peer.family].results == len(peer.results)
+    assert f"{peer.peer} {peer.mean_error:.1%}" in serving_markdown(serving_scores(known, rows))

@@ -1,18 +1,16 @@
 """The errors of a validation as a table, as data, and as a plot of predicted against published."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict
 from html import escape
-from importlib.resources import files
 from math import exp, log10
 from typing import Any
 
 from rich.table import Table
 
-from cordee.core.facts import Fact, rows
 from cordee.core.tables import table
 from cordee.plan.calibration.widths import nearest
+from cordee.plan.validation.peers import peers
 from cordee.plan.validation.scoring import (
     Family,
     Score,
@@ -29,21 +27,6 @@ COLOURS = {
     "ascend-910b": "#e15759",
 }
 SIZE, EDGE = 560, 56
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer(Fact):
-    """What another planner's error is on a family."""
-
-    peer: str
-    family: str
-    mean_error: float
-
-
-@cache
-def peers() -> tuple[Peer, ...]:
-    """Every figure of another planner."""
-    return tuple(rows(files("cordee.plan.validation") / "peers.toml", Peer))
 
 
 def tables(scores: Sequence[Score]) -> tuple[Table, Table]:

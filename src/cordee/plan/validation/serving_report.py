@@ -8,7 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
+from cordee.core.tables import table
 from cordee.plan.calibration.widths import nearest
+from cordee.plan.validation.repeats import Apart, apart
 from cordee.plan.validation.report import COLOURS, errors_of, lines_of
 from cordee.plan.validation.scoring import intervals
 from cordee.plan.validation.serving_results import METRICS
@@ -23,11 +25,20 @@ SPANS = {"TPOT": (0.1, 2.5), "TTFT": (1.3, 5.7), "throughput": (-0.1, 5.1)}
 """Powers of ten that are shown, of milliseconds and of tokens a second."""
 
 
-def serving_tables(scores: Sequence[ServingScore]) -> tuple[Table, Table]:
-    """Each metric beside the others' figures, and each chip with each engine."""
+REPEATS = (
+    "of one configuration", "configurations", "pairs", "mean distance", "median", "largest",
+)  # fmt: skip
+
+
+def serving_tables(scores: Sequence[ServingScore]) -> tuple[Table, Table, Table]:
+    """Each metric beside the others' figures, each chip with each engine, and what repeats differ by."""
+    repeats = table(REPEATS[:1], REPEATS[1:])
+    for one in apart():
+        repeats.add_row(*_cells(one))
     return (
         errors_of("inference", serving_targets(scores)),
         errors_of("metric, chip, engine (calibrated)", serving_families(scores)),
+        repeats,
     )
 
 
@@ -36,8 +47,27 @@ def serving_markdown(scores: Sequence[ServingScore]) -> str:
     lines = [
         *lines_of("inference", serving_targets(scores)),
         *lines_of("metric, chip, engine (calibrated)", serving_families(scores)),
+        *_repeats(),
     ]
     return "\n".join(lines)
+
+
+def _repeats() -> Iterator[str]:
+    yield "How far apart published results of one configuration are, as a part of the smaller one:"
+    yield ""
+    yield "| " + " | ".join(REPEATS) + " |"
+    yield "|---" * len(REPEATS) + "|"
+    yield from ("| " + " | ".join(_cells(one)) + " |" for one in apart())
+    yield ""
+
+
+def _cells(one: Apart) -> Iterator[str]:
+    yield one.name
+    yield f"{one.configurations}"
+    yield f"{one.pairs}"
+    yield f"{one.mean:.1%}"
+    yield f"{one.median:.1%}"
+    yield f"{one.most:.1%}"
 
 
 def serving_data(scores: Sequence[ServingScore]) -> dict[str, Any]:
@@ -52,6 +82,7 @@ def serving_data(scores: Sequence[ServingScore]) -> dict[str, Any]:
     return {
         "families": [asdict(family) for family in serving_targets(scores)],
         "kinds": [asdict(family) for family in serving_families(scores)],
+        "repeats": [asdict(one) for one in apart()],
         "results": [
             {
                 "id": score.result.id,

@@ -16,6 +16,7 @@ from cordee.plan.calibration.serving_table import ServingCalibrations, serving_c
 from cordee.plan.calibration.table import Kind
 from cordee.plan.calibration.widths import nearest
 from cordee.plan.serving.traffic import serve
+from cordee.plan.validation.peers import peers
 from cordee.plan.validation.scoring import Family, family, intervals
 from cordee.plan.validation.serving_results import METRICS, ServingResult, serving_results
 from cordee.plan.validation.serving_splits import folds, measure
@@ -125,7 +126,9 @@ def serving_targets(known: Sequence[ServingScore]) -> tuple[Family, ...]:
                 found.append(family(f"{metric}, {words}", theirs, covered))
             if ascend:
                 found.append(family(f"{metric} on Ascend, {words}", ascend, covered))
-    parts = _parts([s for s in known if s.metric == "TPOT" and not s.calibrated])
+    plain = [score for score in known if not score.calibrated]
+    speeds = [score for score in plain if score.metric == "throughput"]
+    parts = (*_parts([s for s in plain if s.metric == "TPOT"]), *_guessed(speeds), *_beside(speeds))
     return (*found, *(family(name, theirs, covered) for name, theirs in parts if theirs))
 
 
@@ -139,6 +142,22 @@ def _parts(scores: Sequence[ServingScore]) -> Iterator[tuple[str, Sequence[Servi
         yield name, [s for s in nvidia if s.kind.model == model]
     apart = [s for s in nvidia if s.result.prefill_replicas]
     yield "TPOT where prompts are read apart, on NVIDIA, not calibrated", apart
+
+
+def _guessed(speeds: Sequence[ServingScore]) -> Iterator[tuple[str, Sequence[ServingScore]]]:
+    """On Ascend, apart: no publication says how many guessed tokens are accepted."""
+    ascend = [s for s in speeds if s.kind.generation.startswith("ascend")]
+    plain = [s for s in ascend if not s.result.drafts]
+    yield "throughput on Ascend, no tokens guessed, not calibrated", plain
+    guessed = [s for s in ascend if s.result.drafts]
+    yield "throughput on Ascend, tokens guessed, not calibrated", guessed
+
+
+def _beside(speeds: Sequence[ServingScore]) -> Iterator[tuple[str, Sequence[ServingScore]]]:
+    """The very results that another planner was run on."""
+    for peer in peers():
+        if peer.results:
+            yield peer.family, [s for s in speeds if s.result.id in peer.results]
 
 
 def _covered(known: Sequence[ServingScore]) -> Mapping[ServingScore, bool]:
