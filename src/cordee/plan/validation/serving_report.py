@@ -53,7 +53,7 @@ def serving_markdown(scores: Sequence[ServingScore]) -> str:
 
 
 def _repeats() -> Iterator[str]:
-    yield "How far apart published results of one configuration are, as a part of the smaller one:"
+    yield "How far apart published results are that say the same of their configuration, as a part of the smaller one:"
     yield ""
     yield "| " + " | ".join(REPEATS) + " |"
     yield "|---" * len(REPEATS) + "|"
