@@ -37,8 +37,9 @@ def comers(
     column: Callable[[int | None], Sequence[int]],
 ) -> list[int]:
     """Those that come in now, so many as there is room for: they have the state, or there is nobody who could give it."""
-    able = [w for w in workers if w.ready and (w.caught_up or not column(w.place))]
-    chosen = sorted((w for w in able if w.number not in members), key=lambda w: w.number)[:room]
+    waiting = (w for w in workers if w.ready and w.number not in members)
+    able = [w for w in waiting if w.caught_up or not column(w.place)]
+    chosen = sorted(able, key=lambda w: w.number)[:room]
     for worker in chosen:
         worker.fed_by, worker.caught_up = None, False
     return [worker.number for worker in chosen]
@@ -55,8 +56,10 @@ def fed(
     waiting = [w for w in workers.values() if w.ready and w.number not in members]
     room = most - len(members) - sum(w.fed_by is not None for w in waiting)
     for comer in sorted((w for w in waiting if w.fed_by is None), key=lambda w: w.number):
+        if room <= 0:
+            break
         able = column(comer.place)
-        if room <= 0 or not able:
+        if not able:
             continue
         sources = [w.fed_by for w in workers.values() if w.fed_by is not None]
         comer.fed_by = min(able, key=lambda n: (n in comer.avoid, sources.count(n), -n))
