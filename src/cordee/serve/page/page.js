@@ -43,7 +43,7 @@ async function send(event) {
   node("prompt").value = "";
   node("send").disabled = true;
   node("stop").disabled = false;
-  await chat.ask(text, { max_tokens: Number(node("tokens").value), temperature: Number(node("temperature").value) });
+  await chat.ask(text, { max_tokens: Number(node("tokens").value) || undefined, temperature: Number(node("temperature").value) });
   node("send").disabled = false;
   node("stop").disabled = true;
   node("prompt").focus();

@@ -286,7 +286,7 @@ def _room(prompt: int, asked: int | None, model: Model) -> int:
     if not prompt:
         raise ApiError(400, "the prompt has no token", param="prompt")
     if prompt >= most or (asked is not None and prompt + asked > most):
-        wanted = "" if asked is None else f" and {asked} tokens of an answer"
+        wanted = "" if asked is None else f", and an answer of {asked} is asked for"
         raise ApiError(
             400,
             f"the model's context has {most} tokens; the prompt has {prompt}{wanted}",
