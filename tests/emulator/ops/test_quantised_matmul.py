@@ -158,6 +158,26 @@ def test_the_adding_form_accumulates_in_its_first_argument() -> None:
     torch.testing.assert_close(total, expected)
 
 
+def test_x_is_quantised_on_the_way_a_row_of_zeros_too() -> None:
+    x, weight, scale = torch.randn(4, 16).half(), bytes_of(8, 16), torch.rand(8) / 100
+    x[1] = 0
+    found = run("npu_quant_matmul_dequant", x, weight, scale)
+    step = x.float().abs().amax(-1, keepdim=True) / 127 / 2
+    bound = step * (weight.float().abs().sum(1) * scale) + 1e-2
+    assert bool(((found - x.float() @ weight.float().T * scale).abs() <= bound).all())
+
+
+def test_a_scale_of_64_bits_has_that_of_the_rows_in_it() -> None:
+    x, weight, scale = torch.randn(4, 16).half(), bytes_of(8, 16), torch.rand(8) / 100
+    rows = torch.tensor([0.02])
+    expected = run(
+        "npu_quant_matmul_dequant", x, weight, scale, x_scale=rows, quant_mode="pertensor"
+    )
+    packed = (scale * rows).view(torch.int32).long()
+    found = run("npu_quant_matmul_dequant", x, weight, packed, x_scale=rows, quant_mode="pertensor")
+    torch.testing.assert_close(found, expected)
+
+
 def test_an_argument_that_is_not_emulated_is_named() -> None:
     with pytest.raises(NotEmulated, match="x1_dtype"):
         run("npu_quant_matmul", bytes_of(2, 8), bytes_of(8, 8), torch.ones(1), x1_dtype=290)

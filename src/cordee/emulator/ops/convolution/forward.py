@@ -6,7 +6,7 @@ from torch import Tensor
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.formats import format_of
-from cordee.emulator.ops.grouped_matmul.groups import scale_values
+from cordee.emulator.ops.quantisation.scales import scale_values
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.sources import code_of
 

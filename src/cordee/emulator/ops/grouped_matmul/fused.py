@@ -5,14 +5,16 @@ from torch import Tensor
 
 from cordee.core.errors import NotEmulated
 from cordee.emulator.ops.contract import refuse, unwritten
+from cordee.emulator.ops.formats import format_named
 from cordee.emulator.ops.grouped_matmul.groups import (
     groups_of,
     int8_times_int4,
     plain_weight,
     product,
-    scale_values,
     unpacked,
 )
+from cordee.emulator.ops.quantisation.dynamic import in_int8, quantised_by_row
+from cordee.emulator.ops.quantisation.scales import dequantised, scale_values
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.sources import code_of, page_of
 
@@ -140,19 +142,12 @@ def quant_dequant(
 ) -> Tensor:
     """Quantise `x` to int8, multiply by each group's weight [groups, n, k], and scale back."""
     refuse("npu_quant_grouped_matmul_dequant", bias=bias, x_offset=x_offset)
-    value = x.float() if smooth_scale is None else x.float() * smooth_scale.float()
-    if x_scale is not None:
-        scale = x_scale.float().reshape(-1, 1)
-    elif quant_mode == "pertoken":
-        scale = value.abs().amax(-1, keepdim=True) / 127
-    else:
-        scale = value.abs().amax().reshape(1, 1) / 127
-    quantised = (value / torch.where(scale == 0, 1.0, scale)).round().clamp(-128, 127)
+    quantised, scale = in_int8(x, smooth_scale, x_scale, quant_mode)
     out = unwritten((x.shape[0], weight_scale.shape[1]), x.dtype)
     for number, start, end in groups_of(group_list, 0):
-        y = product(quantised[start:end].to(torch.int8), quantized_weight[number].T)
+        y = product(quantised[start:end], quantized_weight[number].T)
         rows = scale if scale.shape[0] == 1 else scale[start:end]
-        out[start:end] = (y * scale_values(weight_scale[number]) * rows).to(x.dtype)
+        out[start:end] = dequantised(y, weight_scale[number], rows).to(x.dtype)
     return out
 
 
@@ -227,8 +222,7 @@ def _swiglu_quant(
     if smooth is not None:
         for number, start, end in groups_of(*groups):
             value[start:end] *= smooth[number].float()
-    scale = value.abs().amax(-1) / 127
+    quantised, scale = quantised_by_row(value, format_named("int8"))
     out = unwritten(value.shape, torch.int8)
-    divisor = torch.where(scale == 0, 1.0, scale).unsqueeze(-1)
-    out[:done] = (value / divisor).round().clamp(-128, 127).to(torch.int8)[:done]
+    out[:done] = quantised[:done]
     return out, scale

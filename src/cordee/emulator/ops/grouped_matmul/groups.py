@@ -65,25 +65,6 @@ def plain_weight(weight: Tensor, columns: int) -> Tensor:
     return blocks.permute(0, 2, 3, 1, 4).flatten(3).flatten(1, 2)[..., :columns]
 
 
-def scale_values(scale: Tensor) -> Tensor:
-    """`scale` as float32; a 64-bit scale carries a float32 in its low 32 bits.
-
-    docs/zh/custom_APIs/torch_npu/torch_npu-npu_trans_quant_param.md
-    """
-    if scale.dtype not in (torch.int64, torch.uint64):
-        return scale.float()
-    bits = scale.view(torch.int64) & 0xFFFFFFFF
-    return torch.where(bits >= 2**31, bits - 2**32, bits).to(torch.int32).view(torch.float32)
-
-
-def scale_offset(scale: Tensor) -> Tensor | float:
-    """The 9-bit offset in bits 37-45 of a 64-bit scale; 0 for any other."""
-    if scale.dtype not in (torch.int64, torch.uint64):
-        return 0.0
-    offset = (scale.view(torch.int64) >> 37) & 0x1FF
-    return torch.where(offset > 255, offset - 512, offset).float()
-
-
 def int8_times_int4(x: Tensor, weight: Tensor, scale: Tensor, assist: Tensor) -> Tensor:
     """`x` int8 [m, k] times int4 [k, n], scaled for each of the [groups of k, n].
 

@@ -13,10 +13,9 @@ from cordee.emulator.ops.grouped_matmul.groups import (
     groups_of,
     int8_times_int4,
     product,
-    scale_offset,
-    scale_values,
     unpacked,
 )
+from cordee.emulator.ops.quantisation.scales import scale_offset, scale_values
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.sources import page_of
 

@@ -11,7 +11,12 @@ from cordee.emulator.ops.contract import refuse
 from cordee.emulator.ops.demands import require
 from cordee.emulator.ops.formats import Format, format_of
 from cordee.emulator.ops.matmul.products import int4_operands, int4_weight, integer_product
-from cordee.emulator.ops.quantisation.scales import npu_trans_quant_param, unpacked_quant_param
+from cordee.emulator.ops.quantisation.dynamic import in_int8
+from cordee.emulator.ops.quantisation.scales import (
+    dequantised,
+    npu_trans_quant_param,
+    unpacked_quant_param,
+)
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.sources import CONFIG, page_of
 
@@ -133,13 +138,9 @@ def npu_quant_matmul_dequant(
 ) -> Tensor:
     """Quantises float16 `x` (m, k) to int8, multiplies by the (n, k) weight, dequantises."""
     refuse("npu::npu_quant_matmul_dequant", bias=bias, x_offset=x_offset)
-    values = x.float() if smooth_scale is None else x.float() * smooth_scale.float()
-    if x_scale is None:
-        axes = -1 if quant_mode == "pertoken" else (-2, -1)
-        x_scale = values.abs().amax(axes, keepdim=True) / 127
-    whole = torch.round(values / x_scale.float()).clamp(-128, 127)
-    y = integer_product(whole.to(torch.int8), quantized_weight.mT)
-    return (y.float() * weight_scale.float() * x_scale.float()).to(x.dtype)
+    rows, row_scale = in_int8(x, smooth_scale, x_scale, quant_mode)
+    y = integer_product(rows, quantized_weight.mT).float()
+    return dequantised(y, weight_scale, row_scale).to(x.dtype)
 
 
 @chapter.reference("npu::npu_add_quant_matmul_", source=page_of("npu_add_quant_matmul_"))

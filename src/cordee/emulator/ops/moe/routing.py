@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from cordee.emulator.ops.contract import refuse, unwritten
+from cordee.emulator.ops.formats import format_named
+from cordee.emulator.ops.quantisation.dynamic import quantised_by_row
 from cordee.emulator.ops.reference import Chapter
 from cordee.emulator.ops.sources import page_of
 
@@ -242,6 +244,4 @@ def _expand(
 def _quantised_rows(value: Tensor, smooth: Tensor | None) -> tuple[Tensor, Tensor]:
     """Each row in int8 with its own scale, so that its largest value is 127."""
     value = value if smooth is None else value * smooth.float()
-    scale = value.abs().amax(-1) / 127
-    divisor = torch.where(scale == 0, 1.0, scale).unsqueeze(-1)
-    return (value / divisor).round().to(torch.int8), scale
+    return quantised_by_row(value, format_named("int8"))

@@ -66,6 +66,21 @@ def quantised_by_row(
     return written.write(values / nonzero(scale), rounding), scale.squeeze(-1)
 
 
+def in_int8(
+    x: Tensor, smooth: Tensor | None, scale: Tensor | None, quant_mode: str | None
+) -> tuple[Tensor, Tensor]:
+    """`x` [m, k], smoothed, in int8, and what it was divided by: `scale`, or what brings the largest value of each row,
+    or of all rows where they have one, to 127.
+    """
+    values = x.float() if smooth is None else x.float() * smooth.float()
+    if scale is None:
+        axes = -1 if quant_mode == "pertoken" else (-2, -1)
+        divisor = values.abs().amax(axes, keepdim=True) / 127
+    else:
+        divisor = scale.float().reshape(-1, 1)
+    return format_of(None).write(values / nonzero(divisor)), divisor
+
+
 def nonzero(scale: Tensor) -> Tensor:
     """`scale` as a divisor: a row of zeros divides by one and stays zero."""
     return torch.where(scale == 0, torch.ones_like(scale), scale)

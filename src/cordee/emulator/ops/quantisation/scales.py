@@ -11,6 +11,9 @@ from cordee.emulator.ops.sources import page_of
 
 chapter = Chapter(source=page_of("npu_quantize"))
 
+PACKED = (torch.int64, torch.uint64)
+"""Dtypes of scales that are given as their bits."""
+
 
 @chapter.reference("npu::npu_quantize")
 def npu_quantize(
@@ -107,11 +110,35 @@ def npu_trans_quant_param(
 
 def unpacked_quant_param(packed: Tensor) -> tuple[Tensor, Tensor]:
     """The float32 scales and offsets in what `npu_trans_quant_param` gives."""
-    scale_bits = packed & 0xFFFFE000
-    scale_bits = torch.where(scale_bits >= 2**31, scale_bits - 2**32, scale_bits)
-    offset = (packed >> 37) & 0x1FF
-    offset = torch.where(offset > 255, offset - 512, offset)
-    return scale_bits.to(torch.int32).view(torch.float32), offset.float()
+    return scale_values(packed & 0xFFFFE000), scale_offset(packed)
+
+
+def scale_values(scale: Tensor) -> Tensor:
+    """`scale` as float32; a 64-bit scale carries a float32 in its low 32 bits.
+
+    docs/zh/custom_APIs/torch_npu/torch_npu-npu_trans_quant_param.md
+    """
+    if scale.dtype not in PACKED:
+        return scale.float()
+    bits = scale.view(torch.int64) & 0xFFFFFFFF
+    return torch.where(bits >= 2**31, bits - 2**32, bits).to(torch.int32).view(torch.float32)
+
+
+def scale_offset(scale: Tensor) -> Tensor:
+    """The 9-bit offset in bits 37-45 of a 64-bit scale; 0 for any other."""
+    if scale.dtype not in PACKED:
+        return torch.zeros(())
+    offset = (scale.view(torch.int64) >> 37) & 0x1FF
+    return torch.where(offset > 255, offset - 512, offset).float()
+
+
+def dequantised(y: Tensor, weight_scale: Tensor, row_scale: Tensor) -> Tensor:
+    """A product of whole numbers, scaled; a 64-bit scale of the weight has that of the rows in it.
+
+    hiascend.com/document/detail/zh/CANNCommunityEdition/83RC1/API/aolapi/context/aclnnQuantMatmulDequant.md
+    """
+    y = y * scale_values(weight_scale)
+    return y if weight_scale.dtype in PACKED else y * row_scale
 
 
 def along(factors: Tensor, x: Tensor, axis: int) -> Tensor:
