@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cordee.train.worker.gloo import Gloo
 from cordee.train.worker.gradients import Layout
-from cordee.train.worker.groups import Group
+from cordee.train.worker.groups import Group, Joined
 from cordee.train.worker.reduction import Exact, Fast, Reduction
 from cordee.train.worker.store import Store
 
@@ -45,9 +45,9 @@ class Seen:
 
 
 def summed(
-    kind: Made, adders: Sequence[int], seen: dict[int, Seen] | None = None
+    kind: Made, adders: Sequence[int], over: Callable[[Group], Group] = lambda group: group
 ) -> dict[int, Tensor]:
-    """What each member has in the end. `seen` gets their groups."""
+    """What each member has in the end. `over`: what their groups are made into."""
     store, found = Store("127.0.0.1"), dict[int, Tensor]()
     torch.manual_seed(0)
     first = nn.Linear(31, 7)
@@ -57,9 +57,7 @@ def summed(
         layout = Layout(list(model.parameters()), 64)
         reduction = kind(layout, SHARDS)
         reduction.added_by(adders)
-        group = Gloo().form(1, rank, [f"127.0.0.1:{store.port}"] * len(MEMBERS))
-        if seen is not None:
-            group = seen.setdefault(rank, Seen(group))
+        group = over(Gloo().form(1, rank, [f"127.0.0.1:{store.port}"] * len(MEMBERS)))
         mine = [shard for shard, owner in enumerate(OWNERS) if owner == rank]
         for shard in mine:
             buffers, fresh = reduction.begin(shard, apart=True)
@@ -96,9 +94,18 @@ def test_fast_sums_are_alike_on_all_members() -> None:
     assert all(torch.equal(found[rank], found[0]) for rank in MEMBERS)
 
 
+def test_groups_that_have_an_all_to_all_of_their_own_give_the_same() -> None:
+    def plain(group: Group) -> Group:
+        assert isinstance(group, Joined)
+        return Joined(group.group)
+
+    expected, found = summed(Exact, ()), summed(Exact, (2, 3), plain)
+    assert all(torch.equal(found[rank], expected[0]) for rank in MEMBERS)
+
+
 def test_those_that_do_not_add_up_send_each_other_nothing() -> None:
     seen: dict[int, Seen] = {}
-    summed(Exact, (2, 3), seen)
+    summed(Exact, (2, 3), lambda group: seen.setdefault(group.rank, Seen(group)))
     assert (seen[0].given[1], seen[1].given[0]) == (0, 0)
     assert all(seen[0].given[rank] > 0 for rank in (2, 3))
     assert all(seen[2].given[rank] > 0 for rank in (0, 1, 3))
