@@ -41,6 +41,7 @@ CHIP_LINKS = {"link down": "--down", "slow link": "--slow 20"}
 SLOW_FROM = 24
 """The step from which on a link is slow: how long reductions usually take must be known."""
 LONGER = 1.25
+"""A step counts as longer from so many times the usual on: steps of workers that share cores differ by less."""
 CHIP = "Ascend910B3"
 LOG = "steps.jsonl"
 
