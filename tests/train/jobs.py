@@ -36,7 +36,7 @@ class Ended:
     def digests(self) -> list[str]:
         """Of the parameters of each worker that came to the end."""
         logs = sorted(self.folder.glob("worker-*.log"))
-        return [d for log in logs for d in re.findall(r"^digest (\w+)", log.read_text(), re.M)]
+        return [d for log in logs for d in re.findall(r"^digest ([\w-]+)", log.read_text(), re.M)]
 
     @property
     def steps(self) -> list[int]:

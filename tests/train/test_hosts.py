@@ -8,79 +8,18 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.train.hosts import LIGHT, Hosts, hosts
 from tests.train.jobs import SMALL
-from tests.waiting import until
 
-from cordee.core.events import read
 from cordee.train.host_wire import Join
 from cordee.train.wire import PROTOCOL, Answer, Challenge, pack, read_body, sign
-
-LIGHT = Path(__file__).parent / "programs" / "light.py"
-FIRST_PORT = 21_000
-
-
-@dataclass
-class Hosts:
-    """Those of a job, each with its agent."""
-
-    folder: Path
-    count: int
-    agents: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
-
-    @property
-    def port(self) -> int:
-        return FIRST_PORT + os.getpid() % 10_000
-
-    def start(
-        self, *options: str, program: tuple[str, ...] = (), secrets: dict[int, str] | None = None
-    ) -> None:
-        for number in range(1, self.count + 1):
-            self.add(number, *options, program=program, secret=(secrets or {}).get(number, "known"))
-
-    def add(
-        self, number: int, *options: str, program: tuple[str, ...] = (), secret: str = "known"
-    ) -> None:
-        if number in self.agents:
-            self.agents[number].communicate()
-        endpoints = ",".join(f"127.0.0.{n}:{self.port}" for n in range(1, self.count + 1))
-        where = ("--rdzv-endpoint", endpoints, "--address", f"127.0.0.{number}:{self.port}")
-        command = [sys.executable, "-m", "cordee", "train", "--page", "off", *where, *options]
-        self.agents[number] = subprocess.Popen(
-            [*command, "--folder", str(self.folder), "--", *(program or (sys.executable, LIGHT))],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=os.environ | {"CORDEE_TRAIN_SECRET": secret},
-        )
-
-    def falls(self, number: int) -> None:
-        os.killpg(self.agents[number].pid, signal.SIGKILL)
-
-    def events(self, number: int) -> list[dict[str, Any]]:
-        journal = self.folder / f"127.0.0.{number}" / "events.jsonl"
-        return list(read(journal)) if journal.exists() else []
-
-    def steps(self, number: int) -> list[int]:
-        return [event["step"] for event in self.events(number) if event["kind"] == "commit"]
-
-    def until(self, number: int, steps: int) -> None:
-        """Wait for a host to have seen so many steps."""
-        until(lambda: len(self.steps(number)) >= steps, by=self.agents[number])
-
-    def end(self, number: int) -> tuple[int, str, str]:
-        out, err = self.agents[number].communicate(timeout=120)
-        return self.agents[number].returncode, out, err
 
 
 @pytest.fixture
@@ -91,15 +30,6 @@ def three(tmp_path: Path) -> Iterator[Hosts]:
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[Hosts]:
     yield from hosts(tmp_path, 2)
-
-
-def hosts(folder: Path, count: int) -> Iterator[Hosts]:
-    made = Hosts(folder, count)
-    yield made
-    for agent in made.agents.values():
-        with suppress(ProcessLookupError):
-            os.killpg(agent.pid, signal.SIGKILL)
-        agent.communicate()
 
 
 @pytest.mark.parametrize("falls", [1, pytest.param(2, marks=pytest.mark.slow)])

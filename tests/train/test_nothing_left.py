@@ -20,6 +20,7 @@ import pytest
 from tests.train.jobs import SMALL, Ended, Fault
 from tests.waiting import until
 
+from cordee.train.checkpoint.custody import keep_for
 from cordee.train.checkpoint.memory import ROOT, name_for
 
 PROGRAM = f"""
@@ -216,7 +217,8 @@ def test_nothing_is_left_when_the_agent_of_a_host_is_killed(falls: int, watched:
     assert watched.agents[1 - falls].returncode == 0, err
     watched.nothing_is_left()
     for host in ("127.0.0.1", "127.0.0.2"):
-        assert list(ROOT.glob(f"{name_for(watched.journal / host)}*")) == []
+        memory = keep_for(watched.journal / host, 1, None, 1, host).memory
+        assert list(ROOT.glob(f"{memory}*")) == []
 
 
 @pytest.mark.slow

@@ -148,7 +148,8 @@ class Coordinator:
         self._do(job.resumed(sorted(found.back), "there is another coordinator"))
         now_s = time.monotonic()
         for number in filter(self._crew.has, self._early):
-            self._do(job.joined(number, now_s, ways=self._crew.hellos[number].ways))
+            ways, host = self._crew.hellos[number].ways, self.agents.placed.get(number, 0)
+            self._do(job.joined(number, now_s, ways=ways, host=host))
         for number in self._waiting:
             self._do(job.ready(number, now_s))
 
@@ -212,6 +213,7 @@ class Coordinator:
             return
         self.agents.place(job.limits.workers + (self._spares if job.epoch > 0 else 0))
         self._look_for_room()
+        self._do(job.keepers.decide(job.workers, job.members, job.limits.replica))
         if self.agents.barren:
             self._do([Finish("workers end before they are ready")])
 
@@ -252,7 +254,8 @@ class Coordinator:
         if back is not None and not came and hello.place is None:
             self._early.append(number)
         else:
-            self._do(job.joined(number, time.monotonic(), hello.place, hello.ways))
+            host = self.agents.placed.get(number, 0)
+            self._do(job.joined(number, time.monotonic(), hello.place, hello.ways, host))
         return number
 
     def _same(self, number: int, said: Ready) -> None:

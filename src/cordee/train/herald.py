@@ -8,6 +8,7 @@ from cordee.train.crew import Crew
 from cordee.train.policy.effects import (
     Begin,
     Commit,
+    Copies,
     Feed,
     Note,
     Plan,
@@ -17,9 +18,9 @@ from cordee.train.policy.effects import (
 )
 from cordee.train.policy.membership import Membership
 from cordee.train.policy.standstill import Look
-from cordee.train.wire import Committed, Epoch, Feeding, Looking, Probing, Seated, planned
+from cordee.train.wire import Committed, Copying, Epoch, Feeding, Looking, Probing, Seated, planned
 
-News = Begin | Plan | Commit | Note | Restart | Seat | Probe | Look | Feed
+News = Begin | Plan | Commit | Note | Restart | Seat | Probe | Look | Feed | Copies
 
 
 class Herald:
@@ -41,9 +42,8 @@ class Herald:
                 self._events.add(news.kind, step=job.step, text=news.text)
             case Restart():
                 self._events.add("restart", reason=news.reason, count=news.count)
-            case Seat():
-                self._events.add("seat", worker=news.worker, place=news.place)
-                self._crew.say(news.worker, Seated(news.place))
+            case Seat() | Copies():
+                self._parts(news)
             case Probe():
                 self._probe(news, job)
             case Look():
@@ -91,6 +91,17 @@ class Herald:
         self._events.add("commit", step=commit.step, epoch=commit.epoch, **more)
         told = Committed(commit.epoch, commit.step, commit.skip, commit.owners, commit.total)
         self._crew.cast(job.members, told)
+
+    def _parts(self, news: Seat | Copies) -> None:
+        """Who has which part of the model, or keeps it."""
+        if isinstance(news, Seat):
+            self._events.add("seat", worker=news.worker, place=news.place)
+            self._crew.say(news.worker, Seated(news.place))
+            return
+        self._events.add("copies", pairs=[list(pair) for pair in news.pairs])
+        for number, to in news.pairs:
+            feed = self._crew.hellos[to].feed if to is not None else ""
+            self._crew.say(number, Copying(feed))
 
     def _probe(self, probe: Probe, job: Membership) -> None:
         """The first of each pair measures."""

@@ -15,6 +15,8 @@ KEPT = {
     "checkpoint-failed": "no checkpoint of step {step} in {folder}: {error}",
     "checkpoint-broken": "checkpoint skipped: {error}",
     "memory-failed": "the state of step {step} is not kept in shared memory: {error}",
+    "one-host": "{text}",
+    "copy-failed": "part {place} of the model is not kept on host {to}, too: {error}",
 }
 """What is told of states that are kept, by the kind of the event."""
 

@@ -18,9 +18,9 @@ from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
 from cordee.train.policy.workers import Phase
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Another number for every change that makes versions misunderstand each other."""
-Role = Literal["worker", "agent", "host", "watch", "probe", "reach"]
+Role = Literal["worker", "agent", "host", "watch", "probe", "reach", "keep"]
 LENGTH = struct.Struct("!I")
 MESSAGE_MOST = 1 << 24
 ALIVE_S = 0.2
@@ -299,6 +299,12 @@ class Feeding(Message, tag="feeding", frozen=True):
     """There is another coordinator, who says anew who is fed; nobody else is."""
 
 
+class Copying(Message, tag="copying", frozen=True):
+    """Give what you keep of your part to this one's host, too, HOST:PORT; none: to nobody."""
+
+    to: str
+
+
 class Probing(Message, tag="probing", frozen=True):
     """Measure the links to these."""
 
@@ -321,9 +327,8 @@ class Leave(Message, tag="leave", frozen=True):
     error: bool
 
 
-ToWorker = (
-    Challenge | Leads | Seated | Epoch | Planned | Committed | Feeding | Probing | Looking | Leave
-)
+Turn = Epoch | Planned | Committed | Leave
+ToWorker = Challenge | Leads | Seated | Feeding | Copying | Probing | Looking | Turn
 
 
 def planned(plan: Plan, checks: Checks) -> Planned:

@@ -2,14 +2,15 @@
 
 One worker of each host writes: a state into the older of its two files, and each gradient into a ring of slots that is
 larger than the number of steps between two states, so that a step can be made again from either. All of it is there
-until the launcher removes it, and so outlives all workers.
+until the launcher removes it, and so outlives all workers. What a worker of another host has given is beside it, in
+files of the same form.
 """
 
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from cordee.train.checkpoint.snapshot import About, Broken, about_in, read
 
 ROOT = Path("/dev/shm")
 STATES = 2
+COPIED = "c"
+"""Stands before the number of a worker that has given what it kept."""
+WRITER = f"[{COPIED}0-9]"
 
 
 def name_for(folder: Path) -> str:
@@ -58,14 +62,23 @@ class Memory:
             with suppress(OSError):
                 file.unlink()
 
-    def of(self, worker: int) -> list[Path]:
-        """The files of one worker: of its states, and of its steps last."""
-        return [*(ROOT / f"{self.name}-{worker}-{n}" for n in range(STATES)), self._ring(worker)]
+    def of(self, worker: int, *, copied: bool = False) -> list[Path]:
+        """The files of one worker: of its states, and of its steps last; `copied`: those that it was given."""
+        writer = f"{COPIED}{worker}" if copied else str(worker)
+        return [*(ROOT / f"{self.name}-{writer}-{n}" for n in range(STATES)), self._ring(writer)]
 
     def remove_but(self, workers: Sequence[int]) -> None:
-        """What workers wrote that are no more is not needed."""
-        for file in self._files("[0-9]*-*"):
-            if _writer(file) not in workers:
+        """What workers wrote that are no more is not needed, nor what others gave."""
+        staying = {str(worker) for worker in workers}
+        self._remove(lambda writer: writer not in staying)
+
+    def remove_copies(self, but: int | None = None) -> None:
+        """What workers of other hosts have given is not needed, but for that of one."""
+        self._remove(lambda writer: writer.startswith(COPIED) and writer != f"{COPIED}{but}")
+
+    def _remove(self, superfluous: Callable[[str], bool]) -> None:
+        for file in self._files(f"{WRITER}*-*"):
+            if superfluous(_writer(file)):
                 with suppress(OSError):
                     file.unlink()
 
@@ -78,7 +91,7 @@ class Memory:
         return None
 
     def _states(self) -> Iterator[tuple[Path, About]]:
-        for file in self._files("[0-9]*-[0-9]"):
+        for file in self._files(f"{WRITER}*-[0-9]"):
             with suppress(OSError, Broken):
                 yield file, about_in(file)
 
@@ -98,8 +111,8 @@ class Memory:
             return found
         return []
 
-    def _ring(self, worker: int) -> Path:
-        return ROOT / f"{self.name}-{worker}-steps"
+    def _ring(self, writer: str) -> Path:
+        return ROOT / f"{self.name}-{writer}-steps"
 
     def _files(self, pattern: str) -> Iterator[Path]:
         for file in ROOT.glob(f"{self.name}-{pattern}"):
@@ -109,6 +122,6 @@ class Memory:
                     yield file
 
 
-def _writer(file: Path) -> int:
-    found = re.search(r"-(\d+)-(?:\d|steps)$", file.name)
-    return int(found[1]) if found else -1
+def _writer(file: Path) -> str:
+    found = re.search(rf"-({COPIED}?\d+)-(?:\d|steps)$", file.name)
+    return found[1] if found else ""

@@ -57,12 +57,19 @@ class Ring:
     def made(self) -> Iterator[Step]:
         """What is in slots: steps, and the gradients they were made with."""
         for slot in range(self.slots):
-            at = self._at(slot)
-            length = int.from_bytes(self._view[at : at + LENGTH_BYTES], "little")
-            if 0 < length <= HEAD_BYTES - LENGTH_BYTES:
-                text = self._view[at + LENGTH_BYTES : at + LENGTH_BYTES + length]
-                made = msgspec.json.decode(text, type=Made)
-                yield made, [p[:n] for p, n in zip(self.parts(slot), made.bytes, strict=False)]
+            step = self.at(slot)
+            if step is not None:
+                yield step
+
+    def at(self, slot: int) -> Step | None:
+        """What is in one slot."""
+        at = self._at(slot)
+        length = int.from_bytes(self._view[at : at + LENGTH_BYTES], "little")
+        if not 0 < length <= HEAD_BYTES - LENGTH_BYTES:
+            return None
+        text = self._view[at + LENGTH_BYTES : at + LENGTH_BYTES + length]
+        made = msgspec.json.decode(text, type=Made)
+        return made, [p[:n] for p, n in zip(self.parts(slot), made.bytes, strict=False)]
 
     def _at(self, slot: int) -> int:
         return PAGE_BYTES + slot * self._slot_bytes
@@ -70,8 +77,7 @@ class Ring:
 
 def make(file: Path, slots: int, sizes: Sequence[int]) -> Ring:
     """A new one, whose parts take so many bytes. Raises `OSError`, where memory is short, too."""
-    shape = _Shape(slots, tuple(sizes))
-    whole = PAGE_BYTES + slots * (HEAD_BYTES + sum(map(_even, sizes)))
+    shape, whole = _Shape(slots, tuple(sizes)), bytes_of(slots, sizes)
     file.unlink(missing_ok=True)  # one that is cut short ends a process that reads in it
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(file, flags, 0o600)
@@ -103,9 +109,14 @@ def read(file: Path) -> Ring:
         shape = msgspec.json.decode(mapped[LENGTH_BYTES : LENGTH_BYTES + length], type=_Shape)
     except msgspec.DecodeError as error:
         raise CordeeError(f"{file} has no steps of a cordee job") from error
-    if whole < PAGE_BYTES + shape.slots * (HEAD_BYTES + sum(map(_even, shape.sizes))):
+    if whole < bytes_of(shape.slots, shape.sizes):
         raise CordeeError(f"{file} is cut short")
     return Ring(mapped, shape)
+
+
+def bytes_of(slots: int, sizes: Sequence[int]) -> int:
+    """That the file of a ring takes."""
+    return PAGE_BYTES + slots * (HEAD_BYTES + sum(map(_even, sizes)))
 
 
 def _even(size: int) -> int:

@@ -8,7 +8,7 @@ whose writer died before has none. The sum covers table and bytes; what is kept 
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import msgspec
 from cordee.core.errors import CordeeError
 
 LENGTH_BYTES = 8
+PIECE_BYTES = 1 << 20
 START = b'{"__metadata__":{"crc32":"'
 NO_SUM = "00000000"
 TYPES = {
@@ -96,6 +97,29 @@ def write(descriptor: int, about: About, blocks: Sequence[Block], *, summed: boo
     os.ftruncate(descriptor, at)
     _put(descriptor, 0, memoryview(len(text).to_bytes(LENGTH_BYTES, "little")))
     return at
+
+
+def copy(descriptor: int, size: int, read: Callable[[memoryview], int]) -> None:
+    """Write the bytes of a whole file over what is in another one. `read` puts some of them in. Raises `OSError`, `EOFError`."""
+    length, piece = bytearray(LENGTH_BYTES), bytearray(PIECE_BYTES)
+    _put(descriptor, 0, memoryview(bytes(LENGTH_BYTES)))
+    fill(memoryview(length), read)
+    for at in range(LENGTH_BYTES, size, PIECE_BYTES):
+        part = memoryview(piece)[: size - at]
+        fill(part, read)
+        _put(descriptor, at, part)
+    os.ftruncate(descriptor, size)
+    _put(descriptor, 0, memoryview(length))
+
+
+def fill(part: memoryview, read: Callable[[memoryview], int]) -> None:
+    """Read until all of it is there. Raises `EOFError` where that ends before."""
+    done = 0
+    while done < len(part):
+        count = read(part[done:])
+        if count == 0:
+            raise EOFError
+        done += count
 
 
 def read(file: Path) -> Snapshot:

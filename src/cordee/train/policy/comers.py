@@ -1,6 +1,6 @@
 """Who comes in: with whom a job begins, and which of those that wait get the state, and from whom."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from cordee.train.policy.effects import Effect, Feed, Seat
 from cordee.train.policy.teams import vacant
@@ -20,14 +20,26 @@ def founders(workers: Iterable[Worker], limits: Limits) -> list[int]:
     return chosen if len(chosen) >= limits.least else []
 
 
-def seated(workers: Iterable[Worker], limits: Limits) -> list[Effect]:
-    """Gives those a place in a replica that have none, where someone is missing."""
+def seated(
+    workers: Iterable[Worker], limits: Limits, homes: Mapping[int, Collection[int]]
+) -> list[Effect]:
+    """Gives those a place in a replica that have none, where someone is missing.
+
+    `homes`: of places the hosts in whose memory they are; who runs there comes first.
+    """
     there = list(workers)
     without = [worker for worker in there if worker.place is None]
-    for worker in without:
-        taken = [other.place for other in there if other.place is not None]
-        worker.place = vacant(taken, limits.replica, limits.workers)
-    return [Seat(worker.number, worker.place) for worker in without if worker.place is not None]
+    found: list[Effect] = []
+    while without:
+        taken = [worker.place for worker in there if worker.place is not None]
+        place = vacant(taken, limits.replica, limits.workers)
+        if place is None:
+            break
+        chosen = max(without, key=lambda worker: worker.host in homes.get(place, ()))
+        chosen.place = place
+        without.remove(chosen)
+        found.append(Seat(chosen.number, place))
+    return found
 
 
 def comers(

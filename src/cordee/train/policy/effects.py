@@ -101,6 +101,13 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """Members give what they keep of their part of the model to a worker of another host, too; None: to nobody."""
+
+    pairs: tuple[tuple[int, int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Seat:
     """A worker is to make this part of the model."""
 
@@ -134,4 +141,6 @@ class Finish:
     error: str | None = None
 
 
-Effect = Begin | Plan | Commit | Note | Probe | Look | Feed | Seat | Evict | Restart | Finish
+Effect = (
+    Begin | Plan | Commit | Note | Probe | Look | Feed | Copies | Seat | Evict | Restart | Finish
+)

@@ -20,6 +20,7 @@ from cordee.train.policy.effects import (
     Restart,
 )
 from cordee.train.policy.footing import footing
+from cordee.train.policy.keepers import Keepers
 from cordee.train.policy.pace import Late, Move, Pace, TooSlow
 from cordee.train.policy.setbacks import Setbacks
 from cordee.train.policy.shards import assign
@@ -44,6 +45,7 @@ class Membership:
     trust: Trust = field(default_factory=Trust)
     pace: Pace = field(default_factory=Pace)
     ties: Ties = field(default_factory=Ties)
+    keepers: Keepers = field(default_factory=Keepers)
     owners: tuple[int, ...] = ()
     """Of the shards, as last told; of a team it is the first member."""
     teams: tuple[Team, ...] = ()
@@ -67,12 +69,12 @@ class Membership:
     # What comes in.
 
     def joined(
-        self, number: int, now_s: float, place: int | None = None, ways: int = 1
+        self, number: int, now_s: float, place: int | None = None, ways: int = 1, host: int = 0
     ) -> list[Effect]:
         """A worker has begun; it is not ready yet. `place`: that it was given by another coordinator; `ways`: addresses."""
         place = 0 if self.limits.replica == 1 else place
-        self.workers[number] = Worker(number, now_s, place=place, ways=ways)
-        return seated(self.workers.values(), self.limits)
+        self.workers[number] = Worker(number, now_s, place=place, ways=ways, host=host)
+        return seated(self.workers.values(), self.limits, self.keepers.homes)
 
     def ready(self, number: int, now_s: float, lost: int = -1) -> list[Effect]:
         """A worker has its model and waits to be let in; `lost`: the member from which no more of the state came."""
@@ -152,9 +154,8 @@ class Membership:
         worker = self._heard(number, now_s)
         if worker is not None:
             worker.caught_up, worker.step = True, step
-        return (
-            self._enter() if self.members and not self._enough else []
-        )  # no step will end till then
+        waited_for = self.members and not self._enough  # no step will end till then
+        return self._enter() if waited_for else []
 
     def probed(self, number: int, other: int, bytes_per_s: float) -> list[Effect]:
         """A member has measured its link to another one."""
@@ -179,9 +180,8 @@ class Membership:
     def closed(self, number: int, now_s: float, reason: str) -> list[Effect]:
         """A worker is gone."""
         worker = self.workers.pop(number, None)
-        if worker is None or self.over:
-            return []
-        if number in self._finished and self._finished & set(self.members) == set(self.members):
+        done = number in self._finished and set(self.members) <= self._finished
+        if worker is None or self.over or done:
             return []
         return self._without([number], reason)
 
@@ -297,7 +297,7 @@ class Membership:
         for worker in self.workers.values():
             if worker.fed_by in gone:
                 worker.fed_by, worker.caught_up = None, False
-        seats = seated(self.workers.values(), self.limits)
+        seats = seated(self.workers.values(), self.limits, self.keepers.homes)
         if not lost:
             return seats + self._feed()
         left = [number for number in self.members if number not in gone]

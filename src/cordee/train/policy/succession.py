@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from cordee.train.policy.keepers import Keepers, homes
 from cordee.train.policy.membership import Membership
 from cordee.train.policy.pace import Pace
 from cordee.train.policy.setbacks import Setbacks
@@ -91,9 +92,18 @@ def recalled(limits: Limits, checks: Checks, before: Known) -> Membership:
         trust=Trust(checks),
         pace=Pace(limits.moves),
         setbacks=Setbacks(dict(before.deaths), before.restarts, before.farthest),
+        keepers=Keepers(_homes(before)),
         _skipped=before.skipped,
         _anew=before.anew,
     )
+
+
+def _homes(before: Known) -> dict[int, set[int]]:
+    """Of each place the hosts in whose memory it is: what was decided before follows from who was there."""
+    places, hosts = dict(before.seats), dict(before.placed)
+    there = [number for number in before.members if number in places and number in hosts]
+    columns = [[n for n in there if places[n] == place] for place in range(before.replica)]
+    return homes(columns, hosts) if there else {}
 
 
 class Comer(Protocol):

@@ -54,6 +54,8 @@ class Worker:
     ready: bool = False
     place: int | None = 0
     """Which part of the model it has; None: it has none yet."""
+    host: int = 0
+    """On which it runs."""
     step: int = -1
     """The step whose state it has; -1: that of a model just made."""
     caught_up: bool = False

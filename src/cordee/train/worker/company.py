@@ -69,6 +69,19 @@ class UnderWay(Protocol):
         """The epoch goes on so."""
 
 
+class Keeping(Protocol):
+    """What is kept for the case that nobody has the state any more."""
+
+    def seek(self, epoch: Epoch) -> None:
+        """Ask those of an epoch what they have of it, where that may be needed."""
+
+    def find(self) -> None:
+        """Look for the newest that there is, and go on from it."""
+
+    def copied(self, to: str) -> None:
+        """What is kept is given to another host, too."""
+
+
 class Company:
     """The members of a job, for one worker."""
 
@@ -94,6 +107,7 @@ class Company:
         self._control: Control | None = None
         self.outgoing = Outgoing(advance, job, faults)
         self._incoming: Incoming | None = None
+        self._seek: Callable[[Epoch], None] = lambda epoch: None
         self._column: tuple[int, ...] = ()
         self._look_s = 0.0
         """When it is time to look again whether others are reached."""
@@ -130,17 +144,14 @@ class Company:
         assert self._group is not None
         return self.line, self._group, self.epoch.epoch
 
-    def join(self, find: Callable[[], None]) -> None:
-        """Become a member: at the beginning with all others, later by way of what a member feeds.
-
-        `find`: looks for a state that was kept.
-        """
+    def join(self, keeping: Keeping) -> None:
+        """Become a member: at the beginning with all others, later by way of what a member feeds, or of what was kept."""
         if self._control is not None:
             return
         job = self._job
         if not job.coordinator:
             self._control = LocalControl(self._kind[0])
-            find()
+            keeping.find()
             return
         model = shapes(self._advance.layout.parameters)
         ready = Ready(self._kind[0], model) if self._door is not None else Ready()
@@ -150,6 +161,7 @@ class Company:
         incoming = self._incoming = Incoming(self._advance, door.mouth, self._faults)
         line = self._control = door.line
         line.on_lost, line.on_feeding = self._groups.free, self.outgoing.want
+        line.on_copying, self._seek = keeping.copied, keeping.seek
         line.device_answers = self._groups.answers
         if self._replica is None:  # else what the members of a replica exchange counts, too
             line.moved_bytes = self._groups.moved_bytes
@@ -167,7 +179,8 @@ class Company:
                 line.say(CaughtUp(self._advance.step))
                 news = False
         if line.pending.anew:
-            find()
+            keeping.seek(line.pending)
+            keeping.find()
 
     def _reaches(self, members: Sequence[Member]) -> bool:
         """Whether this worker reaches all members, so that they can go on with it."""
@@ -224,9 +237,7 @@ class Company:
         self._groups.drop()
         if self._replica is not None:
             self._replica.drop()
-        if self._incoming is not None and self._incoming.filled and self.epoch is None:
-            self._incoming.until(epoch.step)
-        blank = self._incoming is not None and not self._incoming.filled and not self._begun(epoch)
+        blank = self._blank(epoch)
         self.epoch, step = epoch, self._advance.step
         self.outgoing.members = epoch.members
         self._faults.reach |= {member.worker: member.feed for member in epoch.members}
@@ -263,6 +274,15 @@ class Company:
         }
         self.line.say(Told("joined", dict(told)))
         self.line.enter("compute")
+
+    def _blank(self, epoch: Epoch) -> bool:
+        """Whether this worker has no state yet, after it has taken what is fed, or has asked what was kept."""
+        self._seek(epoch)
+        if self._incoming is None or self._incoming.filled:
+            if self._incoming is not None and self.epoch is None:
+                self._incoming.until(epoch.step)
+            return False
+        return not self._begun(epoch)
 
     def _begun(self, epoch: Epoch) -> bool:
         """Whether this worker has the state of the job, or nobody has one."""

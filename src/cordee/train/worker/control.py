@@ -20,6 +20,7 @@ from cordee.train.wire import (
     Beat,
     Challenge,
     Committed,
+    Copying,
     Epoch,
     Feeding,
     FromWorker,
@@ -34,6 +35,7 @@ from cordee.train.wire import (
     Seated,
     Seen,
     ToWorker,
+    Turn,
     address,
     pack,
     read_body,
@@ -113,6 +115,7 @@ class Line:
         self.on_epoch: Callable[[int], None] = lambda epoch: None
         """Called with every new epoch."""
         self.on_feeding: Callable[[Feeding], None] = lambda feeding: None
+        self.on_copying: Callable[[str], None] = lambda to: None
         self.waiting_s: Callable[[], float] = lambda: 0.0
         """Since when the program waits for others of its replica; 0: it does not."""
         self.moved_bytes: Callable[[], int] = lambda: -1
@@ -121,7 +124,7 @@ class Line:
         """Whether this worker's device answers in that time."""
         self._seat: queue.SimpleQueue[Seated] = queue.SimpleQueue()
         self._sending = threading.Lock()
-        self._inbox: queue.SimpleQueue[Epoch | Planned | Committed | Leave] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Turn] = queue.SimpleQueue()
         self._epoch: Epoch | None = None
         self._taken = 0
         self._left: Leave | None = None
@@ -194,7 +197,7 @@ class Line:
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
-    def _next(self, most_s: float | None = None) -> Epoch | Planned | Committed | Leave:
+    def _next(self, most_s: float | None = None) -> Turn:
         if self._left is not None:
             raise Left(self._left.reason, error=self._left.error)
         message = self._inbox.get(timeout=most_s)
@@ -238,21 +241,24 @@ class Line:
         return False
 
     def _heard(self, message: ToWorker) -> None:
-        if isinstance(message, Feeding):
-            self.on_feeding(message)
-            return
-        if isinstance(message, Challenge | Leads):
-            return
-        if isinstance(message, Seated):
-            self._hello = replace(self._hello, place=message.place)
-            self._seat.put(message)
-            return
-        if isinstance(message, Probing):
-            threading.Thread(target=self._probe, args=(message,), daemon=True).start()
-            return
-        if isinstance(message, Looking):
-            self._look(message)
-            return
+        match message:
+            case Feeding():
+                self.on_feeding(message)
+            case Copying(to):
+                self.on_copying(to)
+            case Seated():
+                self._hello = replace(self._hello, place=message.place)
+                self._seat.put(message)
+            case Probing():
+                threading.Thread(target=self._probe, args=(message,), daemon=True).start()
+            case Looking():
+                self._look(message)
+            case Epoch() | Planned() | Committed() | Leave():
+                self._turns(message)
+            case _:
+                pass
+
+    def _turns(self, message: Turn) -> None:
         if isinstance(message, Committed):
             skipped = message.step if message.skip else self._hello.skipped
             made = {"made": message.step, "total": message.total, "skipped": skipped}

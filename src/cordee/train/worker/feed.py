@@ -7,7 +7,7 @@ bit, without anybody waiting for it.
 import queue
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -106,7 +106,7 @@ class Feed:
                 challenge = msgspec.json.decode(read_body(connection), type=Challenge)
                 proof = sign(secret, challenge.nonce)
                 connection.sendall(pack(Answer(proof, "worker", worker=self._worker)))
-                _lasting(connection)
+                lasting(connection)
                 while (item := self._queue.get()) is not None:
                     _send(connection, *item)
         except (OSError, EOFError, Refused, msgspec.DecodeError):
@@ -122,8 +122,9 @@ class Ended(msgspec.Struct, frozen=True):
 class Mouth:
     """Takes what others feed; one of them at a time. Others may look meanwhile whether this worker is reached."""
 
-    def __init__(self, host: str, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, host: str, secret: str, keeps: Callable[[socket.socket], None]) -> None:
+        """`keeps`: takes and gives what is kept, for one that has come for that."""
+        self._secret, self._keeps = secret, keeps
         self._server = socket.create_server((host, 0))
         self.port = self._server.getsockname()[1]
         self._queue: queue.Queue[Fed | Ended] = queue.Queue()
@@ -165,18 +166,22 @@ class Mouth:
             if answer.role == "probe":
                 answer_probe(connection)
                 return
+            if answer.role == "keep":
+                lasting(connection)
+                self._keeps(connection)
+                return
             with self._eating:
                 self._eat(connection, answer.worker)
 
     def _eat(self, connection: socket.socket, worker: int) -> None:
         with suppress(OSError, EOFError, Refused, msgspec.DecodeError):
-            _lasting(connection)
+            lasting(connection)
             while True:
                 self._queue.put(_receive(connection))
         self._queue.put(Ended(worker))
 
 
-def _lasting(connection: socket.socket) -> None:
+def lasting(connection: socket.socket) -> None:
     """Nothing may come on it for long; but a link that is down is noticed. Source: tcp(7)."""
     connection.settimeout(None)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,10 +15,13 @@ from cordee.train.checkpoint.kept import Kept
 from cordee.train.checkpoint.memory import Memory
 from cordee.train.checkpoint.snapshot import About, Broken
 from cordee.train.policy.keeping import Rhythm
-from cordee.train.wire import Member, Told
+from cordee.train.wire import Epoch, Member, Told
 from cordee.train.worker.advance import Advance
+from cordee.train.worker.copying import Copying, host_of
 from cordee.train.worker.digest import shapes
 from cordee.train.worker.feed import fill
+from cordee.train.worker.holding import Wanted, fetch, found
+from cordee.train.worker.job import Job
 from cordee.train.worker.lane import Lane
 from cordee.train.worker.recording import Recording, blocks, name_of
 from cordee.train.worker.state import Header, place, tensors_of
@@ -32,17 +36,22 @@ class Keeping:
         self,
         keep: Keep,
         advance: Advance,
-        worker: int,
+        job: Job,
         say: Callable[[Told], None],
         place: int | None = None,
     ) -> None:
         """`place`: which part of the model this worker has; None: all of it."""
-        self._advance, self._worker, self._say = advance, worker, say
-        self._part = place is not None
+        self._advance, self._worker, self._say = advance, job.worker, say
+        self._place, self._job = place, job
         self._model = shapes(advance.layout.parameters)
         self._memory = Memory(memory_of(keep.memory, place)) if keep.memory else None
         self._disk = Checkpoints(folder_of(Path(keep.folder), place)) if keep.folder else None
         self._folder = keep.folder
+        self._copying: Copying | None = None
+        if self._memory is not None and place is not None:
+            self._copying = Copying(job.secret, job.worker, place, say)
+        self._elsewhere: dict[int, str] = {}
+        """Steps of this part that other hosts have, and who gives each."""
         self._recording = self._recorded(keep.memory_every == 1)
         self._to_disk = Lane(self._write_disk)
         self._in_memory = Rhythm(keep.memory_every)
@@ -73,6 +82,22 @@ class Keeping:
                 self._offer(self._to_disk, self._on_disk)
         self._to_disk.wait()
 
+    def copied(self, to: str) -> None:
+        """What is kept is given to this one's host, too, HOST:PORT; none: to nobody. From any thread."""
+        if self._copying is not None:
+            self._copying.to(to)
+
+    def seek(self, epoch: Epoch) -> None:
+        """Where this worker has no state, and others may have kept one of its part, ask which."""
+        begun = epoch.epoch > 1 or self._disk is not None
+        if self._memory is None or self._place is None or self._advance.step or not begun:
+            return
+        feeds: dict[str, str] = {}
+        for member in epoch.members:
+            feeds.setdefault(host_of(member.feed), member.feed)
+        feeds.pop(self._job.host, None)
+        self._elsewhere = found([*feeds.values()], self._job.secret, self._place)
+
     def find(self) -> None:
         """Go on from the newest state that is whole, if that is newer than what this worker has."""
         began_s = time.monotonic()
@@ -83,16 +108,18 @@ class Keeping:
     @property
     def kept(self) -> tuple[int, ...]:
         """Steps to which a worker with a part of the model can go back, as all others may have to."""
-        if not self._part:
+        if self._place is None:
             return ()
         memory = self._memory.steps() if self._memory is not None else []
         disk = self._disk.steps() if self._disk is not None else []
-        return tuple(sorted({*memory, *disk}))
+        return tuple(sorted({*memory, *disk, *self._elsewhere}))
 
     def back(self, step: int) -> None:
         """Take the state of a step that was kept. Raises `CordeeError`."""
         began_s = time.monotonic()
         found = self._memory.at(step) if self._memory is not None else None
+        if found is None and step in self._elsewhere:
+            found = self._fetched(step)
         if found is None and self._disk is not None:
             found = self._disk.read(step)
         if found is None:
@@ -125,10 +152,25 @@ class Keeping:
 
     def _newest(self) -> Kept | None:
         kept = self._memory.newest() if self._memory is not None else None
+        above = max(self._elsewhere, default=0)
+        if above > (kept.step if kept is not None else 0):
+            with suppress(RuntimeError):
+                kept = self._fetched(above) or kept
         if kept is not None and kept.snapshot.about.model != self._model:
             kept = None  # left behind by a program that has been changed since
         written = self._newest_on_disk(kept.step if kept is not None else 0)
         return written or kept
+
+    def _fetched(self, step: int) -> Kept | None:
+        """What another host has kept. Raises `RuntimeError` where it does not come: that one is gone, too."""
+        assert self._memory is not None
+        assert self._place is not None
+        wanted, at = Wanted(self._place, step), (self._elsewhere[step], self._job.secret)
+        try:
+            fetch(at, wanted, self._memory, self._worker)
+        except CordeeError as error:
+            raise RuntimeError(str(error)) from error
+        return self._memory.at(step)
 
     def _newest_on_disk(self, above: int) -> Kept | None:
         """The newest whole checkpoint of a later step than `above`. Raises `UsageError`."""
@@ -157,7 +199,7 @@ class Keeping:
     # Writing.
 
     def _offer(self, lane: Lane, rhythm: Rhythm) -> None:
-        if self._part:
+        if self._place is not None:
             lane.wait()
         if not lane.busy:
             rhythm.last = self._advance.step
@@ -166,7 +208,8 @@ class Keeping:
     def _recorded(self, steps: bool) -> Recording | None:
         if self._memory is None:
             return None
-        return Recording(self._memory, self._worker, self._advance, self._about, steps=steps)
+        to = (self._advance, self._about)
+        return Recording(self._memory, self._worker, *to, steps=steps, copying=self._copying)
 
     def _record(
         self, recording: Recording, members: Sequence[Member], gradient: Sequence[Tensor] | None

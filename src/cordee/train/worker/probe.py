@@ -33,7 +33,7 @@ PROBE_S = 10.0
 def reached(peer: Member, secret: str, most_s: float) -> bool:
     """Whether a member is reached in that time, and answers."""
     try:
-        with _entered(peer, secret, "reach", most_s) as connection:
+        with entered(peer.feed, secret, "reach", most_s) as connection:
             read_exactly(connection, 1)
             return True
     except (OSError, EOFError, Refused, msgspec.DecodeError):
@@ -43,7 +43,7 @@ def reached(peer: Member, secret: str, most_s: float) -> bool:
 def probe(peer: Member, secret: str) -> Probed:
     """Measure the link to a member; 0 bytes a second where it cannot be reached."""
     try:
-        with _entered(peer, secret, "probe", PROBE_S) as connection:
+        with entered(peer.feed, secret, "probe", PROBE_S) as connection:
             return Probed(peer.worker, _bytes_per_s(connection))
     except (OSError, EOFError, Refused, msgspec.DecodeError):
         return Probed(peer.worker, 0.0)
@@ -77,13 +77,17 @@ def unreached(peers: Sequence[Member], secret: str, most_s: float) -> list[int]:
     return sorted(number for number, answered in found.items() if not answered)
 
 
-def _entered(peer: Member, secret: str, role: Role, most_s: float) -> socket.socket:
-    """A connection to a member, which was told what it is for."""
-    connection = socket.create_connection(address(peer.feed), timeout=most_s)
-    belongs_elsewhere(connection)
-    opened()
-    challenge = msgspec.json.decode(read_body(connection), type=Challenge)
-    connection.sendall(pack(Answer(sign(secret, challenge.nonce), role)))
+def entered(to: str, secret: str, role: Role, most_s: float) -> socket.socket:
+    """A connection to where a worker takes what others feed, which was told what it is for. Raises `OSError`, `EOFError`."""
+    connection = socket.create_connection(address(to), timeout=most_s)
+    try:
+        belongs_elsewhere(connection)
+        opened()
+        challenge = msgspec.json.decode(read_body(connection), type=Challenge)
+        connection.sendall(pack(Answer(sign(secret, challenge.nonce), role)))
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -13,13 +13,16 @@ from cordee.train.checkpoint.memory import Memory, free_bytes
 from cordee.train.checkpoint.snapshot import About, Block
 from cordee.train.checkpoint.trail import Trail
 from cordee.train.worker.advance import Advance
+from cordee.train.worker.copying import Copying
 from cordee.train.worker.state import Entry, Header, tensors_of
 
 SLOTS_MOST = 16
 """Gradients that are kept: with more of them it takes longer to make their steps again. Not fewer than others need."""
 SLOTS_LEAST = 4
 SHARE = 8
-"""The gradients take this part of free shared memory at most."""
+"""The gradients take this part of free shared memory at most;"""
+PART_SHARE = 16
+"""those of a part of the model this one, for another host's may come."""
 BEHIND = 2
 """Steps by which a worker may be behind another one: so many can still be gone back when a state is written."""
 
@@ -35,13 +38,15 @@ class Recording:
         about: Callable[[Header], About],
         *,
         steps: bool,
+        copying: Copying | None = None,
     ) -> None:
-        """`steps`: gradients are kept, too."""
+        """`steps`: gradients are kept, too. `copying`: gives all to another host."""
         self._memory, self._worker, self._advance, self._about = memory, worker, advance, about
-        self._steps = steps
+        self._steps, self._copying = steps, copying
         self._trail: Trail | None = None
         self._slots = self._since = 0
         self._last = -1
+        self._sizes: list[int] = []
         self._buffers: list[tuple[int, int]] = []
         self._elsewhere = 0
 
@@ -59,6 +64,8 @@ class Recording:
         self._last = -1
         if goes_on and self._buffers == self._seen() and self._add(step, gradient):
             self._since += 1
+            if self._copying is not None and self._trail is not None:
+                self._copying.made(*self._trail.last)
         else:
             self._write(step)
             self._memory.remove_but(members)
@@ -86,18 +93,27 @@ class Recording:
 
     def _write(self, step: int) -> None:
         header, tensors = tensors_of(self._advance.trained, step)
-        trail = self._trail or Trail(self._memory, self._worker)
+        trail = self._trail or self._begun()
         trail.write(self._about(header), blocks(header, [_on_host(t) for t in tensors]))
         self._since, self._buffers = 0, self._seen()
         if self._trail is None:
             self._trail = trail
             self._prepare(trail)
+        if self._copying is not None:
+            self._copying.wrote(trail.newest, self._slots, self._sizes)
+
+    def _begun(self) -> Trail:
+        trail = Trail(self._memory, self._worker)
+        if self._copying is not None:
+            trail.before = self._copying.free
+        return trail
 
     def _prepare(self, trail: Trail) -> None:
-        sizes = [b.numel() * b.element_size() for b in self._advance.layout.buffers()]
-        slots = min(SLOTS_MOST, free_bytes() // SHARE // sum(sizes)) if self._steps else 0
+        self._sizes = [b.numel() * b.element_size() for b in self._advance.layout.buffers()]
+        most = free_bytes() // (SHARE if self._copying is None else PART_SHARE)
+        slots = min(SLOTS_MOST, most // sum(self._sizes)) if self._steps else 0
         if slots >= SLOTS_LEAST:
-            trail.prepare(slots, sizes)
+            trail.prepare(slots, self._sizes)
             self._slots = slots
 
     def _room(self, trail: Trail) -> list[Tensor] | None:

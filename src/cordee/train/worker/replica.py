@@ -13,6 +13,7 @@ from cordee.train.devices import devices
 from cordee.train.policy.teams import Team
 from cordee.train.wire import Epoch, Planned
 from cordee.train.worker.backends import groups_for
+from cordee.train.worker.control import Left
 from cordee.train.worker.door import Door, as_part
 from cordee.train.worker.groups import Groups, Joined
 from cordee.train.worker.job import Mode, job_of
@@ -134,7 +135,7 @@ def mesh(
     door = Door(job, as_part(kind, size)) if job.coordinator and size > 1 else None
     if door is None and size > 1:
         raise UsageError(f"a mesh of {size} workers: start the program with cordee train -n {size}")
-    replica = Replica(door.line.seat() if door is not None else 0, sizes, kind, door)
+    replica = Replica(_seat(door), sizes, kind, door)
     _current.append(replica)
     dist.Backend.register_backend(
         BACKEND, _made, extended_api=True, devices=["cpu", *([kind] if kind != "cpu" else [])]
@@ -142,6 +143,16 @@ def mesh(
     store = HashStore()  # there is nothing to agree upon
     dist.init_process_group(BACKEND, store=store, rank=replica.place, world_size=size)
     return init_device_mesh(kind, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
+
+
+def _seat(door: Door | None) -> int:
+    """This worker's place, when it has one. Raises `SystemExit` where the job ends before."""
+    if door is None:
+        return 0
+    try:
+        return door.line.seat()
+    except Left as left:
+        raise SystemExit(f"cordee train: this worker ends: {left}") from None
 
 
 def _made(about: object, _: object) -> Stable:

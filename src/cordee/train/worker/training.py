@@ -89,7 +89,7 @@ class Training:
         keep = job.keep.or_in(checkpoint, checkpoint_every, nothing=self.mode == "local")
         place = replica.place if replica is not None and replica.size > 1 else None
         self._keeping = Keeping(
-            keep, self._advance, job.worker, lambda told: self._company.line.say(told), place
+            keep, self._advance, job, lambda told: self._company.line.say(told), place
         )
         self._reduction.into(
             self._keeping.room, lambda bucket: self._faults.at("bucket", self.step, bucket)
@@ -129,7 +129,7 @@ class Training:
     def steps(self, count: int) -> Iterator[Step]:
         """The steps that are left until `count` are made. Waits where others are to come first."""
         try:
-            self._company.join(self._keeping.find)
+            self._company.join(self._keeping)
             while self.step < count:
                 step = Step(self, self.step)
                 yield step
