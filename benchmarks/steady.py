@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Took:
 class System:
     """One of those that take turns: its program waits until it is told to make the next steps."""
 
-    def __init__(self, name: str, setting: Setting, each: int, folder: Path) -> None:
+    def __init__(self, program: list[str], setting: Setting, each: int, folder: Path) -> None:
         turns = folder / "turns"
         turns.mkdir(parents=True)
         paths = [turns / f"{word}-{n}" for word in ("go", "done") for n in range(setting.workers)]
@@ -49,7 +49,7 @@ class System:
             os.mkfifo(path)
         more = {"STEPS_TURNS": str(turns), "STEPS_EACH": str(each)}
         self._process = subprocess.Popen(
-            command(name, setting, folder),
+            program,
             env=variables(setting, folder) | more,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -85,8 +85,8 @@ class System:
 
 
 @contextmanager
-def started(name: str, setting: Setting, each: int, folder: Path) -> Iterator[System]:
-    system = System(name, setting, each, folder)
+def started(program: list[str], setting: Setting, each: int, folder: Path) -> Iterator[System]:
+    system = System(program, setting, each, folder)
     try:
         yield system
         system.finish()
@@ -121,26 +121,33 @@ def stat_of(process: int) -> list[str]:
         return []
 
 
-def measured(setting: Setting, each: int, rounds: int) -> dict[str, list[Took]]:
-    took: dict[str, list[Took]] = {name: [] for name in NAMES}
+def measured(
+    programs: Callable[[str, Path], list[str]],
+    names: tuple[str, ...],
+    setting: Setting,
+    each: int,
+    rounds: int,
+) -> dict[str, list[Took]]:
+    """Turns of systems. `programs`: what starts one by its name, in a folder."""
+    took: dict[str, list[Took]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        systems = {
-            name: stack.enter_context(started(name, setting, each, Path(folder) / str(number)))
-            for number, name in enumerate(NAMES)
-        }
+        systems = {}
+        for number, name in enumerate(names):
+            own = Path(folder) / str(number)
+            systems[name] = stack.enter_context(started(programs(name, own), setting, each, own))
         for system in systems.values():
             system.ready()
         for system in systems.values():
             system.turn()  # to get warm
         order = random.Random(0)
         for _ in range(rounds):
-            for name in order.sample(NAMES, len(NAMES)):
+            for name in order.sample(names, len(names)):
                 took[name].append(systems[name].turn())
     return took
 
 
 def told(took: dict[str, list[Took]], each: int) -> dict[str, dict[str, object]]:
-    plain = took["plain"]
+    plain = next(iter(took.values()))
     rows: dict[str, dict[str, object]] = {}
     for name, turns in took.items():
         pairs = list(zip(turns, plain, strict=True))
@@ -165,7 +172,8 @@ def told(took: dict[str, list[Took]], each: int) -> dict[str, dict[str, object]]
 @click.option("--device", type=click.Choice(["cpu", "npu"]), default="cpu")
 def main(*, workers: int, shards: int, each: int, rounds: int, device: str) -> None:
     setting = Setting(workers, (rounds + 1) * each + 1, shards, device, 60.0)
-    rows = told(measured(setting, each, rounds), each)
+    took = measured(lambda n, f: command(n, setting, f), NAMES, setting, each, rounds)
+    rows = told(took, each)
     print(json.dumps(rows, indent=1))
     parts = tomllib.loads(FILE.read_text()) if FILE.exists() else {}
     parts[f"{device}-{workers}"] = {

@@ -62,13 +62,18 @@ def make() -> tuple[Gpt, torch.optim.Optimizer]:
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
     model = Gpt().to(DEVICE)
-    return model, torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
+    return model, optimizer_of(model)
+
+
+def optimizer_of(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95))
 
 
 def digest(model: nn.Module) -> str:
     made = hashlib.sha256()
     for value in model.state_dict().values():
-        made.update(value.detach().cpu().contiguous().numpy().tobytes())
+        part = getattr(value, "_local_tensor", value)  # of one that is spread over workers
+        made.update(part.detach().cpu().contiguous().numpy().tobytes())
     return made.hexdigest()[:16]
 
 
