@@ -27,6 +27,8 @@ class Hosts:
     folder: Path
     count: int
     agents: dict[int, subprocess.Popen[str]] = field(default_factory=dict)
+    environments: dict[int, dict[str, str]] = field(default_factory=dict)
+    """What those of each find in their environment besides."""
 
     @property
     def port(self) -> int:
@@ -52,7 +54,7 @@ class Hosts:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=os.environ | {"CORDEE_TRAIN_SECRET": secret},
+            env=os.environ | self.environments.get(number, {}) | {"CORDEE_TRAIN_SECRET": secret},
         )
 
     def falls(self, number: int) -> None:

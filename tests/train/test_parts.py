@@ -1,6 +1,10 @@
 """Does a model that several hosts hold together train on when one of them falls, with all that it has kept?"""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from tests.waiting import has_ended, until
 
 SHARDED = SMALL.with_name("sharded.py")
 STEPS = 24
+AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}
 PROGRAM = (str(SHARDED), "--steps", str(STEPS), "--shard-s", "0.02")
 
 
@@ -61,6 +66,25 @@ def home(there: Hosts, worker: int) -> int:
     return next(number for number, log in logs.items() if log.exists())
 
 
+@pytest.fixture
+def chips() -> Iterator[dict[str, str]]:
+    """The environment of programs on a machine of four virtual chips, as long as that is there."""
+    program = (
+        "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
+    )
+    run = (sys.executable, "-m", "cordee", "run", "--chip", "Ascend910B3", "--chips", "4")
+    with subprocess.Popen(
+        [*run, "--", sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+    ) as machine:
+        assert machine.stdout is not None
+        yield json.loads(machine.stdout.readline())
+        machine.communicate("")
+
+
 @pytest.mark.parametrize("lost", [2, 1])
 def test_a_host_that_falls_with_its_part_of_the_model_costs_no_restart_and_no_bit(
     lost: int, two: Hosts, undisturbed: set[str]
@@ -98,6 +122,28 @@ def test_a_part_comes_from_the_host_that_has_it_to_one_that_has_not(
     assert digests(three, stays, comes) == undisturbed
     assert set(three.steps(stays)) == set(range(STEPS))
     assert three.kept(stays) == three.kept(comes) == []
+
+
+@pytest.mark.slow
+def test_a_host_that_falls_with_its_virtual_chips_costs_no_restart_and_no_bit(
+    two: Hosts, chips: dict[str, str], tmp_path: Path
+) -> None:
+    program = (*PROGRAM, "--device", "npu")
+    waits = ("--silent-s", "15", "--hang-s", "15")
+    on_chips = ("-n", "2", "--chip", "Ascend910B3", *waits)
+    plain = job(tmp_path / "plain", *program, options=on_chips, environment=AUTOLOAD)
+    assert plain.code == 0, plain.err
+    for number, visible in ((1, "0,1"), (2, "2,3")):
+        two.environments[number] = chips | {"ASCEND_RT_VISIBLE_DEVICES": visible}
+    two.start("-n", "2", "--spares", "2", "--chips", "2", *waits, program=program)
+    two.until(1, 12)
+    falls(two, 2)
+    code, _, err = two.end(1)
+    assert code == 0, err
+    assert of(two, 1, "restart") == []
+    assert digests(two, 1) == set(plain.digests)
+    assert set(two.steps(1)) == set(range(STEPS))
+    assert two.kept(1) == []
 
 
 @pytest.mark.slow
