@@ -53,11 +53,16 @@ def test_a_job_whose_workers_die_at_one_step_again_and_again_ends(tmp_path: Path
     assert left_in_memory(tmp_path) == []
 
 
-def killed_with_its_launcher(folder: Path, *options: str, number: int = signal.SIGKILL) -> Ended:
-    """A job that was ended in the middle of its 20 steps."""
+def killed_with_its_launcher(
+    folder: Path,
+    *options: str,
+    number: int = signal.SIGKILL,
+    program: tuple[str, ...] = (str(SMALL),),
+) -> Ended:
+    """A job that was ended in the middle of its steps."""
     command = [sys.executable, "-m", "cordee", "train", "-n", "2", *options]
     started = subprocess.Popen(
-        [*command, "--folder", str(folder), "--", str(SMALL), "--shard-s", "0.1"],
+        [*command, "--folder", str(folder), "--", *program, "--shard-s", "0.1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -86,8 +91,8 @@ def test_a_job_that_was_killed_with_its_launcher_goes_on_and_leaves_nothing(
     assert set(ended.digests) == {undisturbed}
     assert left_in_memory(kept) == []
     assert [file.name for file in sorted(kept.iterdir())] == [
-        "step-000000015.safetensors",
-        "step-000000020.safetensors",
+        "step-000000015",
+        "step-000000020",
     ]
 
 
@@ -164,8 +169,8 @@ def test_a_program_by_itself_goes_on_at_the_newest_whole_checkpoint(
     undisturbed: str, tmp_path: Path
 ) -> None:
     alone(tmp_path, "--steps", "13")
-    first, second = sorted(tmp_path.iterdir())
-    assert (first.name, second.name) == ("step-000000010.safetensors", "step-000000013.safetensors")
+    first, second = sorted(tmp_path.rglob("*.safetensors"))
+    assert (first.parent.name, second.parent.name) == ("step-000000010", "step-000000013")
     os.truncate(second, second.stat().st_size - 100)
     done = alone(tmp_path, "--steps", "20")
     assert done.stdout.startswith("step 10 ")
@@ -186,3 +191,19 @@ def test_two_jobs_do_not_run_in_one_folder(tmp_path: Path) -> None:
         first.wait()
     assert second.code == 2
     assert "another job runs in this folder" in second.err
+
+
+@pytest.mark.slow
+def test_parts_of_a_model_go_to_the_disk_when_a_job_is_interrupted(tmp_path: Path) -> None:
+    kept, sharded = tmp_path / "kept", str(SMALL.with_name("sharded.py"))
+    options = ("-n", "2", "--checkpoint", str(kept), "--checkpoint-every", "100")
+    whole = job(tmp_path / "whole", sharded, options=("-n", "2"))
+    before = killed_with_its_launcher(
+        tmp_path / "before", *options, number=signal.SIGINT, program=(sharded,)
+    )
+    made = max(before.steps)
+    assert len(list(kept.rglob("*.safetensors"))) == 2
+    ended = job(tmp_path / "after", sharded, options=options)
+    assert ended.code == 0, ended.err
+    assert {event["step"] for event in ended.of("resumed")} <= {made, made + 1}
+    assert sorted(ended.digests) == sorted(whole.digests)

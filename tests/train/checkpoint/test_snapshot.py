@@ -67,9 +67,11 @@ def test_the_last_two_checkpoints_are_there_and_nothing_half_written(tmp_path: P
     checkpoints = Checkpoints(tmp_path)
     for step in (10, 20, 30):
         checkpoints.write(about(step), blocks())
-    (tmp_path / "step-000000040.safetensors.part").write_bytes(b"half")
+    half = checkpoints.file(40).with_suffix(".safetensors.part")
+    half.parent.mkdir()
+    half.write_bytes(b"half")
     checkpoints.clear()
-    assert sorted(tmp_path.iterdir()) == [checkpoints.file(20), checkpoints.file(30)]
+    assert sorted(tmp_path.iterdir()) == [checkpoints.file(20).parent, checkpoints.file(30).parent]
 
 
 def test_checkpoints_that_the_job_went_back_behind_are_gone(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ HANG_S = 3.0
 class Job:
     """A `Membership` with members that say what they are at, and whom they reach."""
 
-    def __init__(self, members: int = 3, *, moved_bytes: int = 0) -> None:
+    def __init__(self, members: int = 3, *, moved_bytes: int = 0, ways: int = 1) -> None:
         self.job = Membership(Limits(shards=6, workers=members, silent_s=1e9))
         self.now_s, self.moved_bytes = 0.0, moved_bytes
         for number in range(members):
-            self.job.joined(number, 0.0)
+            self.job.joined(number, 0.0, ways=ways)
             self.job.ready(number, 0.0)
         self.agree()
 
@@ -41,11 +41,20 @@ class Job:
         assert isinstance(look, Look)
         return look
 
-    def answer(self, look: Look, down: Pairs = ()) -> list[Effect]:
+    def seen(self, look: Look, down: Pairs = ()) -> None:
         """All look, and these are not reached."""
         for pair in [*look.pairs, *((n, n) for n in self.job.members)]:
             self.job.ties.standstill.seen(look.number, pair, reached=pair not in down)
-        return self.after(HANG_S / 2)
+
+    def answer(self, look: Look, down: Pairs = ()) -> list[Effect]:
+        """All have looked, and wait no longer."""
+        self.seen(look, down)
+        return self.after(HANG_S)
+
+    def look_again(self, look: Look, down: Pairs) -> Look:
+        """All have looked, and do so again at once."""
+        self.seen(look, down)
+        return self.look(0.01)
 
     def step(self) -> None:
         for number in self.job.members:
@@ -56,11 +65,11 @@ def evicted(effects: Sequence[Effect]) -> list[int]:
     return [effect.worker for effect in effects if isinstance(effect, Evict)]
 
 
-def stuck(members: int = 3, *, moved_bytes: int = 0) -> tuple[Job, Look]:
-    job = Job(members, moved_bytes=moved_bytes)
+def stuck(members: int = 3, *, moved_bytes: int = 0, ways: int = 1) -> tuple[Job, Look]:
+    job = Job(members, moved_bytes=moved_bytes, ways=ways)
     job.all_at("reduce")
-    assert job.after(HANG_S / 2) == []
-    return job, job.look(0.1)
+    assert job.after(HANG_S / 4) == []
+    return job, job.look(0.01)
 
 
 def again(job: Job) -> Look:
@@ -78,7 +87,7 @@ def test_as_long_as_bytes_move_nobody_looks() -> None:
     job = Job()
     job.all_at("reduce")
     for count in range(1, 20):
-        assert job.after(1.0) == []
+        assert job.after(0.5) == []
         job.all_at("reduce", moved_bytes=count)
 
 
@@ -89,34 +98,54 @@ def test_as_long_as_one_computes_nobody_looks() -> None:
     assert job.after(10 * HANG_S) == []
 
 
-def test_a_link_that_is_down_is_named_and_the_group_formed_again() -> None:
+def test_of_a_link_that_is_down_in_two_looks_one_end_leaves_at_the_deadline() -> None:
     job, look = stuck()
-    note, begin = job.answer(look, [(1, 2)])
+    look = job.look_again(look, [(1, 2)])
+    job.seen(look, [(1, 2)])
+    assert job.after(HANG_S - job.now_s - 0.01) == []
+    effects = job.after(0.02)
+    assert effects[0] == Note("down", "the link between workers 1 and 2 is down")
+    assert evicted(effects) == [2]
+    assert job.job.members == (0, 1)
+
+
+def test_after_a_link_that_came_back_the_group_is_formed_again() -> None:
+    job, look = stuck()
+    note, begin = job.answer(job.look_again(look, [(1, 2)]))
     assert note == Note("down", "the link between workers 1 and 2 is down")
     assert isinstance(begin, Begin)
     assert (begin.members, begin.lost, begin.stuck) == ((0, 1, 2), (), True)
 
 
+def test_ends_with_other_addresses_use_them_and_nobody_leaves() -> None:
+    job, look = stuck(ways=2)
+    _, begin = job.answer(job.look_again(look, [(1, 2)]), [(1, 2)])
+    assert isinstance(begin, Begin)
+    assert (begin.members, begin.ways) == ((0, 1, 2), (0, 1, 1))
+
+
 def test_one_that_does_not_answer_in_time_is_not_reached() -> None:
     job, look = stuck()
-    for pair in [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2)]:
+    told = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2)]
+    for pair in told:
         job.job.ties.standstill.seen(look.number, pair, reached=True)
-    assert job.after(HANG_S / 2 - 0.2) == []
-    note, *_ = job.after(0.2)
-    assert note == Note("down", "the link between workers 1 and 2 is down")
+    assert job.after(look.most_s - 0.2) == []
+    again = job.look(0.3)
+    for pair in told:
+        job.job.ties.standstill.seen(again.number, pair, reached=True)
+    assert evicted(job.after(again.most_s + 0.1)) == [2]
 
 
 def test_nobody_leaves_before_the_deadline_although_a_look_has_found_who_it_is() -> None:
     job, look = stuck()
-    for pair in [*look.pairs, (0, 0), (1, 1), (2, 2)]:
-        job.job.ties.standstill.seen(look.number, pair, reached=pair != (2, 2))
-    assert job.after(HANG_S / 2 - 0.2) == []
-    assert evicted(job.after(0.2)) == [2]
+    job.seen(look, [(2, 2)])
+    assert job.after(HANG_S - job.now_s - 0.01) == []
+    assert evicted(job.after(0.02)) == [2]
 
 
-def test_where_the_same_link_is_down_again_the_end_with_the_higher_number_leaves() -> None:
+def test_where_a_link_that_came_back_is_down_again_the_end_with_the_higher_number_leaves() -> None:
     job, look = stuck()
-    job.answer(look, [(0, 1)])
+    job.answer(job.look_again(look, [(0, 1)]))
     effects = job.answer(again(job), [(0, 1)])
     assert effects[0] == Note("down", "the link between workers 0 and 1 is down again")
     assert evicted(effects) == [1]
@@ -126,24 +155,24 @@ def test_where_the_same_link_is_down_again_the_end_with_the_higher_number_leaves
 def test_of_two_ends_the_one_with_more_broken_links_leaves() -> None:
     down = [(0, 1), (0, 2)]
     job, look = stuck()
-    job.answer(look, down)
-    assert evicted(job.answer(again(job), down)) == [0]
+    assert evicted(job.answer(job.look_again(look, down), down)) == [0]
     assert ends([(0, 1), (2, 3)]) == (1, 3)
 
 
 def test_a_link_that_is_down_a_second_time_some_steps_later_is_down_again() -> None:
     job, look = stuck()
-    job.answer(look, [(0, 1)])
+    job.answer(job.look_again(look, [(0, 1)]))
     job.agree()
     job.step()
     job.all_at("compute")
     job.all_at("reduce")
-    assert evicted(job.answer(job.look(HANG_S / 2 + 0.1), [(0, 1)])) == [1]
+    look = job.look_again(job.look(HANG_S / 4 + 0.1), [(0, 1)])
+    assert evicted(job.answer(look)) == [1]
 
 
 def test_another_link_is_down_for_the_first_time() -> None:
     job, look = stuck()
-    job.answer(look, [(0, 1)])
+    job.answer(job.look_again(look, [(0, 1)]))
     effects = job.answer(again(job), [(0, 2)])
     assert evicted(effects) == []
     assert isinstance(effects[-1], Begin)

@@ -10,6 +10,7 @@ from cordee.core.errors import UsageError
 from cordee.core.events import Events
 from cordee.train.checkpoint.disk import Checkpoints
 from cordee.train.checkpoint.keep import Keep
+from cordee.train.checkpoint.kept import Kept
 from cordee.train.checkpoint.memory import Memory, name_for
 
 
@@ -52,10 +53,20 @@ def custody(keep: Keep, folder: Path, events: Events, *, shared: bool = False) -
 
 def _rescue(memory: Memory, folder: Path, events: Events) -> None:
     """What is newer in memory than on the disk is written there before it goes."""
-    kept = memory.newest()
-    if kept is None:
-        return
-    checkpoints = Checkpoints(folder)
+    whole = memory.newest()
+    if whole is not None:
+        _rescue_part(whole, Checkpoints(folder), folder, events)
+    parts = memory.parts()
+    ends = {part: kept.step for part, one in parts.items() if (kept := one.newest()) is not None}
+    for (
+        part
+    ) in ends:  # all parts that this host has at one step, for none goes on without the others
+        found = parts[part].at(min(ends.values())) or parts[part].newest()
+        if found is not None:
+            _rescue_part(found, Checkpoints(folder, part), folder, events)
+
+
+def _rescue_part(kept: Kept, checkpoints: Checkpoints, folder: Path, events: Events) -> None:
     try:
         if kept.step > max(checkpoints.steps(), default=0):
             file = checkpoints.rescue(kept)

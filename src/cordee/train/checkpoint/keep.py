@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cordee.core.errors import UsageError
 
@@ -43,11 +42,6 @@ class Keep:
 def memory_of(name: str, place: int | None) -> str:
     """The shared memory of one part of the model; None: of all of it."""
     return name if place is None else f"{name}-place{place}"
-
-
-def folder_of(folder: Path, place: int | None) -> Path:
-    """The checkpoints of one part of the model; None: of all of it."""
-    return folder if place is None else folder / f"place-{place}"
 
 
 def keep_of(environment: Mapping[str, str]) -> Keep:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cordee.core.errors import CordeeError
 from cordee.train.checkpoint import ring
+from cordee.train.checkpoint.keep import memory_of
 from cordee.train.checkpoint.kept import Kept, Step
 from cordee.train.checkpoint.snapshot import About, Broken, about_in, read
 
@@ -55,6 +56,11 @@ class Memory:
     def steps(self) -> list[int]:
         """Those that can be gone back to."""
         return sorted({step for pair in self._states() for step in self._reached(*pair)})
+
+    def parts(self) -> dict[int, "Memory"]:
+        """Those of parts of the model on this host."""
+        found = map(_part, ROOT.glob(f"{self.name}-place*-*"))
+        return {n: Memory(memory_of(self.name, n)) for n in sorted({n for n in found if n >= 0})}
 
     def remove(self) -> None:
         """Nothing is left of it, nor of parts of it."""
@@ -120,6 +126,11 @@ class Memory:
                 about = file.lstat()
                 if about.st_uid == os.geteuid() and stat.S_ISREG(about.st_mode):
                     yield file
+
+
+def _part(file: Path) -> int:
+    found = re.search(rf"-place(\d+)-{COPIED}?\d+-(?:\d|steps)$", file.name)
+    return int(found[1]) if found else -1
 
 
 def _writer(file: Path) -> str:

@@ -3,6 +3,9 @@
 The format (github.com/huggingface/safetensors, README, "Format"): the length of a table, the table as JSON, and the
 bytes of all tensors one after another. Our own values are in its `__metadata__`. The length is written last: a file
 whose writer died before has none. The sum covers table and bytes; what is kept in memory alone has none.
+
+Where each part of a larger tensor begins is said as PyTorch says it, so that `torch.distributed.checkpoint` reads the
+files of all parts as one state (torch/distributed/checkpoint/hf_storage.py, `HuggingFaceStorageReader.read_metadata`).
 """
 
 import mmap
@@ -62,6 +65,8 @@ class Block:
     dtype: str
     shape: tuple[int, ...]
     data: memoryview
+    begins: tuple[int, ...] = ()
+    """Where it begins in the larger tensor that it is a part of; nothing: at the first number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +186,16 @@ def _mapped(file: Path) -> tuple[memoryview, int]:
 
 def _table(about: About, blocks: Sequence[Block]) -> bytes:
     """The table, with no sum yet, padded as the format asks for."""
-    rows: dict[str, object] = {
-        "__metadata__": {
-            "crc32": NO_SUM,
-            "step": str(about.step),
-            "written_ns": str(about.written_ns),
-            "model": about.model,
-            "header": about.header,
-        }
+    said = {
+        "crc32": NO_SUM,
+        "step": str(about.step),
+        "written_ns": str(about.written_ns),
+        "model": about.model,
+        "header": about.header,
     }
+    if any(block.begins for block in blocks):
+        said["DCP_SHARDING_INFO"] = _parts(blocks)
+    rows: dict[str, object] = {"__metadata__": said}
     at = 0
     for block in blocks:
         if block.dtype not in TYPES:
@@ -199,6 +205,13 @@ def _table(about: About, blocks: Sequence[Block]) -> bytes:
         at = end
     text = msgspec.json.encode(rows)
     return text + b" " * (-len(text) % LENGTH_BYTES)
+
+
+def _parts(blocks: Sequence[Block]) -> str:
+    told = {
+        block.name: {"saved_offsets": block.begins or (0,) * len(block.shape)} for block in blocks
+    }
+    return msgspec.json.encode(told).decode()
 
 
 def _put(descriptor: int, at: int, data: memoryview) -> int:

@@ -1,8 +1,10 @@
 """All members wait and nothing moves: which link is down, or whose device hangs, and what is done about it.
 
 A collective does not say for whom it waits. So each member looks whether it reaches the others and whether its own
-device answers. A link that is down is named, and the group formed again; where the same link is down again, an end of
-it leaves. Without a sign of what is wrong nobody leaves.
+device answers, and looks again where it does not. A link that is down in both looks is down for good: its ends use
+other addresses, or one of them leaves. After one that came back, or that only a collective's failure tells of, the
+group is formed again; where the same link is down again, an end of it leaves. Without a sign of what is wrong nobody
+leaves.
 """
 
 from collections import Counter
@@ -20,7 +22,9 @@ BOTH_S = 0.3
 AGAIN_S = 1.0
 """A group that was formed again is looked at sooner."""
 LOOK_MOST_S = 10.0
-"""A look takes no longer, nor more than half of the time after which all are taken to be stuck: it is over by then."""
+"""A look takes no longer,"""
+LOOK_PART = 0.375
+"""nor more than this part of the time after which all are taken to be stuck: two are over by then."""
 REST_TIMES = 2.0
 """Where nothing was found the next look comes so many times later."""
 REMEMBER_STEPS = 100
@@ -89,6 +93,8 @@ class Standstill:
     """What was asked, with the answers; a member and itself: whether its device answers."""
     _asked_s: float = 0.0
     _look: int = 0
+    _missed: set[Pair] = field(default_factory=set)
+    """Links that were down in the look before, when nothing has moved since."""
     _down: dict[Pair, int] = field(default_factory=dict)
     """Links that were down, and at which step."""
     _formed: int = 0
@@ -97,7 +103,7 @@ class Standstill:
 
     def changed(self) -> None:
         """There is another group."""
-        self._failed, self._asked, self._rest_times = {}, {}, 1.0
+        self._failed, self._asked, self._missed, self._rest_times = {}, {}, set(), 1.0
 
     def stepped(self) -> None:
         """A step was made."""
@@ -120,21 +126,24 @@ class Standstill:
         since_s = max((worker.still_since_s for worker in members), default=now_s)
         patience_s = self._rest_times * (AGAIN_S if self._formed else limits.hang_s)
         if not self._asked:
-            return self._first(
-                members, limits, now_s - since_s > patience_s - _look_s(limits), now_s
-            )
+            late = now_s - since_s > patience_s - 2 * _look_s(limits)
+            return self._first(members, limits, late, now_s)
         if since_s > self._asked_s and not self._failed:
             self.changed()  # it goes on by itself
             return None
         if None in self._asked.values() and now_s - self._asked_s <= _look_s(limits):
             return None
+        first = not (self._missed or self._failed or self._formed)
+        if first and (missed := self._unreached()):
+            self._missed = missed
+            return self._ask(members, limits, now_s)
         waited_s, least_s = now_s - since_s, patience_s
         if self._failed:
             waited_s, least_s = now_s - min(self._failed.values()), BOTH_S
         if waited_s <= least_s:
             return None
-        answers, self._asked = self._asked, {}
-        found = self._found(answers, members, step)
+        found = self._found(members, step)
+        self._asked, self._missed = {}, set()
         if found is None:
             self._rest_times *= REST_TIMES
         return found
@@ -149,35 +158,43 @@ class Standstill:
         failed = self._failed and now_s - min(self._failed.values()) > FAILED_S
         if not stuck and not failed:
             return None
+        return self._ask(members, limits, now_s)
+
+    def _ask(self, members: Sequence[Worker], limits: Limits, now_s: float) -> Look:
         pairs = tuple(pairs_of([worker.number for worker in members]))
         self._asked = dict.fromkeys(((w.number, w.number) for w in members), None)
         self._asked |= dict.fromkeys(pairs, None)
         self._asked_s, self._look = now_s, self._look + 1
         return Look(self._look, pairs, _look_s(limits))
 
-    def _found(
-        self, answers: dict[Pair, bool | None], members: Sequence[Worker], step: int
-    ) -> Again | Out | None:
-        broken = {pair for pair, reached in answers.items() if not reached}
-        silent = tuple(sorted(one for one, other in broken if one == other))
+    def _found(self, members: Sequence[Worker], step: int) -> Again | Out | None:
+        silent = tuple(
+            n for n, other in sorted(self._asked) if n == other and not self._asked[n, n]
+        )
         if silent and len(silent) < len(members):
             return Out(silent, "hangs in its own device", guilty=True)
-        down = {(one, other) for one, other in broken if one != other} or self._suspects(members)
+        links = self._unreached()
+        down = links or self._missed or self._suspects(members)
         again = {
             pair for pair in down if step - self._down.get(pair, step + 1) in range(REMEMBER_STEPS)
         }
         self._down |= dict.fromkeys(down, step)
         if again:
-            leaves = ends(down)
-            cut = {n for pair in down if set(pair) & set(leaves) for n in pair} - set(leaves)
-            text = f"{_named(down)} again"
-            return Out(leaves, f"exchanges nothing with {_workers(cut)} any more", text)
+            return _parted(down, f"{_named(down)} again")
+        lasts = links & self._missed
+        turns = {worker.number for worker in members if worker.way + 1 < worker.ways}
+        if lasts and not turns & {end for pair in lasts for end in pair}:
+            return _parted(lasts, _named(lasts))
         if not down and any(worker.moved_bytes < 0 for worker in members):
             return None  # whether anything moves is not known
         self._formed += 1
         if not down:
             return Again("nothing moves between members, who reach each other")
         return Again(_named(down), tuple(sorted({end for pair in down for end in pair})))
+
+    def _unreached(self) -> set[Pair]:
+        """Links over which no answer came."""
+        return {pair for pair, reached in self._asked.items() if not reached and pair[0] != pair[1]}
 
     def _suspects(self, members: Sequence[Worker]) -> set[Pair]:
         """Links over which a collective has failed, by who said so. One alone says nothing about the other end."""
@@ -186,7 +203,14 @@ class Standstill:
 
 
 def _look_s(limits: Limits) -> float:
-    return min(limits.hang_s / 2, LOOK_MOST_S)
+    return min(limits.hang_s * LOOK_PART, LOOK_MOST_S)
+
+
+def _parted(down: Collection[Pair], text: str) -> Out:
+    """Ends of links leave, so that none of these is needed."""
+    leaves = ends(down)
+    cut = {n for pair in down if set(pair) & set(leaves) for n in pair} - set(leaves)
+    return Out(leaves, f"exchanges nothing with {_workers(cut)} any more", text)
 
 
 def pairs_of(members: Sequence[int]) -> list[Pair]:

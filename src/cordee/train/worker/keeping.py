@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cordee.core.errors import CordeeError, UsageError
 from cordee.train.checkpoint.disk import Checkpoints
-from cordee.train.checkpoint.keep import Keep, folder_of, memory_of
+from cordee.train.checkpoint.keep import Keep, memory_of
 from cordee.train.checkpoint.kept import Kept
 from cordee.train.checkpoint.memory import Memory
 from cordee.train.checkpoint.snapshot import About, Broken
@@ -45,7 +45,7 @@ class Keeping:
         self._place, self._job = place, job
         self._model = shapes(advance.layout.parameters)
         self._memory = Memory(memory_of(keep.memory, place)) if keep.memory else None
-        self._disk = Checkpoints(folder_of(Path(keep.folder), place)) if keep.folder else None
+        self._disk = Checkpoints(Path(keep.folder), place or 0) if keep.folder else None
         self._folder = keep.folder
         self._copying: Copying | None = None
         if self._memory is not None and place is not None:
@@ -111,7 +111,7 @@ class Keeping:
         if self._place is None:
             return ()
         memory = self._memory.steps() if self._memory is not None else []
-        disk = self._disk.steps() if self._disk is not None else []
+        disk = self._disk.reachable() if self._disk is not None else []
         return tuple(sorted({*memory, *disk, *self._elsewhere}))
 
     def back(self, step: int) -> None:
@@ -121,7 +121,7 @@ class Keeping:
         if found is None and step in self._elsewhere:
             found = self._fetched(step)
         if found is None and self._disk is not None:
-            found = self._disk.read(step)
+            found = self._disk.at(step)
         if found is None:
             raise CordeeError(f"the state of step {step} was kept, and is damaged")
         self._take(found, began_s)

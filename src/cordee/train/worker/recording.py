@@ -131,14 +131,14 @@ class Recording:
 def blocks(header: Header, tensors: Sequence[Tensor]) -> list[Block]:
     """The bytes of tensors on the host, those of types with more bytes first."""
     pairs = sorted(zip(header.entries, tensors, strict=True), key=lambda p: -p[1].element_size())
-    return [Block(name_of(e), e.dtype, e.shape, _bytes(tensor)) for e, tensor in pairs]
+    return [Block(name_of(e), e.dtype, e.shape, _bytes(tensor), e.begins) for e, tensor in pairs]
 
 
 def name_of(entry: Entry) -> str:
-    """The name of a tensor in a file."""
-    if entry.where == "model":
-        return f"model.{entry.name}"
-    return f"{entry.where}.{entry.parameter}.{entry.name}"
+    """The name of a tensor in a file; of the optimizer's as PyTorch's `get_optimizer_state_dict` names them."""
+    if entry.where == "optimizer":
+        return f"optimizer.state.{entry.owner or entry.parameter}.{entry.name}"
+    return f"{entry.where}.{entry.name}"
 
 
 def _on_host(tensor: Tensor) -> Tensor:

@@ -16,6 +16,17 @@ def is_spread(tensor: Tensor) -> bool:
     return hasattr(tensor, "_local_tensor")
 
 
+def begins(tensor: Any) -> tuple[int, ...]:
+    """Where this worker's part of a tensor begins in it; nothing where it has all, or none.
+
+    As PyTorch tells it to its own checkpoints (torch/distributed/tensor/_api.py, `DTensor.__create_chunk_list__`).
+    """
+    if not is_spread(tensor):
+        return ()
+    chunks = tensor.__create_chunk_list__()
+    return tuple(chunks[0].offsets) if len(chunks) == 1 else ()
+
+
 def like(part: Tensor, other: Any) -> Tensor:
     """A tensor of which this is the part, spread as another one is; the part itself where that has all."""
     if not is_spread(other):

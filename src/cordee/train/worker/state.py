@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cordee.core.errors import CordeeError
 from cordee.train.worker.groups import Group
-from cordee.train.worker.spread import is_spread, like, part_of
+from cordee.train.worker.spread import begins, is_spread, like, part_of
 
 Value = bool | int | float | str | list[Any] | dict[str, Any] | None
 
@@ -30,6 +30,10 @@ class Entry(msgspec.Struct, frozen=True):
     """Whether it is kept on the host, whatever the device."""
     spread: bool = False
     """Whether it is this worker's part of a larger one."""
+    owner: str = ""
+    """The name of the optimizer's parameter in the model, where it has one."""
+    begins: tuple[int, ...] = ()
+    """Where a part begins in the larger tensor; nothing: at its first number, or PyTorch does not say."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -77,16 +81,29 @@ def tensors_of(trained: Trained, step: int) -> tuple[Header, list[Tensor]]:
 
     def add(where: str, name: str, number: int, tensor: Tensor) -> None:
         part = part_of(tensor)
-        dtype, shape = str(part.dtype).removeprefix("torch."), tuple(part.shape)
-        host = part.device.type == "cpu"
-        entries.append(Entry(where, name, number, dtype, shape, host, is_spread(tensor)))
+        entries.append(
+            Entry(
+                where,
+                name,
+                number,
+                dtype=str(part.dtype).removeprefix("torch."),
+                shape=tuple(part.shape),
+                host=part.device.type == "cpu",
+                spread=is_spread(tensor),
+                owner=owners[number] if number >= 0 else "",
+                begins=begins(tensor),
+            )
+        )
         tensors.append(part.detach())
 
-    for name, tensor in _own(trained.model):
+    own = list(_own(trained.model))
+    parameters, names = trained.parameters, {id(tensor): name for name, tensor in own}
+    owners = [names.get(id(parameter), "") for parameter in parameters]
+    for name, tensor in own:
         add("model", name, -1, tensor)
     for name, tensor in sorted(trained.kept.items()):
         add("kept", name, -1, tensor)
-    for number, parameter in enumerate(trained.parameters):
+    for number, parameter in enumerate(parameters):
         for key, value in sorted(trained.optimizer.state.get(parameter, {}).items()):
             if isinstance(value, Tensor):
                 add("optimizer", key, number, value)
