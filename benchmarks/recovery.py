@@ -3,8 +3,9 @@
 python benchmarks/recovery.py [--workers 4] [--device npu] [--torchft PYTHON] [--only "cordee exact:stop"]
 
 A GPT of 10 million parameters, on the CPU or on virtual Ascend chips. In the middle of a run one worker is killed
-(SIGKILL) or stopped (SIGSTOP), or its link to another one carries nothing any more, or little (cordee train only,
-whose rehearsals can do that; chips: a twentieth of what it did). The pause is from then to the next new step of those
+(SIGKILL) or stopped (SIGSTOP), or its link to another one carries nothing any more, or little (on the CPU by what
+rehearsals of `cordee train` use, which drops or paces what comes and goes over sockets; on chips by `cordee fault`, a
+twentieth of what it did). torchft has no collectives for Ascend. The pause is from then to the next new step of those
 that are left, in seconds and in median steps of the same run; of a slow link it is what all its steps took longer than
 usual. Steps lost are those made twice. The parameters are compared with those of undisturbed runs. Writes
 recovery.toml, or one for the number of workers and the device, of which `--only` renews a part. What a step costs
@@ -142,7 +143,9 @@ def run(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = folder / LOG
-        faults = {"CORDEE_TRAIN_FAULTS": json.dumps([struck]) if fault in LINKS else ""}
+        name = "CORDEE_TRAIN_FAULTS" if system.startswith("cordee") else "LINK_FAULT"
+        told = [struck] if system.startswith("cordee") else struck
+        faults = {name: json.dumps(told) if fault in LINKS else ""}
         process = subprocess.Popen(
             command(system, setting, folder),
             env=variables(setting, folder) | faults,
@@ -279,8 +282,8 @@ def main(rounds: int, torchft: str | None, only: tuple[str, ...], **given: Any) 
     setting = Setting(**given)
     theirs = ["torchft"] if torchft else []
     pairs = [("cordee exact", fault) for fault in (*SIGNALS, *LINKS)]
-    pairs += [("cordee fast", "kill"), ("torchrun", "kill"), ("torchrun", "stop")]
-    pairs += [(system, fault) for system in theirs for fault in SIGNALS]
+    pairs += [("cordee fast", "kill")]
+    pairs += [(system, fault) for system in ("torchrun", *theirs) for fault in (*SIGNALS, *LINKS)]
     for system, fault in pairs:
         if only and f"{system}:{fault}" not in only:
             continue

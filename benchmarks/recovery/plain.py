@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from links import strike
 from model import DEVICE, Log, batch, digest, make, turn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -28,6 +29,7 @@ mine = range(rank * shards // world, (rank + 1) * shards // world)
 log = Log()
 for step in range(first, steps):
     turn(rank, step)
+    strike(rank, step)
     optimizer.zero_grad(set_to_none=True)
     for shard in mine:
         if shard != mine[-1]:

@@ -11,6 +11,7 @@ from pathlib import Path
 def replica(steps: int, shards: int, workers: int, number: int) -> None:
     """One of them: its part of the batch, and what torchft makes of the others'."""
     import torch.distributed as dist
+    from links import strike
     from model import Log, batch, digest, make
     from torchft import DistributedDataParallel, Manager, Optimizer, ProcessGroupGloo
 
@@ -37,6 +38,7 @@ def replica(steps: int, shards: int, workers: int, number: int) -> None:
     mine = range(number * shards // workers, (number + 1) * shards // workers)
     log = Log()
     while (step := manager.current_step()) < steps:
+        strike(number, step)
         stepped.zero_grad()
         # Its DDP has no no_sync: the shards of a worker are added up before the backward pass.
         sum(wrapped(*batch(step, shard)) / len(mine) for shard in mine).backward()

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import msgspec
 
 from cordee.core.background import begun
 from cordee.core.programs import ended_how, signal_group
+from cordee.train.chips import Chips
 from cordee.train.devices import one_chip, variables
 from cordee.train.nursery import Birth
 from cordee.train.tasks import Tasks
@@ -58,8 +60,7 @@ class Agent:
         self._pids: dict[int, int] = {}
         self._begun: set[int] = set()
         self._places: dict[int, int] = {}
-        self._chips: dict[int, int] = {}
-        self._bad: set[int] = set()
+        self.chips = Chips(program.chips)
         self._beside = Tasks()
         self._nursery: asyncio.subprocess.Process | None = None
 
@@ -78,19 +79,13 @@ class Agent:
 
     @property
     def most(self) -> int | None:
-        """So many workers can run here: where chips reckon wrongly, one on each of the others."""
-        usable = len(set(self._program.chips) - self._bad) if self._bad else None
-        most = self._program.most
-        return usable if most is None else min(most, most if usable is None else usable)
+        """So many workers can run here; None: as many as are wanted."""
+        told = (self._program.most, self.chips.most(time.monotonic()))
+        return min((most for most in told if most is not None), default=None)
 
     def belongs(self, to: str) -> None:
         """Where workers ask for the coordinator, HOST:PORT."""
         self._job = replace(self._job, coordinator=to)
-
-    def distrust(self, worker: int) -> None:
-        """A worker's chip reckons wrongly: no other worker gets it."""
-        if worker in self._chips:
-            self._bad.add(self._chips[worker])
 
     def signal(self, worker: int, number: signal.Signals) -> None:
         """Send a signal to a worker and to what it started."""
@@ -172,7 +167,7 @@ class Agent:
     def _end(self, worker: int, how: str) -> None:
         self._begun.discard(worker)
         self._pids.pop(worker, None)
-        self._chips.pop(worker, None)
+        self.chips.leave(worker)
         self._ended(worker, how)
 
     def _shared(self) -> dict[str, str]:
@@ -189,17 +184,8 @@ class Agent:
         self._places[worker] = next(n for n in range(len(taken) + 1) if n not in taken)
         made |= replace(self._job, worker=worker, place=self._places[worker]).environment()
         made[f"{PREFIX}AGENT"] = str(os.getpid())
-        chip = self._free_chip()
-        if chip is not None:
-            self._chips[worker] = chip
-            made |= one_chip(chip, os.environ)
-        return made
-
-    def _free_chip(self) -> int | None:
-        """One that no worker has; of all taken ones the first."""
-        taken = set(self._chips.values()) | self._bad
-        free = [chip for chip in self._program.chips if chip not in taken]
-        return next(iter(free or self._program.chips), None)
+        chip = self.chips.take(worker, time.monotonic())
+        return made if chip is None else made | one_chip(chip, os.environ)
 
 
 def _stopped(pid: int | None) -> bool:

@@ -376,7 +376,8 @@ class Coordinator:
                     self._herald.tell(effect, self.membership)
 
     def _evict(self, evict: Evict) -> None:
-        self.events.add("evicted", worker=evict.worker, reason=evict.reason, guilty=evict.guilty)
+        why = {"reason": evict.reason, "guilty": evict.guilty, "link": evict.link}
+        self.events.add("evicted", worker=evict.worker, **why)
         self._crew.say(evict.worker, Leave(evict.reason, error=False))
         self._crew.forget(evict.worker)
         self._end(evict.worker)

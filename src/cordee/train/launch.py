@@ -339,10 +339,17 @@ class _Launcher:
         self._events.add("coordinator-lost", reason=reason)
 
     def _see(self, event: Event) -> None:
+        chips, now_s = self._agent.chips, time.monotonic()
         if event.get("guilty"):
-            self._agent.distrust(cast(int, event["worker"]))
-            if self._coordinator is not None:
-                self._coordinator.say(Room(self._agent.most))
+            chips.distrust(cast(int, event["worker"]))
+            self._say_room()
+        elif event.get("link") and (rest_s := chips.rest(cast(int, event["worker"]), now_s)):
+            self._say_room()
+            asyncio.get_running_loop().call_later(rest_s, self._say_room)
+
+    def _say_room(self) -> None:
+        if self._coordinator is not None:
+            self._coordinator.say(Room(self._agent.most))
 
     def _ended(self, worker: int, reason: str) -> None:
         self._ends[worker] = reason

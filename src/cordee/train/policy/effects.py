@@ -123,6 +123,8 @@ class Evict:
     reason: str
     guilty: bool = False
     """Whether its chip reckons wrongly or far too slowly, and is not to be used again."""
+    link: bool = False
+    """Whether its link to others is what failed: its chip is left alone for a while."""
 
 
 @dataclass(frozen=True, slots=True)

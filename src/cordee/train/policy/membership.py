@@ -215,7 +215,7 @@ class Membership:
         unplanned = None if self._planned else (self._reports.keys(), self._reported_s)
         lost = gone(self.workers.values(), members, unplanned, self.limits, now_s)
         if lost:
-            return self._out([worker.number for worker, _ in lost], lost[0][1])
+            return self._out(Out(tuple(worker.number for worker, _ in lost), lost[0][1]))
         if not self._planned:  # there may be room for fewer than before
             return [] if self.members else self._gather()
         return self._react(self.ties.tick(members, self._late, self.limits, self.step, now_s))
@@ -240,9 +240,9 @@ class Membership:
             case Apart(text, steps):
                 self.apart = steps
                 return self._begin(self.members, (), text, stuck=True)
-            case Out(workers, reason, text, guilty):
-                note = [Note("down", text)] if text else []
-                return [*note, *self._out(workers, reason, guilty=guilty)]
+            case Out():
+                note = [Note("down", found.text)] if found.text else []
+                return [*note, *self._out(found)]
             case _:
                 return [found] if found is not None else []
 
@@ -276,15 +276,15 @@ class Membership:
     def _evict(self, found: Guilty) -> list[Effect]:
         """Members that reckon wrongly leave before anyone has used what they made."""
         self._asked = None
-        return self._out(found.workers, found.reason, guilty=True)
+        return self._out(Out(found.workers, found.reason, guilty=True))
 
-    def _out(self, numbers: Sequence[int], reason: str, *, guilty: bool = False) -> list[Effect]:
+    def _out(self, out: Out) -> list[Effect]:
         """Workers that are alive leave."""
-        for number in numbers:
+        for number in out.workers:
             self.workers.pop(number, None)
-        named = " and ".join(map(str, numbers))
-        evicted = [Evict(number, reason, guilty=guilty) for number in numbers]
-        return [*evicted, *self._without(numbers, f"worker {named} {reason}")]
+        named = " and ".join(map(str, out.workers))
+        evicted = [Evict(n, out.reason, guilty=out.guilty, link=out.link) for n in out.workers]
+        return [*evicted, *self._without(out.workers, f"worker {named} {out.reason}")]
 
     def _heard(self, number: int, now_s: float) -> Worker | None:
         worker = self.workers.get(number)

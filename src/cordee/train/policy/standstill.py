@@ -80,7 +80,9 @@ class Out:
     reason: str
     text: str = ""
     guilty: bool = False
-    """Whether it is their own device."""
+    """Whether it is their own device,"""
+    link: bool = False
+    """or their link to others."""
 
 
 @dataclass(slots=True)
@@ -210,7 +212,7 @@ def _parted(down: Collection[Pair], text: str) -> Out:
     """Ends of links leave, so that none of these is needed."""
     leaves = ends(down)
     cut = {n for pair in down if set(pair) & set(leaves) for n in pair} - set(leaves)
-    return Out(leaves, f"exchanges nothing with {_workers(cut)} any more", text)
+    return Out(leaves, f"exchanges nothing with {_workers(cut)} any more", text, link=True)
 
 
 def pairs_of(members: Sequence[int]) -> list[Pair]:

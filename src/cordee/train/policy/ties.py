@@ -79,7 +79,7 @@ class Ties:
         if not enough or slow.gain <= EVICT_GAIN:
             return None
         times = f"a step is {slow.gain:.1f} times shorter without it"
-        return Out((slow.ends[-1],), f"has a link so slow that {times}")
+        return Out((slow.ends[-1],), f"has a link so slow that {times}", link=True)
 
 
 def _carried(slow: Found, strays: Sequence[Stray]) -> float:
