@@ -20,6 +20,7 @@ import msgspec
 
 from cordee.core.errors import UsageError
 from cordee.core.events import Events
+from cordee.core.imports import kept
 from cordee.core.programs import end_with_parent, outlive_parent, signal_group
 from cordee.train.checkpoint.custody import custody
 from cordee.train.checkpoint.keep import keep_of
@@ -101,13 +102,14 @@ def _born(birth: Birth) -> int:
 @cache
 def _import_all() -> None:
     """What takes long to import, once for all workers."""
-    import torch
-    import torch._dynamo  # which the first optimizer of a process imports, for seconds
-    import torch.distributed
+    with kept():  # and workers go on sharing what is here
+        import torch
+        import torch._dynamo  # which the first optimizer of a process imports, for seconds
+        import torch.distributed
 
-    import cordee.train.guest.ddp  # noqa: F401 - likewise
+        import cordee.train.guest.ddp  # noqa: F401 - likewise
 
-    del torch
+        del torch
 
 
 def _run(birth: Birth) -> None:

@@ -1,4 +1,4 @@
-"""What every Python process of `cordee run` begins with: it waits for torch_npu to be imported.
+"""What every Python process of `cordee run` begins with: it waits for torch and torch_npu to be imported.
 
 PyTorch's autoload hook finds the virtual chip where a program imports torch. Where it imports
 torch_npu first, the adapter switches that hook off; this one then takes its place. `cordee run` puts
@@ -8,6 +8,7 @@ this folder, and nothing else, before the program's PYTHONPATH.
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import ModuleType
 
 
 class Hook:
-    """A finder that finds torch_npu as Python does, and has the virtual chip follow its import."""
+    """A finder that finds torch and torch_npu as Python does, and has the virtual chip follow the adapter's import."""
 
     @classmethod
     def find_spec(
@@ -30,17 +31,26 @@ class Hook:
                 f"{sys.executable} -m pip install 'cordee[emulator]'"
             )
         spec = PathFinder.find_spec(name, path, target)
-        if name == "torch_npu" and spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+        if spec is not None and spec.loader is not None:
+            _follow(name, spec.loader)
+        return spec
 
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
+
+def _follow(name: str, loader: Loader) -> None:
+    """Have what we want done where the loader carries its module out."""
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        from cordee.core.imports import kept
+
+        with kept():
+            execute(module)
+            if name == "torch_npu":
                 from cordee.emulator import session
 
                 session.autoload()
 
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+    loader.exec_module = exec_module  # type: ignore[method-assign]
 
 
 def _hand_over() -> None:

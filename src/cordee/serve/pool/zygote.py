@@ -6,7 +6,6 @@ of the service that wants it and not of this process, so that it does not fall w
 computed here and no chip is touched: a fork would lose threads, and what a driver holds.
 """
 
-import gc
 import importlib
 import os
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from cordee.core.imports import kept
 from cordee.core.programs import end_with_parent
 
 MESSAGE_BYTES = 1 << 16
@@ -46,10 +46,10 @@ def main() -> None:
     """Fork an engine for each message until the service closes its end."""
     device, handle = sys.argv[1:]
     channel, service = socket.socket(fileno=int(handle)), os.getppid()
-    for name in ("cordee.serve.replica.__main__", *NEEDS[device]):
-        with suppress(Exception):  # the engine will say what is missing
-            importlib.import_module(name)
-    gc.freeze()  # so that engines go on sharing what is here
+    with kept():  # and engines go on sharing what is here
+        for name in ("cordee.serve.replica.__main__", *NEEDS[device]):
+            with suppress(Exception):  # the engine will say what is missing
+                importlib.import_module(name)
     while True:
         message, files, *_ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
         if not message:
