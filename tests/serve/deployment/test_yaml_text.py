@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cordee.serve.deployment.yaml_text import rewritten
@@ -111,6 +111,8 @@ DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4)
 
 
 @settings(max_examples=300, deadline=None)
+@example({"a": "b"}, {"a": "\x85", "b": "c\u2028d\n"}, False)
+@example({"a": "b"}, {"a": "\x85", "b": "c\u2028d\n"}, True)
 @given(DOCUMENTS, DOCUMENTS, st.booleans())
 def test_any_document_becomes_any_other(old: object, new: object, flow: bool) -> None:
     text = yaml.safe_dump(old, default_flow_style=flow, sort_keys=False, allow_unicode=True)

@@ -14,6 +14,8 @@ PREFIX = re.compile(r"(&\S+\s+|!\S+\s+)*")
 LONGEST = 100
 """Letters of a list in brackets that stays one."""
 ENDLESS = 1_000_000
+RARE_BREAKS = {"\x85", "\u2028", "\u2029"}
+"""Characters that end a line in YAML 1.1, besides those of all texts."""
 MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -29,6 +31,8 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else None
+    if RARE_BREAKS & {*value}:  # lines would be joined there
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
 
