@@ -26,7 +26,11 @@ def made(kind: str, folder: Path) -> Path:
             program = [sys.executable, f"{gpt}/train.py", *small]
             command = ["run", "--from-cuda", "--report", str(page), "--", *program]
         case "plan train" | "plan serve":
-            kinds = ["--chip", "A100", "--chip", "910B3", "--chips", "8"]
+            kinds = ["--chip", "A100", "--chip", "910B3"]
+            kinds += [
+                "--chips",
+                "8" if kind == "plan train" else "2",
+            ]  # the page is the same with 8
             command = [*kind.split(), "Llama-2-7B", *kinds, "--report", str(page)]
         case _:
             return write(JOURNEY, folder)
