@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.train.incubator import incubated
 from tests.waiting import until
 
 from cordee.core.events import read
@@ -54,7 +55,10 @@ class Hosts:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env=os.environ | self.environments.get(number, {}) | {"CORDEE_TRAIN_SECRET": secret},
+            env=os.environ
+            | incubated()
+            | self.environments.get(number, {})
+            | {"CORDEE_TRAIN_SECRET": secret},
         )
 
     def falls(self, number: int) -> None:

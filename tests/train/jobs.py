@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.train.incubator import incubated
+
 from cordee.core.events import read
 
 SMALL = Path(__file__).parent / "programs" / "small.py"
@@ -57,7 +59,10 @@ def job(
     faults: tuple[Fault, ...] = (),
     environment: dict[str, str] | None = None,
 ) -> Ended:
-    """Run a job. `program` is what a worker runs: a script and its arguments, SMALL where there is none."""
+    """Run a job. `program` is what a worker runs: a script and its arguments, SMALL where there is none.
+
+    Its workers come from a process that has PyTorch imported, as `environment` may forbid: {VARIABLE: ""}.
+    """
     command = [sys.executable, "-m", "cordee", "train", *options, "--folder", str(folder)]
     done = subprocess.run(
         [*command, "--", *(program or (str(SMALL),))],
@@ -66,6 +71,7 @@ def job(
         timeout=150,
         check=False,
         env=os.environ
+        | incubated()
         | {"CORDEE_TRAIN_FAULTS": json.dumps(faults) if faults else ""}
         | (environment or {}),
     )

@@ -7,16 +7,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from cordee.core.background import begun
 from cordee.core.programs import ended_how, signal_group
 from cordee.train.chips import Chips
 from cordee.train.devices import one_chip, variables
+from cordee.train.nurseries import Nursery, opened
 from cordee.train.nursery import Birth
 from cordee.train.tasks import Tasks
 from cordee.train.worker.job import PREFIX, Job
@@ -62,7 +61,7 @@ class Agent:
         self._places: dict[int, int] = {}
         self.chips = Chips(program.chips)
         self._beside = Tasks()
-        self._nursery: asyncio.subprocess.Process | None = None
+        self._nursery: Nursery | None = None
 
     @property
     def workers(self) -> tuple[int, ...]:
@@ -108,8 +107,7 @@ class Agent:
         await self._last_words(staying)
         self.kill()
         if self._nursery is not None:
-            with suppress(ProcessLookupError):
-                self._nursery.kill()
+            self._nursery.kill()
         await self._beside.ended()
 
     async def _last_words(self, staying: Collection[int]) -> None:
@@ -125,10 +123,11 @@ class Agent:
 
     async def _bear(self, worker: int, log: Path) -> None:
         """Have a worker started by the process that does so. Raises `OSError`."""
-        if self._nursery is None or self._nursery.returncode is not None:
-            await self._open_nursery()
-        assert self._nursery is not None
-        assert self._nursery.stdin is not None
+        if self._nursery is None or self._nursery.ended:
+            self._nursery = await opened(
+                self._program.logs, self._shared(), warm=self._program.forked
+            )
+            self._beside.start(self._read(self._nursery))
         program = self._program
         birth = Birth(
             worker=worker,
@@ -137,29 +136,16 @@ class Agent:
             variables=self._variables(worker),
             log=str(log),
         )
-        self._nursery.stdin.write(msgspec.json.encode(birth) + b"\n")
+        self._nursery.hears.write(msgspec.json.encode(birth) + b"\n")
 
-    async def _open_nursery(self) -> None:
-        with (self._program.logs / "nursery.log").open("ab") as log:
-            self._nursery = await begun(
-                (sys.executable, "-m", "cordee.train.nursery", str(self._program.logs)),
-                out=asyncio.subprocess.PIPE,
-                errors=log,
-                hears=True,
-                environment=self._shared(),
-            )
-        self._beside.start(self._read(self._nursery))
-
-    async def _read(self, nursery: asyncio.subprocess.Process) -> None:
+    async def _read(self, nursery: Nursery) -> None:
         """What the nursery tells of its workers. Those of one that ended are gone, too."""
-        assert nursery.stdout is not None
-        while line := await nursery.stdout.readline():
+        async for line in nursery.lines():
             told = json.loads(line)
             if "pid" in told:
                 self._pids[told["worker"]] = told["pid"]
             elif "code" in told:
                 self._end(told["worker"], how(told["code"]))
-        await nursery.wait()
         for worker in list(self._begun):
             self.signal(worker, signal.SIGKILL)  # what it left behind
             self._end(worker, "the process that started it has ended")

@@ -63,6 +63,19 @@ def main() -> None:
     _forget(Path(sys.argv[1]))
 
 
+@cache
+def import_all() -> None:
+    """What takes long to import, once for all workers."""
+    with kept():  # and workers go on sharing what is here
+        import torch
+        import torch._dynamo  # which the first optimizer of a process imports, for seconds
+        import torch.distributed
+
+        import cordee.train.guest.ddp  # noqa: F401 - likewise
+
+        del torch
+
+
 def _reap(pids: dict[int, int]) -> None:
     """Tell of those that have ended."""
     while pids:
@@ -92,24 +105,11 @@ def _forget(folder: Path) -> None:
 
 def _born(birth: Birth) -> int:
     if birth.forked:
-        _import_all()
+        import_all()
     pid = os.fork()
     if pid == 0:
         _run(birth)
     return pid
-
-
-@cache
-def _import_all() -> None:
-    """What takes long to import, once for all workers."""
-    with kept():  # and workers go on sharing what is here
-        import torch
-        import torch._dynamo  # which the first optimizer of a process imports, for seconds
-        import torch.distributed
-
-        import cordee.train.guest.ddp  # noqa: F401 - likewise
-
-        del torch
 
 
 def _run(birth: Birth) -> None:
