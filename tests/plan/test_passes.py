@@ -9,9 +9,12 @@ from cordee.hw.accelerator import accelerators
 from cordee.plan.costs.pass_work import PassWork
 from cordee.plan.costs.passes import Batch, Passes
 from cordee.plan.costs.serving_calibration import ServingCalibration
-from cordee.plan.deployment import Deployment, Drafting, Engine, Precision
+from cordee.plan.costs.units import reached
+from cordee.plan.deployment import Deployment, Drafting, Engine, Precision, Scheduling
 from cordee.plan.model import named
 from cordee.plan.serving.memory import holding, request_bytes, weight_bytes
+from cordee.plan.validation.serving_results import serving_model
+from cordee.plan.work.passes import scoring
 
 IDEAL = ServingCalibration(
     matmul=1, matmul_8=1, matmul_4=1, edge=0, stream=1, expert=1, cache=1, attention=1, vector=0,
@@ -60,6 +63,68 @@ def test_rows_are_brought_into_eight_bits_by_kernels_of_their_own() -> None:
     )
     # Queries, keys, values; attention out; mlp in; mlp out: of 32 layers.
     assert half - whole == pytest.approx(4 * 32 * 1e-3, rel=0.1)
+
+
+def test_tokens_are_brought_into_eight_bits_once_and_not_for_each_expert() -> None:
+    moving = replace(IDEAL, vector=1e4)
+    took = {
+        name: seconds(
+            deployment("Mixtral-8x7B", precision=Precision(name=name)),
+            Batch(read=1024, met=512),
+            moving,
+        )
+        for name in ("bf16", "fp8")
+    }
+    # Of a layer: attention's two products and what goes into the experts, in and out (2 + 1 bytes); the rows that
+    # come out of each expert's first product too; and copies for two experts, which are half as large.
+    hidden, rows = 4096, 2 * 1024
+    narrowed = 3 * (1024 * (hidden + hidden + hidden) + rows * 14336)
+    saved = (1024 + rows) * hidden
+    more = 32 * (narrowed - saved) * 1e4 / 3.35e12
+    assert took["fp8"] - took["bf16"] == pytest.approx(more, rel=0.01)
+
+
+def test_a_pass_over_a_short_prompt_waits_for_launches_from_python() -> None:
+    hosts = replace(IDEAL, launch_s=1e-4)
+    batch = Batch(read=16, met=8)
+    recorded, launched = (
+        seconds(deployment(scheduling=Scheduling(recorded=recorded)), batch, hosts)
+        for recorded in (True, False)
+    )
+    assert launched == pytest.approx(6 * recorded, rel=0.01)
+    given = Batch(given=1, seen=1)
+    assert seconds(deployment(scheduling=Scheduling(recorded=False)), given, hosts) < recorded / 2
+    assert seconds(deployment(scheduling=Scheduling(captured=False)), given, hosts) > recorded
+
+
+def test_of_a_long_prompt_every_token_is_scored_and_those_chosen_are_looked_at() -> None:
+    one = replace(
+        deployment("DeepSeek-V3", "H200", precision=Precision(name="fp8")),
+        model=serving_model("DeepSeek-V3.2"),
+    )
+    near, far = (
+        seconds(one, Batch(read=1024, met=n)) - seconds(one, Batch(read=1024, met=8192))
+        for n in (16384, 24576)
+    )
+    # As many are looked at; the index meets each: 64 heads of 128 numbers in 61 layers, in 8 bits.
+    more = 61 * 1024 * 8192 * 2 * 64 * 128 / (2 * 9.894e14)
+    assert near == pytest.approx(more, rel=0.01)
+    assert far == pytest.approx(2 * more, rel=0.01)
+
+
+def test_heads_that_are_missing_in_a_kernel_are_reckoned_all_the_same() -> None:
+    whole, cut = (
+        scoring(serving_model("DeepSeek-V3.2").layers[-1], Engine(tensor=tensor), 64)
+        for tensor in (1, 8)
+    )
+    assert whole.latent_flops == 2 * cut.latent_flops
+    assert whole.flops == 8 * cut.flops
+    assert scoring(named("DeepSeek-V3").layers[-1], Engine(tensor=8), 64).latent_flops == 0
+
+
+def test_experts_in_eight_bits_are_as_slow_on_blackwell_as_they_were_measured() -> None:
+    for chip, dtype, part in (("B200", "fp8", 0.3), ("B200", "fp4", 1.0), ("H200", "fp8", 1.0)):
+        assert reached(accelerators().find(chip).generation, dtype).experts == part
 
 
 def test_tokens_behind_cost_what_their_keys_and_values_take_to_be_read() -> None:

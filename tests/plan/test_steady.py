@@ -95,3 +95,12 @@ def test_a_crossing_is_found_where_a_function_falls_steeply(steep: float) -> Non
 
     found = crossing(falling, 4.0)
     assert falling(found) == pytest.approx(found, rel=1e-4)
+
+
+def test_a_run_is_measured_once_those_who_all_came_at_once_are_through() -> None:
+    one = deployment(prefill=Engine(), prefill_replicas=6, replicas=4)
+    traffic = Traffic(prompt=8192, answer=512, clients=160)
+    formula, queue = by_formula(one, traffic), simulated(one, traffic)
+    # All 160 prompts of the beginning take six copies more than three seconds.
+    assert queue.mean_first_s == pytest.approx(formula.first_s, rel=0.3)
+    assert queue.requests_per_s == pytest.approx(formula.requests_per_s, rel=0.02)

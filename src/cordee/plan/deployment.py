@@ -169,7 +169,9 @@ class Scheduling:
     memory: float | None = None
     """Part of a chip's memory for weights and what is kept of requests; None: as is usual."""
     captured: bool = True
-    """Whether the launches of passes that only give tokens are captured, and not made one by one."""
+    """Whether the launches of passes that only give tokens are captured, and not made one by one from Python."""
+    recorded: bool = True
+    """Whether those of passes over prompts are recorded or compiled, and not made one by one from Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

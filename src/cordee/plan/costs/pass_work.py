@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cordee.plan.costs.links import HOP_S, Group, Links, turns_of
-from cordee.plan.deployment import Deployment, Engine, Precision
+from cordee.plan.costs.units import least_heads
+from cordee.plan.deployment import BITS, Deployment, Engine, Precision
 from cordee.plan.model import Model
 from cordee.plan.work.operators import Collective, Vector
 from cordee.plan.work.passes import (
+    HALF,
     PassOperator,
     Product,
     Shape,
@@ -21,8 +23,6 @@ from cordee.plan.work.passes import (
 
 NARROW = ("fp8", "int8", "fp4")
 """What rows must be brought into, before they are multiplied, by a kernel of its own."""
-NARROWED = 2 + 1
-"""Bytes of a number that goes in there and comes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,17 @@ class PassWork:
         }
         self._links = Links(chip=chip, link=1.0, network=1.0)
         self.readings = [(reading(k, engine, deployment.precision), n) for k, n in model.kinds]
-        self.scorings = [(scoring(kind, engine), n) for kind, n in model.kinds]
+        least = least_heads(chip.generation)
+        self.scorings = [(scoring(kind, engine, least), n) for kind, n in model.kinds]
         wires = (chip.link_bytes_per_s, chip.link_peers, chip.network_bytes_per_s, node)
         precision = deployment.precision
-        self._narrow = {
-            is_expert: precision.multiplies(chip, is_expert=is_expert, mixture=model.is_mixture)
-            in NARROW
+        self._row_bytes = {
+            is_expert: _row_bytes(
+                precision.multiplies(chip, is_expert=is_expert, mixture=model.is_mixture)
+            )
             for is_expert in (False, True)
         }
-        self._known = _counts(model, precision, engine, (*wires, *self._narrow.values()))
+        self._known = _counts(model, precision, engine, (*wires, *self._row_bytes.values()))
 
     def count(self, tokens: float, given: float, part: float) -> PassCount:
         """Of a pass over so many tokens, of which so many are given; other groups have `part` of them."""
@@ -111,8 +113,9 @@ class PassWork:
                 kernels += times * operator.kernels
             elif isinstance(operator, Product):
                 products.append(_products(operator, times))
-                if self._narrow[operator.is_expert] and not operator.is_plain:
-                    size += times * operator.m * operator.k * NARROWED
+                width = self._row_bytes[operator.is_expert]
+                if width < HALF and not (operator.is_plain or operator.is_narrow):
+                    size += times * operator.m * operator.k * (HALF + width)
                     kernels += times
             else:
                 collectives += self._collectives(operator, times)
@@ -134,6 +137,7 @@ class PassWork:
             precision=deployment.precision,
             tokens=tokens,
             all_tokens=tokens * (1 + others),
+            row_bytes=self._row_bytes[True],
         )
         for operator in head_operators(shape, max(given, 1.0)):
             yield operator, 1
@@ -156,6 +160,11 @@ def _counts(
 ) -> dict[tuple[float, float, float], PassCount]:
     """What is counted already of such passes: searches for other limits, or on a chip that is faster, count the same."""
     return {}
+
+
+def _row_bytes(dtype: str) -> float:
+    """Of a number of a row, as it is multiplied."""
+    return BITS[dtype] / 8 if dtype in NARROW else HALF
 
 
 def _products(product: Product, times: int) -> Products:

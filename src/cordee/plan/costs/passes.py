@@ -6,6 +6,7 @@ from math import ceil, log
 from cordee.plan.costs.links import Group, Links
 from cordee.plan.costs.pass_work import PassWork, Products
 from cordee.plan.costs.serving_calibration import ServingCalibration
+from cordee.plan.costs.units import reached
 from cordee.plan.work.operators import Collective
 from cordee.plan.work.passes import Reading, Scoring
 
@@ -16,6 +17,8 @@ PEER = 0.5
 
 DeepEP sends what 8 chips get in 77 µs, and as much in 173 where 64 get it: github.com/deepseek-ai/DeepEP, docs/legacy.md.
 """
+PYTHON = 6
+"""How many times a captured launch one from Python takes: 30 µs, where training starts too."""
 SOFT = 3
 """Of a roofline's corner: work and traffic overlap, but not all of either."""
 
@@ -76,6 +79,8 @@ class Passes:
         mixture = deployment.model.is_mixture
         dense = deployment.precision.multiplies(chip, is_expert=False, mixture=mixture)
         self._dense_rate = chip.flops_per_s.get(dense, self._half) * calibration.matmul_of(dense)
+        self._dense_rate *= reached(chip.generation, dense).dense
+        self._of_experts = reached(chip.generation, dtype).experts
         self._memory = chip.memory_bytes_per_s or 1e12
         self._links = Links(
             chip=chip,
@@ -97,9 +102,11 @@ class Passes:
         chip += self._sends_s(rows + read)
         if batch.given and drafting.tokens:
             chip *= 1 + drafting.tokens * drafting.cost
-        if batch.read or not self.deployment.scheduling.captured:
+        scheduling = self.deployment.scheduling
+        if batch.read or not scheduling.captured:
             # Launched one by one: the slower of chip and host, softly.
-            chip = _soft(chip, kernels * self.calibration.launch_s)
+            quick = scheduling.captured and (scheduling.recorded or not batch.read)
+            chip = _soft(chip, kernels * self.calibration.launch_s * (1 if quick else PYTHON))
         if batch.read:
             chip *= self.calibration.prefill
         return chip + self._host_s(batch)
@@ -143,7 +150,7 @@ class Passes:
         if batch.read:
             rate = self._half * self.calibration.attention
             for scored, layers in self.work.scorings:
-                seconds += layers * scored.flops * _pairs(batch, scored) / rate
+                seconds += layers * _scoring_flops(batch, scored) / rate
         return seconds
 
     def _reading_s(self, one: Reading, batch: Batch) -> float:
@@ -200,7 +207,8 @@ class Passes:
             rate = self._rate * known.expert
             stream *= known.expert
             more = known.imbalance if self.engine.expert > 1 else 1.0
-        worked = (product.flops + known.edge * product.row_flops) / rate
+        own = product.flops / (self._of_experts if product.is_expert else 1.0)
+        worked = (own + known.edge * product.row_flops) / rate
         moved = product.weight_bytes / stream + product.other_bytes / self._memory
         return more * _soft(worked, moved)
 
@@ -215,6 +223,11 @@ def _soft(one: float, other: float) -> float:
     return float((one**SOFT + other**SOFT) ** (1 / SOFT))
 
 
-def _pairs(batch: Batch, scored: Scoring) -> float:
-    """Pairs of tokens that meet: each with those behind it."""
-    return batch.read * (batch.met if scored.window is None else min(batch.met, scored.window))
+def _scoring_flops(batch: Batch, scored: Scoring) -> float:
+    """Of one layer: each token meets those behind it, all of them or those that its window has."""
+    index = batch.read * batch.met * scored.index_flops / 2  # in 8 bits, which are twice as fast
+    seen = batch.met if scored.window is None else min(batch.met, scored.window)
+    longer = scored.window is not None and 2 * batch.met > scored.window
+    if scored.latent_flops and longer:
+        return index + batch.read * seen * scored.latent_flops
+    return index + batch.read * seen * scored.flops

@@ -23,7 +23,7 @@ class ServingCalibration:
     """Of the memory's rate, by keys and values that are read."""
     attention: float = 0.5
     """Of the peak in 16 bits, by attention within prompts."""
-    vector: float = 4.0
+    vector: float = 2.0
     """How many times longer a vector kernel takes than its traffic would."""
     kernel_s: float = 4e-6
     """Of each kernel, whatever its size, with launches that were captured."""

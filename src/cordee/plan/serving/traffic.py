@@ -16,6 +16,10 @@ from cordee.plan.serving.queue import Simulation, Stations
 from cordee.plan.serving.recorded import Recorded
 from cordee.plan.serving.replica import Replica, Request, Rules
 
+UNSETTLED = 2
+"""Requests of each client that come before its queue is what it stays: where copies are nearly full, the second
+still waits up to five times as long as later ones, the third no longer. Its last has others beside it that end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
@@ -90,7 +94,7 @@ class Traffic:
             return self.count
         if self.clients is None:
             return 800
-        return max(min(5 * self.clients, 200), 2 * self.clients)
+        return max(min((UNSETTLED + 4) * self.clients, 200), (UNSETTLED + 2) * self.clients)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,14 +148,15 @@ def serve(
     replicas = [*stations.decode, *stations.prefill]
     preempted = sum(replica.preempted for replica in replicas)
     if traffic.clients and not traffic.count:
-        return _settled(done[traffic.clients :], traffic.clients, preempted)
+        settled = done[UNSETTLED * traffic.clients : -traffic.clients]
+        return _settled(settled, traffic.clients, preempted)
     last = max(request.end_s for request in done)
     begun = min(request.arrival_s for request in done)
     return _served(done, preempted, len(done) / max(last - begun, 1e-9))
 
 
 def _settled(done: Sequence[Request], clients: int, preempted: int) -> Served:
-    """Without those who all came at once in the beginning; by Little's law, so many are served."""
+    """Without those who came first or last, when all came or went at once; by Little's law, so many are served."""
     stay_s = fmean(request.end_s - request.arrival_s for request in done)
     return _served(done, preempted, clients / stay_s)
 

@@ -56,6 +56,8 @@ class ServingResult(Fact):
     """Passes for which a prompt waits at most, until each group that attends apart has one."""
     eager: bool = False
     """Whether passes that only give tokens are launched kernel by kernel."""
+    unrecorded: bool = False
+    """Whether passes over prompts are launched kernel by kernel from Python, as SGLang did before 0.5.10."""
     drafts: int = 0
     ttft_ms: float | None = None
     tpot_ms: float | None = None
@@ -70,7 +72,7 @@ class ServingResult(Fact):
     @property
     def family(self) -> str:
         """Rows of one model under one version of the software on one kind of chip."""
-        return f"{self.version}/{self.label or self.model}"
+        return f"{self.version}/{self.model}"
 
     @property
     def version(self) -> str:
@@ -117,6 +119,7 @@ class ServingResult(Fact):
             gathers=self.gathers,
             memory=self.memory,
             captured=not self.eager,
+            recorded=not self.unrecorded,
         )
         apart = Engine(
             tensor=self.prefill_tensor, data=self.prefill_data, expert=self.prefill_expert

@@ -38,6 +38,8 @@ class Product:
     is_expert: bool = False
     is_plain: bool = False
     """Whether it is in 16 bits, whatever the others are in."""
+    is_narrow: bool = False
+    """Whether its rows come in as few bits as it has."""
 
     @property
     def flops(self) -> float:
@@ -71,6 +73,10 @@ class Scoring:
     flops: float
     """For a pair."""
     window: int | None
+    index_flops: float = 0.0
+    """For a pair, seen or not, to choose which are seen; on every chip, as its heads are not shared out."""
+    latent_flops: float = 0.0
+    """For a pair over the short vectors, once prompts are longer than what is seen; 0: never so."""
 
 
 PassOperator = Product | Vector | Collective
@@ -87,6 +93,8 @@ class Shape:
     """Of the pass, on the group of `tensor` chips that has most."""
     all_tokens: float
     """Of all groups of the stage, who share experts."""
+    row_bytes: float = HALF
+    """Of a number of a token, as experts get it."""
 
     def width(self, *, is_expert: bool = False) -> float:
         """Bytes of a weight."""
@@ -168,12 +176,18 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[PassOperator]:
     size, in_size = experts.expert.size / cut, experts.expert.in_size / cut
     router = experts.count * hidden * shape.width()
     yield Product("router", shape.tokens, experts.count, hidden, router, is_plain=True)
-    yield Vector("router, tokens sorted", rows * hidden * HALF * 2, 4)
+    # Tokens are brought into few bits once, before they are copied for each expert:
+    # DeepSeek-V3, arxiv.org/abs/2412.19437, section 3.3.2, and so vLLM's and SGLang's fused_moe.
+    if shape.row_bytes < HALF:
+        yield Vector("narrowed", shape.tokens * hidden * (HALF + shape.row_bytes), 1)
+    touched = (min(rows, tokens) + rows) * hidden
+    yield Vector("router, tokens sorted", touched * shape.row_bytes, 4)
     yield from _exchange(shape, experts, "tokens to experts")
-    yield Product("experts in", rows, in_size, hidden, in_size * hidden * width * met, met, True)
+    weights = in_size * hidden * width * met
+    yield Product("experts in", rows, in_size, hidden, weights, met, True, is_narrow=True)
     yield Vector("activation", rows * size * 3 * HALF, 1)
     yield Product("experts out", rows, hidden, size, size * hidden * width * met, met, True)
-    yield Vector("tokens put back", rows * hidden * HALF * 2, 1)
+    yield Vector("tokens put back", touched * HALF, 1)
     if experts.shared:
         yield from _mlp(shape, experts.shared)
     yield from _exchange(shape, experts, "tokens back")
@@ -229,8 +243,17 @@ def reading(layer: Layer, engine: Engine, precision: Precision) -> Reading:
     return Reading(flops, 2 * keys * attention.head_size * width, attention.window)
 
 
-def scoring(layer: Layer, engine: Engine) -> Scoring:
-    """Of one layer, for a pair of tokens of a prompt, on one chip."""
+def scoring(layer: Layer, engine: Engine, least_heads: int = 1) -> Scoring:
+    """Of one layer, for a pair of tokens of a prompt, on a chip whose kernels take so many heads at once.
+
+    Tokens that are chosen are looked at through the short vectors, of which all heads make use: DeepSeek-V3.2,
+    arxiv.org/abs/2512.02556, section 2.1.
+    """
     attention = layer.attention
     heads = attention.heads / engine.tensor
-    return Scoring(2 * heads * (attention.score_size + attention.value_size), attention.window)
+    flops = 2 * heads * (attention.score_size + attention.value_size)
+    if not isinstance(attention, LatentAttention) or not attention.index_heads:
+        return Scoring(flops, attention.window)
+    index = 2 * attention.index_heads * attention.index_size
+    numbers = 2 * attention.kv_rank + attention.rope_size
+    return Scoring(flops, attention.window, index, 2 * max(heads, least_heads) * numbers)
