@@ -7,6 +7,7 @@ import pytest
 
 from cordee.core import pages
 from cordee.core.errors import UsageError
+from cordee.core.pages.chart import Scale, uprights
 from cordee.core.pages.files import served
 from cordee.core.pages.numbers import count_text, plural, share_text
 
@@ -43,3 +44,23 @@ def test_pages_that_follow_something_have_one_head_with_a_title_of_their_own(
     linked = re.findall(r'(?:src|href)="(/[^"]+)"', page)
     assert len(linked) == 4
     assert all(path in found for path in linked)
+
+
+@pytest.mark.parametrize("places", [(20, 24), (1, 3), (20, 50), (54, 57), (20, 24, 57)])
+def test_words_of_marks_are_never_upon_each_other(places: tuple[int, ...]) -> None:
+    marks = [(place, "worker 4 comes", "come") for place in places]
+    drawn = "".join(uprights(marks, Scale(60, 0, 1)))
+    rows = set()
+    for x, y, anchor in re.findall(
+        r'<text class="come" x="(\S+)" y="(\S+)" text-anchor="(\w+)"', drawn
+    ):
+        begins = float(x) - (80 if anchor == "end" else 0)
+        assert 50 < begins < 720 - 80
+        assert not any(row == y and abs(begins - other) < 80 for row, other in rows)
+        rows.add((y, begins))
+    assert len(rows) == len(places)
+
+
+def test_words_are_on_the_side_where_no_mark_crosses_them() -> None:
+    drawn = "".join(uprights([(20, "chip 3 is lost", "lost"), (24, "", "come")], Scale(60, 0, 1)))
+    assert 'text-anchor="end">chip 3 is lost' in drawn

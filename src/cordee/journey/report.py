@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from cordee.core.pages import environment, save
-from cordee.core.pages.chart import Scale, drawing, grid, lines, upright
+from cordee.core.pages.chart import Scale, drawing, grid, lines, uprights
 from cordee.journey.course import Journey
 from cordee.journey.porting import Ran
 from cordee.journey.serving import Piece
@@ -72,7 +72,7 @@ def course(trained: Trained) -> Markup:
     """The loss of every step, and when a worker went and another one came."""
     losses = trained.losses
     scale = Scale(len(losses), min(losses), max(losses), first=0)
-    marks: list[str] = []
+    marks: list[tuple[float, str, str]] = []
     known: tuple[int, ...] = trained.changes[0].members
     for change in trained.changes[1:]:
         if change.step >= len(losses):
@@ -81,10 +81,12 @@ def course(trained: Trained) -> Markup:
         words = ", ".join(
             [*(f"chip {w} is lost" for w in gone), *(f"worker {w} comes" for w in come)]
         )
-        marks += upright(change.step, words, scale, "lost" if gone else "come")
+        marks.append((change.step, words, "lost" if gone else "come"))
         known = change.members
     words = f"loss over {len(losses)} steps, from {losses[0]:.3f} to {losses[-1]:.3f}"
-    return drawing("curves", words, (*grid(scale), *marks, *lines(losses, scale, "loss")))
+    return drawing(
+        "curves", words, (*grid(scale), *uprights(marks, scale), *lines(losses, scale, "loss"))
+    )
 
 
 def _patch(patch: str) -> Iterator[Changed]:

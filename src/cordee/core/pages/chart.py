@@ -7,6 +7,11 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 720, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 30  # room for the scales
+ASIDE, LETTER, LINE = (
+    6,
+    6.5,
+    15,
+)  # words beside a mark: how far from it, how wide a letter and how high a line is
 MOST_POINTS = 2000
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -58,13 +63,22 @@ def lines(values: Sequence[float], scale: Scale, kind: str) -> Iterator[str]:
         yield f'<polyline class="{kind}" points="{points}"/>'
 
 
-def upright(at: float, words: str, scale: Scale, kind: str) -> Iterator[str]:
-    """A mark from top to bottom with words beside it, on the side that has room."""
-    x = scale.x(at)
-    left = x < WIDTH * 0.75
-    anchor, aside = ("start", 6) if left else ("end", -6)
-    yield f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-    yield f'<text class="{kind}" x="{x + aside:.1f}" y="{TOP + 11}" text-anchor="{anchor}">{escape(words)}</text>'
+def uprights(marks: Sequence[tuple[float, str, str]], scale: Scale) -> Iterator[str]:
+    """Marks from top to bottom, in order: where, with what words beside it, and of what CSS class.
+
+    Words are on the right of their mark, or where the next mark would cross them and there is room, on its left;
+    below those of the mark before where they would be upon them.
+    """
+    taken = float(LEFT)  # so far to the right is something
+    ends = [*(scale.x(at) for at, *_ in marks[1:]), float(WIDTH - RIGHT)]
+    for (at, words, kind), end in zip(marks, ends, strict=True):
+        x, wide = scale.x(at), ASIDE + LETTER * len(words)
+        left = x + wide > WIDTH or (x + wide > end and x - wide > taken)
+        anchor, aside = ("end", -ASIDE) if left else ("start", ASIDE)
+        y = TOP + 11 + (LINE if (x - wide if left else x) < taken else 0)
+        taken = max(taken, x if left else x + wide)
+        yield f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        yield f'<text class="{kind}" x="{x + aside:.1f}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def round_step(span: float, about: int) -> float:
