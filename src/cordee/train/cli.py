@@ -21,11 +21,9 @@ from cordee.train.checkpoint.custody import keep_for
 from cordee.train.devices import MACHINE, check_chips
 from cordee.train.guest.plain import fits
 from cordee.train.hosts import HostOptions, forget_secret, host_options, meeting_of
-from cordee.train.kubernetes.cli import manifests
 from cordee.train.launch import launch
 from cordee.train.live import Live
 from cordee.train.order import Order
-from cordee.train.page.cli import show
 from cordee.train.page.record import Record
 from cordee.train.page.server import page
 from cordee.train.policy.trust import Checks, Nonfinite
@@ -39,7 +37,13 @@ PAGE_HELP = "PORT or HOST:PORT of the job's page and its figures for Prometheus;
 RESTARTS_HELP = "So often in a row the job begins again when no worker is left."
 
 
-@click.group(cls=Commands, usual="run")
+LATER = {
+    "manifests": "cordee.train.kubernetes.cli:manifests",
+    "show": "cordee.train.page.cli:show",
+}
+
+
+@click.group(cls=Commands, later=LATER, usual="run")
 def train() -> None:
     """Run a training script on several workers, and go on when some of them fail.
 
@@ -49,10 +53,6 @@ def train() -> None:
     cordee train show FOLDER           a job that has ended, as one page
     cordee train manifests --help      a job on several hosts of a Kubernetes cluster
     """
-
-
-train.add_command(show)
-train.add_command(manifests)
 
 
 @train.command(
