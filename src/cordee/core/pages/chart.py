@@ -7,11 +7,8 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 720, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 30  # room for the scales
-ASIDE, LETTER, LINE = (
-    6,
-    6.5,
-    15,
-)  # words beside a mark: how far from it, how wide a letter and how high a line is
+ASIDE, LETTER, LINE = 6, 6.5, 15
+"""Words beside a mark: how far from it they are, how wide a letter and how high a line is."""
 MOST_POINTS = 2000
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 

@@ -57,13 +57,10 @@ def _rescue(memory: Memory, folder: Path, events: Events) -> None:
     if whole is not None:
         _rescue_part(whole, Checkpoints(folder), folder, events)
     parts = memory.parts()
-    ends = {part: kept.step for part, one in parts.items() if (kept := one.newest()) is not None}
-    for (
-        part
-    ) in ends:  # all parts that this host has at one step, for none goes on without the others
-        found = parts[part].at(min(ends.values())) or parts[part].newest()
-        if found is not None:
-            _rescue_part(found, Checkpoints(folder, part), folder, events)
+    newest = {part: kept for part, one in parts.items() if (kept := one.newest()) is not None}
+    common = min((kept.step for kept in newest.values()), default=0)
+    for part, kept in newest.items():  # none goes on without the others
+        _rescue_part(parts[part].at(common) or kept, Checkpoints(folder, part), folder, events)
 
 
 def _rescue_part(kept: Kept, checkpoints: Checkpoints, folder: Path, events: Events) -> None:

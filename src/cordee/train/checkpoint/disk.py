@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
@@ -85,7 +86,7 @@ class Checkpoints:
         return Kept(file, snapshot, tuple(since))
 
     def _write(self, file: Path, about: About, blocks: Sequence[Block]) -> None:
-        part = file.with_name(file.name + PART)
+        part = file.with_name(f"{file.name}.{uuid4().hex}{PART}")  # other hosts may write the same
         try:
             descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:

@@ -58,7 +58,7 @@ class Memory:
         return sorted({step for pair in self._states() for step in self._reached(*pair)})
 
     def parts(self) -> dict[int, "Memory"]:
-        """Those of parts of the model on this host."""
+        """Those of parts of the model that workers of this host have kept; others keep what they gave."""
         found = map(_part, ROOT.glob(f"{self.name}-place*-*"))
         return {n: Memory(memory_of(self.name, n)) for n in sorted({n for n in found if n >= 0})}
 
@@ -129,7 +129,7 @@ class Memory:
 
 
 def _part(file: Path) -> int:
-    found = re.search(rf"-place(\d+)-{COPIED}?\d+-(?:\d|steps)$", file.name)
+    found = re.search(r"-place(\d+)-\d+-(?:\d|steps)$", file.name)
     return int(found[1]) if found else -1
 
 
