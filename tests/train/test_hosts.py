@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests.train.hosts import LIGHT, Hosts, hosts
 from tests.train.jobs import SMALL
+from tests.waiting import until
 
 from cordee.train.host_wire import Join
 from cordee.train.wire import PROTOCOL, Answer, Challenge, pack, read_body, sign
@@ -133,6 +134,20 @@ def test_a_host_that_goes_before_the_job_begins_may_come_back_under_its_number(t
     for number in (1, 2):
         code, out, err = two.end(number)
         assert (code, "done: 5 steps" in out) == (0, True), err
+
+
+def test_the_second_of_two_hosts_says_that_it_waits_for_the_first_and_goes_on_with_it(
+    two: Hosts,
+) -> None:
+    program = (sys.executable, str(LIGHT), "--steps", "60")
+    two.start("-n", "2", "--per-host", "1", "--silent-s", "1", program=program)
+    two.until(2, 10)
+    os.killpg(two.agents[1].pid, signal.SIGSTOP)
+    until(lambda: [event for event in two.events(2) if event["kind"] == "leaderless"])
+    os.killpg(two.agents[1].pid, signal.SIGCONT)
+    code, out, err = two.end(2)
+    assert (code, "done: 60 steps" in out) == (0, True), err
+    assert out.count("nobody leads: this host hears too few of the others") == 1
 
 
 def test_with_a_host_and_all_workers_gone_the_job_begins_again_with_those_that_can_run(

@@ -1,6 +1,7 @@
 """A whole job from one command, as one host sees it: its workers, what it is told, and the coordinator if it leads."""
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -29,6 +30,7 @@ from cordee.train.host_wire import (
 )
 from cordee.train.order import Order
 from cordee.train.peers import Peers
+from cordee.train.policy.council import Council
 from cordee.train.recoveries import Recoveries
 from cordee.train.rendezvous import Rendezvous
 from cordee.train.seat import Charge, Seat
@@ -108,6 +110,8 @@ class _Launcher:
         """Workers that have ended, and how."""
         self._interrupted = False
         self._seen, self._heard_s = 0, 0.0
+        self._led_s = math.inf
+        """When a host led last; inf: that none does is told already, or none has yet."""
         events.watch(self._see)
 
     async def run(self) -> None:
@@ -319,9 +323,19 @@ class _Launcher:
             if self._coordinator is not None:
                 self._coordinator.say(Alive())
                 self._watch_coordinator()
-            if self._peers is not None and self._seat.taken:
-                council = self._peers.council
-                self._seat.extend(council.until_s(), council.living(time.monotonic()))
+            if self._peers is not None:
+                self._see_leader(council := self._peers.council)
+                if self._seat.taken:
+                    self._seat.extend(council.until_s(), council.living(time.monotonic()))
+
+    def _see_leader(self, council: Council) -> None:
+        """Tell, once, that nobody leads for so long that another host would."""
+        now_s = time.monotonic()
+        if council.led(now_s):
+            self._led_s = now_s
+        elif now_s - self._led_s > council.silent_s:
+            self._led_s = math.inf
+            self._events.add("leaderless", host=self._host)
 
     def _watch_coordinator(self) -> None:
         """One that was stopped, or is stuck, is ended, so that another one takes its place."""

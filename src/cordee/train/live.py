@@ -27,6 +27,7 @@ SAID = {
     "cut-off": "worker {worker} waits: it does not reach worker {from}",
     "evicted": "worker {worker} is evicted: it {reason}",
     "coordinator-lost": "the coordinator is lost: {reason}",
+    "leaderless": "nobody leads: this host hears too few of the others to know that they are gone, not cut off; it waits for them",
     "odd": "step {step}: {text}",
     "pace": "step {step}: {text}",
     "link": "step {step}: {text}",

@@ -110,9 +110,11 @@ class Peers:
                 while not queue.empty():  # it is too old to be of use
                     queue.get_nowait()
                 continue
-            while connection.open:
-                connection.say(await queue.get())
-            connection.close()
+            try:
+                while connection.open:
+                    connection.say(await queue.get())
+            finally:
+                connection.close()
 
     def _address(self, host: int) -> str:
         """HOST:PORT of a host's agent. Raises `ConnectionError` for one that voters are known to include, but not where it is."""
@@ -133,14 +135,19 @@ class Peers:
             self._changed()
 
     async def _look(self, host: int) -> None:
-        """The connection of a host has ended: is its agent there?"""
-        with suppress(OSError, TimeoutError):
-            try:
-                async with asyncio.timeout(self.council.silent_s):
-                    _, writer = await asyncio.open_connection(*address(self.addresses[host]))
-                writer.close()
-            except ConnectionRefusedError:
-                self.council.ended(host, time.monotonic())
+        """The connection of a host has ended: is its agent there? Of one that was killed the port may be open a moment
+        longer than its connections, so that it is asked until the host says something again, or has been silent."""
+        since_s, silent_s = time.monotonic(), self.council.silent_s
+        while not self.council.heard_since(host, since_s) and time.monotonic() < since_s + silent_s:
+            with suppress(OSError, TimeoutError):
+                try:
+                    async with asyncio.timeout(silent_s):
+                        _, writer = await asyncio.open_connection(*address(self.addresses[host]))
+                    writer.close()
+                except ConnectionRefusedError:
+                    self.council.ended(host, since_s)
+                    return
+            await asyncio.sleep(AGAIN_S)
 
     def _admitted(self, join: Join) -> Message:
         """What a host is told that wants to take part in what goes on already."""

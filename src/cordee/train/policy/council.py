@@ -123,6 +123,12 @@ class Council:
         heard = {h for h, at in self._heard_s.items() if now_s - at <= self.silent_s}
         return tuple(sorted((heard - self.dead) | {self.me}))
 
+    def led(self, now_s: float) -> bool:
+        """Whether someone leads whom it has promised to follow."""
+        if self.leads:
+            return now_s <= self.until_s()
+        return self.leader not in self.dead and now_s - self._led_s <= self.silent_s
+
     # What comes in.
 
     def heard(self, said: Said, now_s: float) -> list[Send]:
@@ -148,9 +154,13 @@ class Council:
         """A host is there that was not before."""
         self._heard_s[host] = now_s
 
-    def ended(self, host: int, now_s: float) -> None:
-        """The process of a host's agent has ended: its port is closed to others."""
-        heard = now_s - self._heard_s.get(host, -1e9) <= self.silent_s / 2
+    def heard_since(self, host: int, since_s: float) -> bool:
+        """Whether a host has said something after that."""
+        return self._heard_s.get(host, -1e9) > since_s
+
+    def ended(self, host: int, at_s: float) -> None:
+        """The process of a host's agent ended then: its port is closed to others."""
+        heard = at_s - self._heard_s.get(host, -1e9) <= self.silent_s / 2
         last = self._pulses.get(host)
         if heard and last is not None and max(last.agreed, last.proposed) <= self.proposed:
             self.dead.add(host)
@@ -192,17 +202,11 @@ class Council:
     def _would(self, ask: Ask, now_s: float) -> bool:
         """Whether it votes for another host."""
         free = ask.term > max(self.term, self._promised) and ask.roll >= self.proposed
-        return free and not self._led(now_s)
-
-    def _led(self, now_s: float) -> bool:
-        """Whether someone leads whom it has promised to follow."""
-        if self.leads:
-            return now_s <= self.until_s()
-        return self.leader not in self.dead and now_s - self._led_s <= self.silent_s
+        return free and not self.led(now_s)
 
     def _stands(self, now_s: float) -> bool:
         """Whether it is time to want to lead."""
-        if self._led(now_s) or self.me not in self.proposed.voters:
+        if self.led(now_s) or self.me not in self.proposed.voters:
             return False
         alive = [v for v in self.proposed.voters if v not in self.dead]
         turn = sorted(alive).index(self.me)
@@ -229,7 +233,7 @@ class Council:
         rolls = {self.agreed, self.proposed}
         if self.leads or not all(enough(self._grants, r.voters, self.dead) for r in rolls):
             return []
-        if self._led(now_s) or self._promised > self._standing:
+        if self.led(now_s) or self._promised > self._standing:
             return []
         if not self._firm:
             return self._ask(firm=True, now_s=now_s)
