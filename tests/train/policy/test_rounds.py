@@ -43,6 +43,27 @@ def test_the_cadence_stays_within_its_bounds() -> None:
     assert (fast * CADENCE.fragments, slow * CADENCE.fragments) == (8, 64)
 
 
+def test_a_step_more_or_less_in_a_round_is_possible_however_few_there_are() -> None:
+    cadence = replace(CADENCE, steps=8, least=1)
+    far, near = replace(SAID, apart=0.2), replace(SAID, apart=0.05)
+    assert [every_next(cadence, every, [near]) for every in (1, 2, 3)] == [2, 3, 4]
+    assert [every_next(cadence, every, [far]) for every in (2, 3, 4)] == [1, 2, 3]
+
+
+def test_the_cadence_stays_at_the_step_that_is_nearest_to_what_the_drift_asks_for() -> None:
+    """A step of its own takes a worker as far as the one before."""
+    found = [2]
+    for _ in range(6):
+        found.append(every_next(CADENCE, found[-1], [replace(SAID, apart=0.1 * found[-1] / 5.2)]))
+    assert found == [2, 3, 4, 5, 5, 5, 5]
+
+
+def test_many_steps_change_by_a_quarter_at_most() -> None:
+    far, near = replace(SAID, apart=9.0), replace(SAID, apart=0.001)
+    assert every_next(CADENCE, 12, [near]) == 15
+    assert every_next(CADENCE, 15, [far]) == 12
+
+
 def test_a_link_that_cannot_carry_it_makes_workers_meet_later_however_they_drift() -> None:
     far = replace(SAID, apart=9.0)
     slow = replace(far, exchange_s=8.0)

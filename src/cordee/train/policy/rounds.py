@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cordee.core.errors import UsageError
 
 CHANGE_MOST = 1.25
-"""From one round to the next, the number of steps is changed by no more than this factor."""
+"""From one round to the next, the number of steps is changed by no more than this factor, or by one step."""
 LINK_MOST = 0.8
 """So much of the time the link may be in use: more, and workers would wait for it."""
 FAR_TIMES = 5.0
@@ -103,15 +103,19 @@ def every_next(cadence: Cadence, every: int, said: Sequence[Said]) -> int:
 
     The drift is that which the first member has measured: others may differ in the last bit.
     """
-    steps = float(every * cadence.fragments)
+    wanted = float(every)
     found = next((one.apart for one in said if one.apart > 0), 0.0)
     if found > 0:
-        steps *= min(CHANGE_MOST, max(1 / CHANGE_MOST, cadence.apart / found))
+        # A whole step at least, for where there are few the factor alone would be rounded away each time.
+        fewest = min(every / CHANGE_MOST, every - 1)
+        most = max(every * CHANGE_MOST, every + 1)
+        wanted = max(fewest, min(every * cadence.apart / found, most))
     step_s = max(one.step_s for one in said)
     if step_s > 0:
-        carried = cadence.fragments * max(one.exchange_s for one in said) / step_s / LINK_MOST
-        steps = max(steps, carried)
-    return max(1, round(min(max(steps, cadence.least), cadence.most) / cadence.fragments))
+        carried = max(one.exchange_s for one in said) / step_s / LINK_MOST
+        wanted = max(wanted, carried)
+    steps = min(max(wanted * cadence.fragments, cadence.least), cadence.most)
+    return max(1, round(steps / cadence.fragments))
 
 
 def steps_apart(cadence: Cadence, drift: float) -> int:
