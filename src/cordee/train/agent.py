@@ -15,6 +15,7 @@ import msgspec
 from cordee.core.programs import ended_how, signal_group
 from cordee.train.chips import Chips
 from cordee.train.devices import one_chip, variables
+from cordee.train.guest.plain import is_plain
 from cordee.train.nurseries import Nursery, opened
 from cordee.train.nursery import Birth
 from cordee.train.tasks import Tasks
@@ -47,7 +48,8 @@ class Program:
     def command(self) -> list[str]:
         """A script that is forked with its arguments, or what is executed."""
         python = [sys.executable] if self.script.endswith(".py") and not self.forked else []
-        return [*python, self.script, *self.arguments]
+        guest = ["-m", "cordee.train.guest.script"] if python and is_plain(self.script) else []
+        return [*python, *guest, self.script, *self.arguments]
 
 
 class Agent:
@@ -57,19 +59,25 @@ class Agent:
         """`ended` is called with each worker that ended, and how."""
         self._program, self._job, self._ended = program, job, ended
         self._pids: dict[int, int] = {}
-        self._begun: set[int] = set()
-        self._places: dict[int, int] = {}
+        self._begun: dict[int, int] = {}
+        """Workers that run, and their ranks."""
+        self._local_ranks: dict[int, int] = {}
         self.chips = Chips(program.chips)
         self._beside = Tasks()
         self._nursery: Nursery | None = None
 
     @property
+    def ranks(self) -> dict[int, int]:
+        """Workers that run, and the rank of each."""
+        return dict(self._begun)
+
+    @property
     def workers(self) -> tuple[int, ...]:
         return tuple(self._begun)
 
-    async def start(self, worker: int) -> None:
+    async def start(self, worker: int, rank: int) -> None:
         """Start a worker. What it writes goes to a file of its own."""
-        self._begun.add(worker)
+        self._begun[worker] = rank
         log = self._program.logs / f"worker-{worker}.log"
         try:
             await self._bear(worker, log)
@@ -102,7 +110,7 @@ class Agent:
         end_s = asyncio.get_running_loop().time() + END_S
         while self._begun and asyncio.get_running_loop().time() < end_s:
             await asyncio.sleep(0.01)
-        for worker in self._begun.difference(staying):
+        for worker in self._begun.keys() - staying:
             self.signal(worker, signal.SIGKILL)
         await self._last_words(staying)
         self.kill()
@@ -113,7 +121,7 @@ class Agent:
     async def _last_words(self, staying: Collection[int]) -> None:
         """Wait until they have ended by themselves. One that somebody has stopped never would."""
         loop, since_s = asyncio.get_running_loop(), dict[int, float]()
-        while left := self._begun.intersection(staying):
+        while left := self._begun.keys() & staying:
             for worker in left:
                 if not _stopped(self._pids.get(worker)):
                     since_s.pop(worker, None)
@@ -150,8 +158,21 @@ class Agent:
             self.signal(worker, signal.SIGKILL)  # what it left behind
             self._end(worker, "the process that started it has ended")
 
+    def _local_rank(self, worker: int) -> int:
+        """The lowest that no other worker has of those that run here."""
+        others = self._begun.keys() - {worker}
+        taken = {rank for other, rank in self._local_ranks.items() if other in others}
+        self._local_ranks[worker] = min(set(range(len(taken) + 1)) - taken)
+        return self._local_ranks[worker]
+
+    @property
+    def _least_room(self) -> int:
+        """So many of the job's workers can run here."""
+        most = self._program.most
+        return self._job.workers if most is None else min(most, self._job.workers)
+
     def _end(self, worker: int, how: str) -> None:
-        self._begun.discard(worker)
+        self._begun.pop(worker, None)
         self._pids.pop(worker, None)
         self.chips.leave(worker)
         self._ended(worker, how)
@@ -166,11 +187,12 @@ class Agent:
 
     def _variables(self, worker: int) -> dict[str, str]:
         made = self._shared() | dict(self._program.variables)
-        taken = {place for other, place in self._places.items() if other in self._begun - {worker}}
-        self._places[worker] = next(n for n in range(len(taken) + 1) if n not in taken)
-        made |= replace(self._job, worker=worker, place=self._places[worker]).environment()
-        made[f"{PREFIX}AGENT"] = str(os.getpid())
         chip = self.chips.take(worker, time.monotonic())
+        job = replace(self._job, worker=worker, rank=self._begun[worker])
+        if chip is None:  # who sees one chip is by itself
+            job = replace(job, local_rank=self._local_rank(worker), local_workers=self._least_room)
+        made |= job.environment()
+        made[f"{PREFIX}AGENT"] = str(os.getpid())
         return made if chip is None else made | one_chip(chip, os.environ)
 
 

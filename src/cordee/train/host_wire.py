@@ -12,8 +12,8 @@ class Present(Message, tag="present", frozen=True):
 
     host: int
     name: str
-    workers: tuple[int, ...]
-    """Those that it runs."""
+    workers: dict[int, int]
+    """Those that it runs, and the rank of each."""
     most: int | None
     """So many it can run; None: as many as are wanted."""
     seen: int = 0
@@ -96,6 +96,8 @@ class Start(Message, tag="start", frozen=True):
     """Start a worker."""
 
     worker: int
+    rank: int
+    """Among all that run: one that replaces another has its rank."""
 
 
 class End(Message, tag="end", frozen=True):

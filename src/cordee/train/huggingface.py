@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from cordee.core.errors import UsageError
-from cordee.train.guest.others import Loop, Sharded
+from cordee.train.guest.others import Loop, Sharded, check_scaler
 
 
 class Elastic:
@@ -25,6 +25,7 @@ class Elastic:
             raise UsageError("start this script with cordee train alone: it has ranks already")
         if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
             raise UsageError("a Trainer with DeepSpeed or FSDP cannot go on when a worker falls")
+        check_scaler(trainer.accelerator.scaler, "bf16=True in place of fp16=True")
         trainer.add_callback(_Following(self._loop))
 
     def train(self, *given: Any, **named: Any) -> Any:

@@ -290,8 +290,8 @@ class _Launcher:
 
     def _say_all(self, connection: Connection) -> None:
         """What a coordinator must know of this host."""
-        workers = self._agent.workers
-        connection.say(Present(self._host, host_name(), workers, self._agent.most, self._seen))
+        running = self._agent.ranks
+        connection.say(Present(self._host, host_name(), running, self._agent.most, self._seen))
         for ended in self._unsaid:
             connection.say(ended)
         self._unsaid.clear()
@@ -301,7 +301,7 @@ class _Launcher:
         self._heard_s = time.monotonic()
         match message:
             case Start():
-                await self._agent.start(message.worker)
+                await self._agent.start(message.worker, message.rank)
             case End():
                 self._agent.signal(message.worker, signal.SIGKILL)
             case Happened():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cordee.core.errors import UsageError
-from cordee.train.guest.others import Loop, Sharded
+from cordee.train.guest.others import Loop, Sharded, check_scaler
 
 
 class Elastic(Callback):  # type: ignore[misc]
@@ -34,6 +34,8 @@ class Elastic(Callback):  # type: ignore[misc]
             raise UsageError(
                 "manual optimization: write the loop with ct.Training instead: docs/train.md"
             )
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        check_scaler(scaler, 'precision="bf16-mixed" in place of "16-mixed"')
         save = trainer.strategy.save_checkpoint
 
         def saved(*given: Any, **named: Any) -> None:

@@ -44,6 +44,7 @@ class Muster:
         """`hosts`: those that are to come, before the first workers are placed."""
         self._agents: dict[int, _Agent] = {}
         self._placed = dict(before.placed)
+        self._ranks: dict[int, int] = {}
         self._next = before.following
         self._silent_s = silent_s
         self._expected = set(hosts)
@@ -69,6 +70,7 @@ class Muster:
         host = Host(said.host, set(said.workers), said.most)
         self._agents[said.host] = _Agent(host, say, time.monotonic())
         self._placed.update(dict.fromkeys(said.workers, said.host))
+        self._ranks.update(said.workers)
         self._next = max([self._next, *(worker + 1 for worker in said.workers)])
         for event in self._journal[said.seen :]:
             say(Happened(event))
@@ -106,9 +108,10 @@ class Muster:
             return
         for number in place(self._living, wanted):
             worker, self._next = self._next, self._next + 1
+            rank = self._free_rank()
             self._agents[number].host.running.add(worker)
-            self._placed[worker] = number
-            self._agents[number].say(Start(worker))
+            self._placed[worker], self._ranks[worker] = number, rank
+            self._agents[number].say(Start(worker, rank))
 
     @property
     def room(self) -> int | None:
@@ -154,6 +157,12 @@ class Muster:
         end_s = time.monotonic() + most_s
         while any(a.there for a in self._agents.values()) and time.monotonic() < end_s:
             await asyncio.sleep(0.02)
+
+    def _free_rank(self) -> int:
+        """The lowest that no worker has of those that run."""
+        running = {worker for host in self._living for worker in host.running}
+        taken = {self._ranks[worker] for worker in running}
+        return min(set(range(len(taken) + 1)) - taken)
 
     @property
     def _gathers(self) -> bool:

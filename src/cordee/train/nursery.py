@@ -7,7 +7,6 @@ it ends all workers with what they have started, and removes their shared memory
 
 import json
 import os
-import runpy
 import select
 import signal
 import sys
@@ -144,6 +143,8 @@ def _execute(command: Sequence[str], variables: Mapping[str, str]) -> None:
 
 def _script(script: str, arguments: Sequence[str]) -> None:
     """Be a script, as Python runs it. Does not return."""
+    from cordee.train.guest.script import run  # with PyTorch, which the agent does not need
+
     sys.argv = [script, *arguments]
     sys.path[0] = os.path.dirname(os.path.abspath(script))
     code = 0
@@ -158,20 +159,6 @@ def _script(script: str, arguments: Sequence[str]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def run(script: str) -> None:
-    """A script, as Python runs it; a plain DDP script as one of the job."""
-    from cordee.train.guest.ddp import adopted  # with PyTorch, which the agent does not need
-
-    guest = adopted(script)
-    try:
-        runpy.run_path(script, run_name="__main__")
-    except SystemExit as end:
-        if guest is None or end.code:
-            raise
-    if guest is not None:
-        guest.end()
 
 
 def _code(end: SystemExit) -> int:

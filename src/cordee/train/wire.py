@@ -18,7 +18,7 @@ from cordee.train.policy.teams import Team
 from cordee.train.policy.trust import Checks, Vote
 from cordee.train.policy.workers import Phase
 
-PROTOCOL = 9
+PROTOCOL = 10
 """Another number for every change that makes versions misunderstand each other."""
 Role = Literal["worker", "agent", "host", "watch", "probe", "reach", "keep"]
 LENGTH = struct.Struct("!I")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.train.hosts import hosts
 from tests.train.jobs import Ended, Fault, job
 
 PLAIN = Path(__file__).parents[1] / "programs" / "plain.py"
@@ -68,6 +69,58 @@ def test_ranks_that_die_cost_no_step_and_others_take_their_place(
     assert sum("epoch 2: " in log for log in logs(ended)) == 1  # by the one that is rank 0 now
 
 
+def test_a_rank_that_dies_on_a_virtual_chip_costs_no_step(tmp_path: Path) -> None:
+    program = (str(PLAIN), "--epochs", "1", "--device", "npu")
+    options = ("-n", "2", "--chip", "Ascend910B3")
+    fault: Fault = {"worker": 1, "step": 5, "at": "reduce"}
+    autoload = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}
+    ended = job(tmp_path, *program, options=options, faults=(fault,), environment=autoload)
+    assert ended.code == 0, ended.err
+    assert ended.steps == list(range(30))
+    assert [event["reason"] for event in ended.of("lost")] == ["its connection closed"]
+    first = (ended.folder / "worker-0.log").read_text()
+    assert EPOCH.findall(first) != []
+    (found,) = DIGEST.findall(first)
+    assert found[2] == "30"
+
+
+@pytest.mark.slow
+def test_a_script_for_gpus_that_was_ported_goes_on_on_virtual_chips(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "train.py").write_text(PLAIN.with_name("cuda_ddp.py").read_text())
+    port = (sys.executable, "-m", "cordee", "port", str(source), "-o", str(tmp_path / "ported"))
+    subprocess.run(port, check=True)
+    fault: Fault = {"worker": 1, "step": 20, "at": "reduce"}
+    ended = job(
+        tmp_path / "job",
+        str(tmp_path / "ported" / "train.py"),
+        options=("-n", "2", "--chip", "Ascend910B3"),
+        faults=(fault,),
+        environment={"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"},
+    )
+    assert ended.code == 0, ended.err
+    assert ended.steps == list(range(48))
+    assert len(ended.of("recovered")) == 1
+    assert len(EPOCH.findall(logs(ended)[0])) == 3
+
+
+def test_a_rank_is_one_of_all_hosts_and_another_host_takes_it_over(tmp_path: Path) -> None:
+    for two in hosts(tmp_path, 2):
+        program = (str(PLAIN), "--epochs", "3", "--batch-s", "0.1")
+        two.start("-n", "2", "--per-host", "2", program=program)
+        two.until(2, 5)
+        two.falls(1)
+        code, _, err = two.end(2)
+        assert code == 0, err
+        assert set(two.steps(2)) == set(range(90))
+        logs = [log.read_text() for log in two.folder.glob("127.0.0.2/worker-*.log")]
+        found = [match for log in logs for match in DIGEST.findall(log)]
+        assert len(found) == 2
+        assert len(set(found)) == 1
+        assert sum("epoch 2: " in log for log in logs) == 1  # by the one that is rank 0 now
+
+
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
@@ -82,6 +135,7 @@ def test_ranks_that_die_cost_no_step_and_others_take_their_place(
             "two backward passes for one optimizer.step() without model.no_sync()",
         ),
         ("sampler=sampler", "shuffle=True", "data that come from no DataLoader with a Distrib"),
+        ("    optimizer =", "    torch.amp.GradScaler('cpu'); optimizer =", "a GradScaler"),
     ],
 )
 def test_what_cannot_go_on_is_refused_where_it_is_asked_for(

@@ -55,7 +55,7 @@ def main() -> None:
     for value in model.state_dict().values():
         made.update(value.numpy().tobytes())
     right = (model.layers(x).argmax(1) == y).float().mean()
-    place = os.environ["CORDEE_TRAIN_PLACE"]
+    place = os.environ["CORDEE_TRAIN_RANK"]
     print("digest", made.hexdigest()[:16], f"{right:.3f}", trainer.global_step, place)
 
 

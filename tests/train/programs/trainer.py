@@ -59,7 +59,7 @@ def main() -> None:
     model.eval()
     right = (model(x, y)["logits"].argmax(1) == y).float().mean()
     steps = trainer.state.global_step
-    print("digest", made.hexdigest()[:16], f"{right:.3f}", steps, os.environ["CORDEE_TRAIN_PLACE"])
+    print("digest", made.hexdigest()[:16], f"{right:.3f}", steps, os.environ["CORDEE_TRAIN_RANK"])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
@@ -38,6 +39,8 @@ class Guest:
 
     def __init__(self) -> None:
         self.begun = False
+        self.backend = ""
+        """That the script asked for."""
         self.rank = int(os.environ["RANK"])
         self.world = int(os.environ["WORLD_SIZE"])
         self.optimizers: list[Optimizer] = []
@@ -144,11 +147,12 @@ def install(guest: Guest) -> None:
     _seen(LRScheduler, guest.schedulers.append)
     _loaders(guest)
     _backward(guest)
+    _scalers()
 
 
 def _groups(guest: Guest) -> None:
-    def begin(*_: object, **__: object) -> None:
-        guest.begun = True
+    def begin(backend: object = None, *_: object, **__: object) -> None:
+        guest.begun, guest.backend = True, str(backend or "gloo")
 
     def end(*_: object) -> None:
         guest.end()
@@ -159,7 +163,7 @@ def _groups(guest: Guest) -> None:
     dist.is_torchelastic_launched = lambda: True
     dist.get_rank = lambda group=None: guest.rank
     dist.get_world_size = lambda group=None: guest.world
-    dist.get_backend = lambda group=None: dist.Backend("gloo")
+    dist.get_backend = lambda group=None: dist.Backend(guest.backend)
 
 
 def _refusing(what: str) -> Callable[..., NoReturn]:
@@ -234,6 +238,18 @@ def _backward(guest: Guest) -> None:
             guest.backward(float(self.detach()) if self.numel() == 1 else float("nan"))
 
     Tensor.backward = passed  # type: ignore[method-assign]
+
+
+def _scalers() -> None:
+    """Scales of gradients that a later worker had not would be in their sum."""
+    begin = GradScaler.__init__
+
+    def made(self: GradScaler, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        if self.is_enabled():
+            refuse("a GradScaler, whose scale a later worker would not know")
+
+    GradScaler.__init__ = made  # type: ignore[method-assign]
 
 
 def adopted(script: str, environment: Mapping[str, str] = os.environ) -> Guest | None:

@@ -16,11 +16,17 @@ from cordee.train.guest.batches import Batches
 from cordee.train.guest.duet import Duet
 
 
+def check_scaler(scaler: Any, instead: str) -> None:
+    """Raises `UsageError` where gradients are scaled: by what, a worker that comes later would not know."""
+    if scaler is not None and scaler.is_enabled():
+        raise UsageError(f"gradients are scaled, by what a later worker would not know: {instead}")
+
+
 class Loop:
     """One library's loop in this worker."""
 
     def __init__(self) -> None:
-        self._leads = not int(os.environ.get("CORDEE_TRAIN_PLACE") or 0)
+        self._leads = not int(os.environ.get("CORDEE_TRAIN_RANK") or 0)
         self.shards = int(os.environ.get("CORDEE_TRAIN_WORKERS") or 1)
         self.duet: Duet | None = None
         self.batches: Sharded | None = None

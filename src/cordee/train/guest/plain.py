@@ -34,6 +34,14 @@ def fits(script: str, spares: int, mode: str | None) -> None:
 
 def ranks(environment: Mapping[str, str]) -> dict[str, str]:
     """What torchrun would say."""
-    place, world = environment["CORDEE_TRAIN_PLACE"], environment["CORDEE_TRAIN_WORKERS"]
-    told = {"RANK": place, "LOCAL_RANK": place, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-    return told | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "GROUP_RANK": "0"}
+    given = {
+        name: environment[f"CORDEE_TRAIN_{ours}"]
+        for name, ours in (
+            ("RANK", "RANK"),
+            ("WORLD_SIZE", "WORKERS"),
+            ("LOCAL_RANK", "LOCAL_RANK"),
+            ("LOCAL_WORLD_SIZE", "LOCAL_WORKERS"),
+        )
+    }
+    group = int(given["RANK"]) // int(given["LOCAL_WORLD_SIZE"])
+    return given | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1", "GROUP_RANK": str(group)}

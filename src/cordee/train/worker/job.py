@@ -24,8 +24,12 @@ class Job:
     worker: int = 0
     workers: int = 0
     """Members when all is well."""
-    place: int = 0
-    """Among the workers that run: one that replaces another has its place."""
+    rank: int = 0
+    """Among the workers that run: one that replaces another has its rank."""
+    local_rank: int = 0
+    """Among those of its host that see the same chips."""
+    local_workers: int = 1
+    """Those, when all is well."""
     shards: int = 0
     """0: as the program says."""
     mode: Mode | None = None
@@ -42,7 +46,9 @@ class Job:
             f"{PREFIX}SECRET": self.secret,
             f"{PREFIX}WORKER": str(self.worker),
             f"{PREFIX}WORKERS": str(self.workers),
-            f"{PREFIX}PLACE": str(self.place),
+            f"{PREFIX}RANK": str(self.rank),
+            f"{PREFIX}LOCAL_RANK": str(self.local_rank),
+            f"{PREFIX}LOCAL_WORKERS": str(self.local_workers),
             f"{PREFIX}SHARDS": str(self.shards),
             f"{PREFIX}MODE": self.mode or "",
             f"{PREFIX}HOST": self.host,
