@@ -5,11 +5,11 @@ python benchmarks/recovery.py [--workers 4] [--device npu] [--torchft PYTHON] [-
 A GPT of 10 million parameters, on the CPU or on virtual Ascend chips. In the middle of a run one worker is killed
 (SIGKILL) or stopped (SIGSTOP), or its link to another one carries nothing any more, or little (on the CPU by what
 rehearsals of `cordee train` use, which drops or paces what comes and goes over sockets; on chips by `cordee fault`, a
-twentieth of what it did). torchft has no collectives for Ascend. The pause is from then to the next new step of those
-that are left, in seconds and in median steps of the same run; of a slow link it is what all its steps took longer than
-usual. Steps lost are those made twice. The parameters are compared with those of undisturbed runs. Writes
-recovery.toml, or one for the number of workers and the device, of which `--only` renews a part. What a step costs
-without a fault: steady.py.
+twentieth of what it did). torchft has no group for Ascend and gets one of HCCL's, recovery/torchft_hccl.py: there its
+Python needs torch_npu, too. The pause is from then to the next new step of those that are left, in seconds and in median
+steps of the same run; of a slow link it is what all its steps took longer than usual. Steps lost are those made twice.
+The parameters are compared with those of undisturbed runs. Writes recovery.toml, or one for the number of workers and
+the device, of which `--only` renews a part. What a step costs without a fault: steady.py.
 """
 
 import contextlib
@@ -102,18 +102,19 @@ def command(system: str, setting: Setting, folder: Path) -> list[str]:
     """What starts a run."""
     arguments, workers = [str(setting.steps), str(setting.shards)], setting.workers
     chips = ["--chip", CHIP] if setting.device == "npu" else []
+    cordee = [sys.executable, "-m", "cordee"]
+    machine = [*cordee, "run", *chips, "--chips", str(workers), "--"] if chips else []
     if system in ("plain", "torchrun"):
-        machine = [sys.executable, "-m", "cordee", "run", *chips, "--chips", str(workers), "--"]
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         more = ["--max-restarts=3"] if system == "torchrun" else []
         save = ["save"] if system == "torchrun" else []
         program = [f"--nproc-per-node={workers}", *more, str(PROGRAMS / "plain.py"), *arguments]
-        return [*(machine if chips else []), *torchrun, *program, *save]
+        return [*machine, *torchrun, *program, *save]
     if system == "torchft":
-        words = [*arguments, str(workers)]
-        return [os.environ["TORCHFT_PYTHON"], str(PROGRAMS / "torchft_replica.py"), *words]
+        program = [str(PROGRAMS / "torchft_replica.py"), *arguments, str(workers)]
+        return [*machine, os.environ["TORCHFT_PYTHON"], *program]
     mode = system.removeprefix("cordee ")
-    ours = [sys.executable, "-m", "cordee", "train", "-n", str(workers), "--mode", mode, *chips]
+    ours = [*cordee, "train", "-n", str(workers), "--mode", mode, *chips]
     return [*ours, "--folder", str(folder), "--", str(PROGRAMS / "ours.py"), *arguments]
 
 
@@ -275,7 +276,7 @@ def written(setting: Setting, digests: dict[str, str], row: dict[str, object]) -
 @click.option("--rounds", default=3)
 @click.option("--device", type=click.Choice(["cpu", "npu"]), default="cpu")
 @click.option("--most-s", default=60.0, help="After a fault a run is given up so much later.")
-@click.option("--torchft", help="A Python that has torchft-nightly, which is then compared, too.")
+@click.option("--torchft", help="A Python that has torchft-nightly, which is compared, too.")
 @click.option("--only", multiple=True, help="SYSTEM:FAULT; else all.")
 def main(rounds: int, torchft: str | None, only: tuple[str, ...], **given: Any) -> None:
     os.environ["TORCHFT_PYTHON"] = torchft or ""

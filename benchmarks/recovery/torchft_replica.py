@@ -12,13 +12,20 @@ def replica(steps: int, shards: int, workers: int, number: int) -> None:
     """One of them: its part of the batch, and what torchft makes of the others'."""
     import torch.distributed as dist
     from links import strike
-    from model import Log, batch, digest, make
+    from model import DEVICE, Log, batch, digest, make
     from torchft import DistributedDataParallel, Manager, Optimizer, ProcessGroupGloo
 
+    if DEVICE == "npu":
+        import torch
+        from torchft_hccl import ProcessGroupHccl as Group
+
+        torch.npu.set_device(number)
+    else:
+        Group = ProcessGroupGloo
     model, optimizer = make()
     store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     manager = Manager(
-        pg=ProcessGroupGloo(timeout=timedelta(seconds=30)),
+        pg=Group(timeout=timedelta(seconds=30)),
         load_state_dict=lambda s: (
             model.load_state_dict(s["m"]),
             optimizer.load_state_dict(s["o"]),
