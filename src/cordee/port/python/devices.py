@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from cordee.port.finding import Edit, Fix
@@ -10,6 +10,7 @@ from cordee.port.python.file import PythonFile
 from cordee.port.python.guards import guarded
 from cordee.port.python.kinds import Kind, kind
 from cordee.port.python.roles import function, parameter, unpacked_to, whole
+from cordee.port.python.scopes import FUNCTIONS
 from cordee.port.python.spelling import spell
 
 CURRENT = "torch.accelerator.current_accelerator"
@@ -54,6 +55,9 @@ class Use(Enum):
     OTHER = auto()  # it is compared, a key, a part of another text: another rule's business
     UNKNOWN = auto()
 
+    def __bool__(self) -> bool:
+        return self is not Use.UNKNOWN
+
 
 def names_device(node: ast.AST) -> bool:
     """Whether a text starts as a CUDA device does: "cuda", "cuda:0", f"cuda:{rank}"."""
@@ -76,9 +80,9 @@ def use(file: PythonFile, node: ast.expr) -> Use:
             assert isinstance(call, (ast.Call, ast.ClassDef))
             return _by_keyword(file, call, name)
         case ast.Assign(targets=targets) if child is parent.value:
-            return _if_named(*map(_last_name, targets))
+            return _if_named(*map(_last_name, targets)) or _if_used(file, targets)
         case ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
-            return _if_named(_last_name(target))
+            return _if_named(_last_name(target)) or _if_used(file, [target])
         case ast.Tuple():
             return _if_named(*map(_last_name, unpacked_to(file, parent, child)))
         case ast.arguments():
@@ -219,6 +223,25 @@ def _by_keyword(file: PythonFile, call: ast.AST, name: str | None) -> Use:
 
 def _if_named(*names: str) -> Use:
     return Use.DEVICE if any(DEVICE_NAME.search(name) for name in names) else Use.UNKNOWN
+
+
+def _if_used(file: PythonFile, targets: Sequence[ast.expr]) -> Use:
+    """What a variable of a function is there for, that has no other value: a device, where nothing else is done with it."""
+    match targets:
+        case [ast.Name(id=name) as target]:
+            scope = file.scope(target)
+        case _:
+            return Use.UNKNOWN
+    if not isinstance(scope.node, FUNCTIONS) or len(scope.bindings.get(name, ())) != 1:
+        return Use.UNKNOWN
+    uses = {
+        use(file, node)
+        for node in file.named(name)
+        if node is not target and file.bindings(node) is scope.bindings[name]
+    }
+    if uses and uses <= {Use.DEVICE, Use.OBJECT}:
+        return Use.OBJECT if uses == {Use.OBJECT} else Use.DEVICE
+    return Use.UNKNOWN
 
 
 def _last_name(node: ast.expr) -> str:
