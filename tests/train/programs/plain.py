@@ -41,8 +41,9 @@ def main() -> None:
     loader = DataLoader(data, batch_size=4, sampler=sampler, num_workers=args.workers)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(loader))
     for epoch in range(args.epochs):
-        sampler.set_epoch(epoch)
         model.train()
+        assert len(next(iter(loader))[0])  # tutorials look before they begin
+        sampler.set_epoch(epoch)
         for number, batch in enumerate(loader):
             inputs, targets = (part.to(device) for part in batch)
             if (number + 1) % args.accumulate:

@@ -1,7 +1,9 @@
 """The batches of a loop: those that DistributedSampler gives each rank, for as many ranks as are computed here."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -25,12 +27,32 @@ class Batches:
             )
         self._loader, self._rewind = loader, rewind
         self._epoch = -1
+        self.used = False
+        """Whether anything was computed in this epoch."""
+        self.peeked = False
+        """Whether the last one was left with nothing computed: someone only looked at its first batch."""
         self.replays = False
         """Whether the loop only catches up: what it computes has no effect."""
 
     def epoch(self, duet: Duet) -> Iterator[Any]:
-        """The batches of the next epoch; of one in which others are further, the rest."""
-        self._epoch += 1
+        """The batches of the next epoch; of one in which others are further, the rest.
+
+        Which it is `DistributedSampler.set_epoch` says, for a script may begin at a later one; else they are counted.
+        """
+        sampler = self._loader.sampler
+        assert isinstance(sampler, DistributedSampler)
+        before = self._epoch
+        self._epoch = max(self._epoch + 1, sampler.epoch)
+        self.used = self.peeked = False
+        with closing(self._batches(duet)) as batches:
+            try:
+                yield from batches
+            except GeneratorExit:
+                if not self.used:
+                    self._epoch, self.peeked = before, True
+                raise
+
+    def _batches(self, duet: Duet) -> Generator[Any]:
         parts = self._parts(duet)
         count = min(len(part) for part in parts)
         if duet.behind(self._epoch):
@@ -49,10 +71,15 @@ class Batches:
                 batches = self._made(_joined(parts, mine, range(at, count)))
             batch = next(batches)
             at += 1
-            place = duet.place
+            place, before = duet.place, replace(duet.place)
             place.each, step = (place.each + 1 if turn.step == step else 1), turn.step
             place.epoch, place.batch = self._epoch, at
-            yield batch
+            try:
+                yield batch
+            except GeneratorExit:
+                if not self.used:
+                    duet.place = before
+                raise
 
     def _replay(self, duet: Duet, parts: Sequence[Sequence[list[int]]]) -> Iterator[Any]:
         """A step's batches, so that a loop that expects some finds them; they have no effect."""

@@ -95,6 +95,8 @@ class Guest:
 
     def backward(self, loss: float) -> None:
         """A backward pass has ended."""
+        if self.batches is not None:
+            self.batches.used = True
         if not self.syncs or self.replays or self.model is None or not self.model.training:
             return
         duet = self.duet
@@ -116,7 +118,8 @@ class Guest:
             yield from self.batches.epoch(duet)
             whole = True
         finally:
-            if not whole and any(member >= self.world for member in duet.members):
+            left = not whole and not self.batches.peeked
+            if left and any(member >= self.world for member in duet.members):
                 refuse("a loop that leaves an epoch before its end, after a worker has joined")
 
     def end(self) -> None:

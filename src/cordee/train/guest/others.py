@@ -60,6 +60,8 @@ class Loop:
 
     def reduce(self, loss: float) -> None:
         """A step's backward passes are done."""
+        if self.batches is not None:
+            self.batches.used()
         if not self.replays:
             assert self.duet is not None
             self.duet.reduce(loss)
@@ -113,6 +115,10 @@ class Sharded:
     @property
     def replays(self) -> bool:
         return self._batches.replays
+
+    def used(self) -> None:
+        """Something was computed with a batch."""
+        self._batches.used = True
 
     def __len__(self) -> int:
         return len(self._loader)
