@@ -137,8 +137,11 @@ def lines(log: Path) -> list[dict[str, float]]:
 
 def run(
     system: str, setting: Setting, fault: str | None
-) -> tuple[list[dict[str, float]], float, int, str]:
-    """Steps as they were logged, when the fault struck, whom, and the digest of the parameters."""
+) -> tuple[list[dict[str, float]], float, int, int | None, str]:
+    """Steps as they were logged, when the fault struck, whom, the exit code, and the digest of the parameters.
+
+    The code is None where a run was given up.
+    """
     at = SLOW_FROM if fault == "slow link" else setting.steps // 3
     struck = {"worker": 1, "step": at, "at": "forward", **cut(setting, fault or "")}
     with tempfile.TemporaryDirectory() as name:
@@ -156,7 +159,7 @@ def run(
         )
         struck_s, victim = 0.0, 0
         end_s = time.time() + 300
-        while process.poll() is None:
+        while (code := process.poll()) is None:
             if time.time() > end_s:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -177,7 +180,7 @@ def run(
                 os.kill(victim, signal.SIGKILL)
         found = lines(log)
         digests = {str(e["digest"]) for e in found if "digest" in e}
-        return found, struck_s, victim, digests.pop() if len(digests) == 1 else "differ"
+        return found, struck_s, victim, code, digests.pop() if len(digests) == 1 else "differ"
 
 
 def cut(setting: Setting, fault: str) -> dict[str, object]:
@@ -189,7 +192,7 @@ def cut(setting: Setting, fault: str) -> dict[str, object]:
 
 
 def judge(system: str, setting: Setting, fault: str, expected: str) -> Seen:
-    found, struck_s, victim, digest = run(system, setting, fault)
+    found, struck_s, victim, code, digest = run(system, setting, fault)
     made = [e for e in found if "step" in e]
     before = [e for e in made if e["time_s"] <= struck_s]
     most = max((e["step"] for e in before), default=-1)
@@ -197,6 +200,8 @@ def judge(system: str, setting: Setting, fault: str, expected: str) -> Seen:
     seen = Seen(system, fault, setting.workers)
     if not news:
         seen.note = f"none: no further step within {setting.most_s:.0f} s"
+        if code is not None:
+            seen.note = f"none: ended with exit code {code} and without a further step"
         return seen
     seen.step_s = step_s(before)
     first = min(news, key=lambda e: e["time_s"])
