@@ -157,6 +157,23 @@ def test_most_of_it_is_under_way_when_the_backward_pass_ends(
     assert begun == [0, len(buckets_of(Member(kind).layout)) - 1]
 
 
+def test_a_shard_of_another_worker_that_is_computed_afterwards_has_no_part_in_it(
+    kind: type[Fast] | type[Exact], expected: Sequence[Tensor]
+) -> None:
+    def compares(member: Member, group: Group) -> Sequence[Tensor]:
+        for shard in (0, 1):
+            member.compute(group, shard, last=shard == 1)
+            member.reduction.end(shard)
+        member.layout.begin(member.layout.buffers(), fresh=True, waits=True)
+        with member.reduction.watching():
+            member.model(torch.ones(1, 1024)).square().sum().backward()
+        member.layout.collect()
+        return member.sum(group)
+
+    found = both(kind, compares, lambda m, g: plainly(m, g, (2, 3)))
+    assert all(torch.equal(one[0], expected[0]) for one in found)
+
+
 class Again(nn.Module):
     """A layer that is used twice, each time in a piece that is computed again: its gradient is made in two parts."""
 

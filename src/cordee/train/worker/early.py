@@ -95,8 +95,8 @@ class Early:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """A backward pass is made meanwhile. Raises `UsageError`."""
-        if self._group is None or self._once is False:
-            yield
+        if self._group is None or self._once is False or self._next == len(self._buckets):
+            yield  # where all is begun with, the pass is that of a shard of another worker, which is compared
             return
         hooks = [
             parameter.register_post_accumulate_grad_hook(partial(self._made, number))
