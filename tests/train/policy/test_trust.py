@@ -79,10 +79,21 @@ def test_where_there_is_no_third_the_one_is_guilty_that_does_not_repeat_what_it_
 
 def test_a_program_that_never_computes_the_same_is_not_blamed_on_a_chip() -> None:
     trust, third = Trust(), Opinion(3, 444, 2.0)
-    verdict = trust.verdict(4, shards({0: (WRONG,), 1: (RIGHT,), 2: (third,)}))
+    ask = trust.verdict(4, shards({0: (WRONG,), 1: (RIGHT,), 2: (third,)}))
+    assert isinstance(ask, Ask)
+    assert ask.shards == ((0, 3), (1, 3), (2, 3))
+    verdict = trust.verdict(4, shards({0: (WRONG, third), 1: (RIGHT, WRONG), 2: (third, RIGHT)}))
     assert isinstance(verdict, Agreed)
     assert "shards are not compared" in verdict.note
     assert trust.verdict(5, shards({0: (WRONG,), 2: (RIGHT,)})) == Agreed()
+
+
+def test_two_that_err_on_the_same_shard_are_both_found_as_the_third_repeats_itself() -> None:
+    trust, third = Trust(), Opinion(3, 444, 2.0)
+    assert isinstance(trust.verdict(4, shards({0: (WRONG,), 1: (RIGHT,), 2: (third,)})), Ask)
+    verdict = trust.verdict(4, shards({0: (WRONG, RIGHT), 1: (RIGHT, RIGHT), 2: (third, RIGHT)}))
+    assert isinstance(verdict, Guilty)
+    assert verdict.workers == (0, 2)
 
 
 def test_a_gradient_that_is_not_finite_is_computed_elsewhere_first() -> None:

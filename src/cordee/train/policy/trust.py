@@ -198,7 +198,7 @@ class Trust:
             third = min(worker for worker in votes if worker not in first)
             return Ask(((third, shard),), False, f"members differ on shard {shard}")
         once = [worker for worker, opinions in said.items() if len(opinions) == 1]
-        if len(first) == 2 and once:
+        if once:  # each says something else: who does not repeat it is wrong
             asks = tuple((worker, shard) for worker in once)
             return Ask(asks, False, f"members differ on shard {shard}")
         if len(first) == 2 and all(o[0].agrees(o[-1]) for o in said.values()):
