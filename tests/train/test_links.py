@@ -9,6 +9,8 @@ import pytest
 from tests.train.jobs import SMALL, Ended, Fault, job
 
 POINTS = ("forward", "backward", "reduce", "vote", "voted", "apply")
+WHERE_SUMS_BEGIN = ("reduce", pytest.param("backward", marks=pytest.mark.slow))
+"""All others: test_every_fault_at_every_point.py."""
 NAMED = "the link between workers 1 and 2 is down"
 KILLED: Fault = {"worker": 0, "step": 5, "at": "reduce"}
 """So that the others form a group without it, and another one is fed."""
@@ -27,7 +29,7 @@ def named(ended: Ended) -> list[str]:
     return [event["text"] for event in ended.of("down")]
 
 
-@pytest.mark.parametrize("point", few_in_ci("reduce"))
+@pytest.mark.parametrize("point", WHERE_SUMS_BEGIN)
 def test_a_link_that_is_down_is_named_and_one_end_of_it_leaves(
     point: str, undisturbed: str, tmp_path: Path
 ) -> None:
@@ -91,7 +93,7 @@ def test_one_that_does_not_reach_all_members_is_not_let_in_until_it_does(
     assert ended.steps == list(range(20))
 
 
-@pytest.mark.parametrize("point", few_in_ci("reduce"))
+@pytest.mark.parametrize("point", WHERE_SUMS_BEGIN)
 def test_a_link_that_is_slow_is_not_taken_to_be_down(
     point: str, undisturbed: str, tmp_path: Path
 ) -> None:

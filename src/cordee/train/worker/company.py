@@ -160,6 +160,7 @@ class Company:
         )
         incoming = self._incoming = Incoming(self._advance, door.mouth, self._faults)
         line = self._control = door.line
+        self._faults.say, self._faults.coordinator = line.say, line.coordinator
         line.on_lost, line.on_feeding = self._groups.free, self.outgoing.want
         line.on_copying, self._seek = keeping.copied, keeping.seek
         line.device_answers = self._groups.answers
@@ -168,6 +169,7 @@ class Company:
         line.say(ready)
         news = False
         while line.pending is None:
+            self._faults.at("wait", self._advance.step)
             try:
                 news = incoming.take(0.01)
                 if not news:

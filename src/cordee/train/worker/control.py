@@ -183,6 +183,11 @@ class Line:
                 self._next(max(0.0, end_s - time.monotonic()))
         return self.pending is not None
 
+    def coordinator(self) -> str:
+        """HOST:PORT of the one that is listened to. Raises `OSError` where it is gone."""
+        host, port = self._connection.getpeername()[:2]
+        return f"{host}:{port}"
+
     def seat(self) -> int:
         """Wait for the place of this worker in a replica. Raises `Left`."""
         while True:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from cordee.core.errors import UsageError
+from cordee.train.wire import Told
 from cordee.train.worker.cut import cut
+from cordee.train.worker.early import buckets_of
+from cordee.train.worker.gradients import Layout
 from cordee.train.worker.job import PREFIX
 from cordee.train.worker.spread import part_of
 from cordee.train.worker.state import Trained
@@ -29,7 +32,9 @@ Point = Literal[
     "apply",
     "epoch",
     "form",
+    "wait",
     "feed",
+    "stream",
     "fed",
 ]
 Do = Literal[
@@ -38,6 +43,7 @@ Do = Literal[
     "kill-coordinator",
     "stop-coordinator",
     "kill-agent",
+    "stop-agent",
     "raise",
     "flip",
     "flip-parameter",
@@ -63,11 +69,13 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     for_s: float = 0.0
     """How long it sleeps, or a link is down or slow; of a link 0: for good."""
     other: int = -1
-    """The worker at the other end of the link."""
+    """The worker at the other end of the link; -1: the coordinator."""
     bytes_per_s: int = 0
     """What a slow link carries."""
     command: str = ""
     """What is run, by a shell, and waited for."""
+    bit: int = 20
+    """Of a number: the one that is turned."""
     shard: int = -1
     """Only while it computes this shard; -1: whichever."""
     bucket: int = -1
@@ -82,11 +90,17 @@ class Faults:
 
     left: list[Fault]
     trained: Trained
+    layout: Layout
     gradient: Sequence[Tensor] = ()
-    """Of the shard at hand."""
+    """Of the shard at hand; once it is there, the sum over all shards."""
     shard: int = -1
     reach: dict[int, str] = field(default_factory=dict)
-    """Where workers are fed, HOST:PORT, as far as it is known."""
+    """Where workers are fed, HOST:PORT, as far as it is known,"""
+    coordinator: Callable[[], str] = lambda: ""
+    """and where the coordinator is."""
+    say: Callable[[Told], None] = lambda told: None
+    """Has something written down in the journal."""
+    told: set[Fault] = field(default_factory=set)
 
     def spoils(self, step: int) -> bool:
         """Whether what a backward pass makes is changed when it has ended: nobody may have got any of it then."""
@@ -98,27 +112,35 @@ class Faults:
             if fault.shard in (-1, self.shard) and fault.bucket in (-1, bucket):
                 if not fault.each:
                     self.left.remove(fault)
-                self._strike(fault)
+                if fault not in self.told:
+                    self.told.add(fault)
+                    self.say(Told("struck", {"do": fault.do, "at": point, "step": step}))
+                self._strike(fault, bucket)
 
-    def _strike(self, fault: Fault) -> None:
+    def _strike(self, fault: Fault, bucket: int) -> None:
         match fault.do:
-            case "kill" | "stop" | "kill-coordinator" | "stop-coordinator" | "kill-agent":
-                _signal(fault.do)
+            case "kill" | "stop":
+                _signal(fault.do, [os.getpid()])
+            case "kill-coordinator" | "stop-coordinator":
+                _signal(fault.do, _coordinators(_agent()))
+            case "kill-agent" | "stop-agent":
+                _signal(fault.do, [_agent()])
             case "raise":
                 raise ValueError(f"a fault on schedule at step {fault.step}")
             case "sleep":
                 time.sleep(fault.for_s)
             case "link-down" | "link-slow":
                 others = os.environ.get(f"{PREFIX}OTHERS", "").split()
-                cut(self.reach[fault.other], fault.bytes_per_s, fault.for_s, others)
+                to = self.reach[fault.other] if fault.other >= 0 else self.coordinator()
+                cut(to, fault.bytes_per_s, fault.for_s, others)
             case "run":
                 subprocess.run(fault.command, shell=True, check=True)
             case "nan":
                 self.gradient[0][:1] = float("nan")
             case _:
-                _flip(self._struck(fault.do))
+                _flip(self._struck(fault.do, bucket), fault.bit)
 
-    def _struck(self, do: Do) -> Tensor:
+    def _struck(self, do: Do, bucket: int) -> Tensor:
         """Where a bit is flipped."""
         first = self.trained.parameters[0]
         if do == "flip-parameter":
@@ -128,31 +150,27 @@ class Faults:
             return next(
                 part_of(v) for v in kept.values() if isinstance(v, Tensor) and v.numel() > 1
             )
-        return self.gradient[0]
+        made = None
+        if bucket >= 0:  # as the backward pass has made it
+            made = self.layout.parameters[buckets_of(self.layout)[bucket].parameters[0]].grad
+        return self.gradient[0][: self.layout.parts[0].numbers - 1] if made is None else made
 
 
-def faults_of(worker: int, trained: Trained) -> Faults:
+def faults_of(worker: int, trained: Trained, layout: Layout) -> Faults:
     """The schedule in the environment, for one worker. Raises `UsageError` where it is wrong."""
     text = os.environ.get(VARIABLE, "")
     if not text:
-        return Faults([], trained)
+        return Faults([], trained, layout)
     try:
         faults = msgspec.json.decode(text, type=list[Fault])
     except msgspec.DecodeError as error:
         raise UsageError(f"{VARIABLE}: {error}") from error
-    return Faults([fault for fault in faults if fault.worker == worker], trained)
+    return Faults([fault for fault in faults if fault.worker == worker], trained, layout)
 
 
-def _signal(do: Do) -> None:
-    """To this process, or to one of its host's that the job needs."""
-    number = signal.SIGSTOP if do.startswith("stop") else signal.SIGKILL
-    struck = [os.getpid()]
-    if do.endswith("coordinator"):
-        struck = _coordinators(_agent())
-    elif do.endswith("agent"):
-        struck = [_agent()]
-    for process in struck:
-        os.kill(process, number)
+def _signal(do: Do, processes: Iterable[int]) -> None:
+    for process in processes:
+        os.kill(process, signal.SIGSTOP if do.startswith("stop") else signal.SIGKILL)
 
 
 def _agent() -> int:
@@ -171,7 +189,9 @@ def _command(process: str) -> bytes:
     return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
-def _flip(tensor: Tensor) -> None:
-    """Turn one bit of its first number."""
-    bits = tensor.view(-1)[:1].view(torch.int32)
-    bits ^= 1 << 20
+def _flip(tensor: Tensor, bit: int) -> None:
+    """Turn one bit of its largest number: of one that is zero it might change nothing."""
+    numbers = tensor.detach().view(-1)
+    largest = int(numbers.abs().argmax())
+    bits = numbers[largest : largest + 1].view(torch.int32)
+    bits ^= 1 << bit

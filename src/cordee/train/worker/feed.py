@@ -68,15 +68,23 @@ class Feed:
     """Sends to one that waits."""
 
     def __init__(
-        self, to: str, secret: str, worker: int, whole: Whole, tensors: Sequence[Tensor]
+        self,
+        to: str,
+        by: tuple[str, int],
+        whole: Whole,
+        tensors: Sequence[Tensor],
+        half: Callable[[], None] = lambda: None,
     ) -> None:
-        """`worker`: who feeds. `tensors` are copied now, and sent while training goes on."""
+        """`by`: the secret, and who feeds. `tensors` are copied now, and sent while training goes on.
+
+        `half` is called in the middle of that, from another thread.
+        """
         copies = [tensor.to("cpu", copy=True) for tensor in tensors]
         self._queue: queue.Queue[tuple[Gradient | Whole, list[Tensor]] | None] = queue.Queue()
         self._queue.put((whole, copies))
         self.broken = False
-        self._worker = worker
-        self._thread = threading.Thread(target=self._run, args=(to, secret), daemon=True)
+        self._half = half
+        self._thread = threading.Thread(target=self._run, args=(to, *by), daemon=True)
         self._thread.start()
 
     def add(self, step: int, groups: list[dict[str, Value]], gradient: Sequence[Tensor]) -> None:
@@ -98,19 +106,30 @@ class Feed:
         """The other side has all that it needs, or is gone."""
         self._queue.put(None)
 
-    def _run(self, to: str, secret: str) -> None:
+    def _run(self, to: str, secret: str, worker: int) -> None:
         try:
             with socket.create_connection(address(to), timeout=CONNECT_S) as connection:
                 belongs_elsewhere(connection)
                 opened()
                 challenge = msgspec.json.decode(read_body(connection), type=Challenge)
                 proof = sign(secret, challenge.nonce)
-                connection.sendall(pack(Answer(proof, "worker", worker=self._worker)))
+                connection.sendall(pack(Answer(proof, "worker", worker=worker)))
                 lasting(connection)
                 while (item := self._queue.get()) is not None:
-                    _send(connection, *item)
+                    self._send(connection, *item)
         except (OSError, EOFError, Refused, msgspec.DecodeError):
             self.broken = True
+
+    def _send(
+        self, connection: socket.socket, head: Gradient | Whole, tensors: list[Tensor]
+    ) -> None:
+        body = msgspec.json.encode(head)
+        connection.sendall(LENGTH.pack(len(body)) + body)
+        for number, tensor in enumerate(tensors):
+            if isinstance(head, Whole) and number == len(tensors) // 2:
+                self._half()
+            if tensor.numel():
+                connection.sendall(_bytes(tensor))
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -129,6 +148,8 @@ class Mouth:
         self.port = self._server.getsockname()[1]
         self._queue: queue.Queue[Fed | Ended] = queue.Queue()
         self._eating = threading.Lock()
+        self.half: Callable[[Whole], None] = lambda whole: None
+        """Called when half of a state has come, from another thread."""
         threading.Thread(target=self._run, name="train_mouth", daemon=True).start()
 
     def next(self, most_s: float) -> Fed | Ended:
@@ -177,8 +198,17 @@ class Mouth:
         with suppress(OSError, EOFError, Refused, msgspec.DecodeError):
             lasting(connection)
             while True:
-                self._queue.put(_receive(connection))
+                self._queue.put(self._receive(connection))
         self._queue.put(Ended(worker))
+
+    def _receive(self, connection: socket.socket) -> Fed:
+        head = msgspec.json.decode(read_body(connection), type=Gradient | Whole)
+        if isinstance(head, Gradient):
+            return Fed(head, [read_exactly(connection, size) for size in head.sizes])
+        sizes = [_size(entry.dtype, entry.shape) for entry in head.header.entries]
+        data = [read_exactly(connection, size) for size in sizes[: len(sizes) // 2]]
+        self.half(head)
+        return Fed(head, data + [read_exactly(connection, size) for size in sizes[len(data) :]])
 
 
 def lasting(connection: socket.socket) -> None:
@@ -189,23 +219,6 @@ def lasting(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, IDLE_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * IDLE_S * PROBES)
-
-
-def _send(connection: socket.socket, head: Gradient | Whole, tensors: list[Tensor]) -> None:
-    body = msgspec.json.encode(head)
-    connection.sendall(LENGTH.pack(len(body)) + body)
-    for tensor in tensors:
-        if tensor.numel():
-            connection.sendall(_bytes(tensor))
-
-
-def _receive(connection: socket.socket) -> Fed:
-    head = msgspec.json.decode(read_body(connection), type=Gradient | Whole)
-    if isinstance(head, Gradient):
-        sizes = list(head.sizes)
-    else:
-        sizes = [_size(entry.dtype, entry.shape) for entry in head.header.entries]
-    return Fed(head, [read_exactly(connection, size) for size in sizes])
 
 
 def fill(tensors: Sequence[Tensor], data: Sequence[bytearray | memoryview]) -> None:

@@ -50,7 +50,10 @@ class Outgoing:
             self._faults.at("feed", self._advance.step)
             by = self._job.secret, self._job.worker
             whole = Whole(header, self.members)
-            self._feeds[wanted.joiner] = Feed(wanted.to, *by, whole, tensors)
+            self._feeds[wanted.joiner] = Feed(wanted.to, by, whole, tensors, self._half)
+
+    def _half(self) -> None:
+        self._faults.at("stream", self._advance.step)
 
     def again(self) -> None:
         """The state has more to it than before: those that are fed get all of it once more."""
@@ -81,6 +84,7 @@ class Incoming:
 
     def __init__(self, advance: Advance, mouth: Mouth, faults: Faults) -> None:
         self._advance, self._faults, self._mouth = advance, faults, mouth
+        mouth.half = self._half
         self.filled = False
         """Whether a whole state came."""
         self.lost = -1
@@ -102,7 +106,7 @@ class Incoming:
         advance = self._advance
         if isinstance(fed.head, Whole):
             self.members = fed.head.members
-            self._faults.reach |= {member.worker: member.feed for member in self.members}
+            self._reach(fed.head)
             self._faults.at("fed", fed.head.header.step)
             fill(place(advance.trained, fed.head.header), fed.data)
             advance.filled(fed.head.header.step)
@@ -112,6 +116,13 @@ class Incoming:
         elif fed.head.step == advance.step:
             advance.fed(fed.data, fed.head.groups)
         return True
+
+    def _reach(self, whole: Whole) -> None:
+        self._faults.reach |= {member.worker: member.feed for member in whole.members}
+
+    def _half(self, whole: Whole) -> None:
+        self._reach(whole)
+        self._faults.at("stream", whole.header.step)
 
     def until(self, step: int) -> None:
         """Take what is fed until the state is that of a step, or nothing more comes."""

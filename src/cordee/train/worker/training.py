@@ -74,7 +74,7 @@ class Training:
         self._owners: tuple[int, ...] = ()
         self._reduced: list[Tensor] | None = None
         self._total: Total | None = None
-        self._faults = faults_of(job.worker, trained)
+        self._faults = faults_of(job.worker, trained, self._layout)
         self._watch = Watch(
             job.worker, self._advance, exact=self.mode == "exact", shards=self._whole
         )
@@ -147,8 +147,6 @@ class Training:
 
     def _end(self, left: Left) -> SystemExit:
         return SystemExit(f"cordee train: worker {self._job.worker} ends: {left}")
-
-    # One step.
 
     def shards_of(self, number: int) -> Iterator[int]:
         """The shards that this worker has to compute in a step; it is committed when they end."""
@@ -293,6 +291,7 @@ class Training:
             control.enter("reduce")
             self._faults.at("reduce", number)
             self._reduced = self._reduction.reduce(group, self._owners, self._company.column)
+            self._faults.gradient = self._reduced
         self._faults.at("vote", number)
         loss, sent_bytes = self._layout.loss(self._reduced), self._reduction.sent_bytes
         control.say(Done(epoch, number, self._vote(number), loss, sent_bytes))
