@@ -152,7 +152,7 @@ def table(steps: int, folder: Path) -> str:
     ]
     written = [event["took_s"] for event in on_disk.of("checkpoint") if "took_s" in event]
     gone = [run.after("resumed", 0)["step"] for run in (workers, killed)]
-    size = next((folder / "kept").glob("*.safetensors")).stat().st_size
+    size = next((folder / "kept").glob("step-*/*.safetensors")).stat().st_size
     rows = [
         ("median step, nothing kept", f"{off.step_s:.3f} s"),
         ("median step, state of each step in shared memory", f"{memory.step_s:.3f} s"),
