@@ -96,7 +96,7 @@ def test_hosts_without_a_cable_between_them_do_not_end_the_job(
     # What host 2 sends to host 3 goes to a network card that nobody has.
     cut = f"ip neigh replace {where(3)} lladdr {NOBODY} dev cable nud permanent"
     events = run(tmp_path, cut)
-    assert any(e["kind"] == "down" and e["text"].endswith("again") for e in events)
+    assert any(e["kind"] == "down" and e["text"].endswith("is down") for e in events)
     assert len([e for e in events if e["kind"] == "evicted"]) >= 1
     assert digests(tmp_path) == {undisturbed}
 
