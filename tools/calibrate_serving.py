@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from itertools import repeat
 from pathlib import Path
 
-from cordee.plan.calibration.serving_fitting import Measure, fit_serving
+from cordee.plan.calibration.serving_fitting import Measure, fit_engines, fit_serving
 from cordee.plan.calibration.serving_table import SERVING_NAMES, ServingCalibrations
 from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.costs.serving_calibration import ServingCalibration
@@ -72,9 +72,17 @@ def _split(split: int, ratios: Sequence[Mapping[str, float]]) -> list[str]:
         for one, theirs in zip(known, ratios, strict=True)
         if split not in (where[one.id].group, where[one.id].stack)
     ]
-    found = list(_fits(fit_serving(rows), rows, split))
+    first = fit_serving(rows)
+    again = [_corrected(one, first) for one in rows]
+    found = list(_fits(fit_engines(first, again), rows, split))
     print(f"split {split}: {len(rows)} results", file=sys.stderr)
     return found
+
+
+def _corrected(one: Measure, known: ServingCalibrations) -> Measure:
+    """With what the simulation makes of the formula under what was found."""
+    found = known.find(one.kind, one.family)
+    return one.corrected(found, serve(one.works.decode.deployment, one.traffic, found))
 
 
 def _fits(known: ServingCalibrations, rows: Sequence[Measure], split: int) -> Iterator[str]:

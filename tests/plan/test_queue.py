@@ -74,12 +74,22 @@ def test_where_prompts_go_first_the_others_wait_for_a_pass() -> None:
 
 def test_prompts_wait_for_others_until_all_groups_have_one_or_long_enough() -> None:
     own = rules(groups=2, gathers=5)
-    first = Request(0, 0.0, prompt=10, answer=100)
-    second_one, third = (Request(n, came, 10, 2) for n, came in ((1, 10.5), (2, 13.5)))
-    last = Request(3, 30.5, 10, 2)
-    run([first, second_one, third, last], own)
+    first = [Request(n, 0.0, prompt=10, answer=100) for n in range(2)]
+    second_one, third = (Request(n, came, 10, 2) for n, came in ((2, 11.5), (3, 13.5)))
+    last = Request(4, 30.5, 10, 2)
+    run([*first, second_one, third, last], own)
+    assert [one.first_s for one in first] == pytest.approx([1.0, 2.0])  # a group has none under way
     assert second_one.first_s == third.first_s == pytest.approx(15.0)  # in one pass
-    assert last.first_s == pytest.approx(37.0)  # nobody else came
+    assert last.first_s == pytest.approx(35.0)  # nobody else came: every fifth pass counts
+
+
+def test_a_group_that_gathers_reads_only_what_it_has_itself() -> None:
+    own = rules(groups=2, gathers=5, chunk=10)
+    first = [Request(n, 0.0, prompt=10, answer=100) for n in range(2)]
+    later = [Request(n, 11.5, prompt=10, answer=50) for n in range(2, 5)]
+    run([*first, *later], own)
+    # Two groups have three prompts: the third waits again.
+    assert [one.first_s for one in later] == pytest.approx([13.0, 13.0, 18.0])
 
 
 def test_no_more_requests_are_under_way_than_there_is_room_for() -> None:

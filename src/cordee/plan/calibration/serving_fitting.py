@@ -1,7 +1,8 @@
 """Fits calibrations of inference: a generation first, then each engine and class of models, each family.
 
 Fitted is the formula of `steady`, times what the simulation of the queue makes of it: that ratio is
-near 1, depends on the traffic and hardly on the calibration, and is reckoned once.
+near 1 and depends on the traffic more than on the calibration. It is reckoned with what is usual, and once
+more with what was found, from which on engines and families are fitted again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,7 +105,12 @@ def fit_serving(measured: Sequence[Measure]) -> ServingCalibrations:
 
     Each is thought to be like the one above it.
     """
-    found = ServingCalibrations(fitted=_kinds(measured))
+    return fit_engines(ServingCalibrations(fitted=_kinds(measured)), measured)
+
+
+def fit_engines(known: ServingCalibrations, measured: Sequence[Measure]) -> ServingCalibrations:
+    """Those of versions and families once more, from the kinds that are known."""
+    found = ServingCalibrations(fitted=known.fitted)
     for belief, named in ((LIKE_KIND, _versions(measured)), (LIKE_VERSION, _families(measured))):
         families = {
             name: _fit(

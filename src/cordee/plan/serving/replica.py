@@ -40,6 +40,8 @@ class Request:
     """In the count of passes of its replica, when it has all its tokens."""
     joined_at: float = 0.0
     """In that count, when it began to get tokens."""
+    group: int = 0
+    """Which of those that attend apart has it, where it matters."""
 
     @property
     def to_read(self) -> int:
@@ -66,7 +68,11 @@ class Rules:
     polls: int = 1
     """Passes that only give tokens between two looks for newcomers."""
     gathers: int = 0
-    """Passes for which a prompt waits at most, until each group has one."""
+    """Passes after which prompts are read, unless each group has one before; 0: at once.
+
+    So TensorRT-LLM balances attention apart on each chip: the passes are counted whether a prompt waits or not, and
+    groups without any answer under way end the wait (tensorrt_llm/_torch/pyexecutor/py_executor.py, _balance_adp_requests).
+    """
     per_pass: float = 1.0
     """Tokens that a request gets in a pass."""
     gives: bool = True
@@ -101,6 +107,10 @@ class Replica:
         """In the count of passes, when newcomers were last looked for; below 0: they are now."""
         self.reads_at: float | None = None
         """In the count of passes, when prompts that wait for others are read all the same."""
+        self.gathered = 0.0
+        """In the count of passes, when prompts were last read, or would have been."""
+        self.loads = [0] * rules.groups
+        """Requests of each group, where it matters which has them."""
 
     @property
     def load(self) -> int:
@@ -125,6 +135,7 @@ class Replica:
             self.waiting.popleft()
             self.known -= 1
             self.claimed += claim
+            self._join(request)
             if request.read >= request.to_read:
                 self._start_giving(request, now_s)
             else:
@@ -143,28 +154,41 @@ class Replica:
 
     def _gathers(self) -> bool:
         """Whether prompts wait for others, so that all groups read at the same time."""
-        if not self.rules.gathers or not self.running or len(self.reading) >= self.rules.groups:
+        rules = self.rules
+        if not rules.gathers or len({one.group for one in self.reading}) == rules.groups:
+            return False
+        if len({one.group for _, _, one in self.running}) < rules.groups:
             return False
         if self.reads_at is None:
-            self.reads_at = self.passes + self.rules.gathers
+            turns = max(ceil((self.passes - self.gathered) / rules.gathers - 1e-9), 1)
+            self.reads_at = self.gathered + turns * rules.gathers
         return self.passes < self.reads_at - 1e-9
 
+    def _join(self, request: Request) -> None:
+        """The group with the fewest requests gets it."""
+        if self.rules.gathers:
+            request.group = min(range(self.rules.groups), key=lambda group: self.loads[group])
+            self.loads[request.group] += 1
+
     def _begin_reading(self, now_s: float) -> float:
-        rules, self.reads_at = self.rules, None
+        rules, self.reads_at, self.gathered = self.rules, None, self.passes
         # Groups read at the same time; where there are fewer prompts than groups, some have none.
-        most = min(rules.groups, len(self.reading))
-        budget = rules.chunk * most
+        own = rules.chunk * (1 if rules.gathers else min(rules.groups, len(self.reading)))
+        budgets = [own] * rules.groups
         self.planned, read, met = [], 0, 0.0
         for request in self.reading:
-            if budget <= 0:
+            piece = min(request.to_read - request.read, budgets[request.group], rules.chunk)
+            if piece > 0:
+                self.planned.append((request, piece))
+                met += piece * (request.read + piece / 2)
+                read += piece
+                budgets[request.group] -= piece
+            elif not rules.gathers:
                 break
-            piece = min(request.to_read - request.read, budget, rules.chunk)
-            self.planned.append((request, piece))
-            met += piece * (request.read + piece / 2)
-            read += piece
-            budget -= piece
         given = len(self.running) if rules.mixed else 0
         fullest = max(read / rules.groups, max(piece for _, piece in self.planned))
+        if rules.gathers:
+            fullest = float(own - min(budgets))
         batch = Batch(
             given=given / rules.groups,
             seen=self._seen() if given else 0.0,
@@ -217,6 +241,8 @@ class Replica:
 
     def _unclaim(self, request: Request) -> None:
         self.claimed -= request.prompt + self.rules.reserved * request.answer
+        if self.rules.gathers:
+            self.loads[request.group] -= 1
 
     def _progress(self, request: Request) -> float:
         """Tokens that a running request has got."""
