@@ -57,6 +57,31 @@ def test_two_that_differ_whatever_they_do_end_the_job() -> None:
     assert isinstance(Trust().verdict(4, {0: Vote(7, 0), 1: Vote(8, 0)}), Stop)
 
 
+def test_one_that_has_just_come_is_no_witness_for_who_fed_it() -> None:
+    trust = Trust()
+    assert trust.verdict(3, states(7, 7, 7)) == Agreed()
+    votes = {0: Vote(7), 1: Vote(8), 3: Vote(8)}  # 2 is gone; 3 was fed by 1
+    assert isinstance(trust.verdict(4, votes), Ask)
+    redone = {0: Vote(7, 7), 1: Vote(8, 7), 3: Vote(8, 0)}
+    verdict = trust.verdict(4, redone)
+    assert verdict == Guilty((1, 3), "has other parameters at step 4 than its last step gives")
+
+
+def test_who_has_fed_one_wrongly_is_found_by_two_others_and_both_are_guilty() -> None:
+    trust = Trust()
+    assert trust.verdict(3, states(7, 7, 7)) == Agreed()
+    votes = {0: Vote(7), 1: Vote(8), 2: Vote(7), 3: Vote(8), 4: Vote(8)}
+    verdict = trust.verdict(4, votes)
+    assert verdict == Guilty((1, 3, 4), "has other parameters at step 4 than the others have")
+
+
+def test_one_that_has_come_is_a_witness_once_it_had_the_parameters_of_all() -> None:
+    trust = Trust()
+    assert trust.verdict(3, states(7, 7)) == Agreed()
+    assert trust.verdict(4, states(8, 8, 8)) == Agreed()
+    assert isinstance(trust.verdict(5, states(9, 1, 9)), Guilty)
+
+
 def test_a_third_decides_who_computed_a_shard_wrongly() -> None:
     trust = Trust()
     ask = trust.verdict(4, shards({0: (WRONG,), 2: (RIGHT,)}))

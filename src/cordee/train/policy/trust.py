@@ -6,7 +6,7 @@ found guilty, and nothing has to be taken back: it is evicted, and the others co
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -134,12 +134,14 @@ class Trust:
     checks: Checks = field(default_factory=Checks)
     repeatable: bool = True
     """Whether the program computes the same for a shard whenever it is asked."""
+    _known: set[int] = field(default_factory=set)
+    """Members whose parameters were those of all others before."""
     _skipped: int = 0
     _told: set[str] = field(default_factory=set)
 
     def verdict(self, step: int, votes: Mapping[int, Vote]) -> Verdict:
         """What to do with a step, of which all members hold the gradient."""
-        found = _of_states(step, votes)
+        found = self._of_states(step, votes)
         if found is not None:
             return found
         judged = [self._of_shard(step, shard, votes) for shard in _shards(votes)]
@@ -157,7 +159,7 @@ class Trust:
         if len(columns) == 1:
             return self.verdict(step, columns[0])
         for votes in columns:
-            found = _of_states(step, votes)
+            found = self._of_states(step, votes)
             if found is not None:
                 return found
         what = f"the gradient of step {step} is not finite"
@@ -174,6 +176,34 @@ class Trust:
         if self._skipped >= SKIPPED_MOST:
             return Stop(f"{self._skipped} steps in a row to step {step} have no finite gradient")
         return Agreed(skip, note)
+
+    def _of_states(self, step: int, votes: Mapping[int, Vote]) -> Verdict | None:
+        """Whose parameters are not those of the others. None where all are the same.
+
+        One that has just come has those of the member that fed it, and is no witness for that.
+        """
+        states = {worker: vote.state for worker, vote in votes.items() if vote.state is not None}
+        if len(set(states.values())) < 2:
+            self._known |= states.keys()
+            return None
+        judges = self._known & states.keys()
+        if len(judges) < 2:
+            judges = set(states)
+        ((most, count),) = Counter(states[judge] for judge in judges).most_common(1)
+        if 2 * count > len(judges):
+            wrong = tuple(sorted(worker for worker, state in states.items() if state != most))
+            return Guilty(wrong, f"has other parameters at step {step} than the others have")
+        redone = {worker: votes[worker].redone for worker in states}
+        if len(judges) == 2 and all(redone[judge] is None for judge in judges):
+            return Ask((), True, f"members have different parameters at step {step}")
+        wrong = _same_as([j for j in judges if redone[j] and redone[j] != states[j]], states)
+        if wrong and len(wrong) < len(states):
+            return Guilty(wrong, f"has other parameters at step {step} than its last step gives")
+        named = ", ".join(map(str, sorted(states)))
+        return Stop(
+            f"workers {named} have different parameters at step {step}, and none can be shown to be wrong: does the "
+            "program change them otherwise than by the optimizer?"
+        )
 
     def _of_shard(self, step: int, shard: int, votes: Mapping[int, Vote]) -> Verdict:
         said = {
@@ -234,27 +264,10 @@ class Trust:
         return Agreed(skip, what + (": the step is skipped" if skip else ""))
 
 
-def _of_states(step: int, votes: Mapping[int, Vote]) -> Verdict | None:
-    """Whose parameters are not those of the others. None where all are the same."""
-    states = {worker: vote.state for worker, vote in votes.items() if vote.state is not None}
-    counts = Counter(states.values())
-    if len(counts) < 2:
-        return None
-    ((most, count),) = counts.most_common(1)
-    if 2 * count > len(states):
-        wrong = tuple(sorted(worker for worker, state in states.items() if state != most))
-        return Guilty(wrong, f"has other parameters at step {step} than the others have")
-    redone = {worker: votes[worker].redone for worker in states}
-    if len(states) == 2 and all(vote.redone is None for vote in votes.values()):
-        return Ask((), True, f"members have different parameters at step {step}")
-    wrong = tuple(sorted(w for w, state in states.items() if redone[w] and redone[w] != state))
-    if wrong and len(wrong) < len(states):
-        return Guilty(wrong, f"has other parameters at step {step} than its last step gives")
-    named = ", ".join(map(str, sorted(states)))
-    return Stop(
-        f"workers {named} have different parameters at step {step}, and none can be shown to be wrong: does the "
-        "program change them otherwise than by the optimizer?"
-    )
+def _same_as(wrong: Collection[int], states: Mapping[int, int]) -> tuple[int, ...]:
+    """These, and those with the same parameters: they got them from one of these."""
+    found = {states[worker] for worker in wrong}
+    return tuple(sorted(worker for worker, state in states.items() if state in found))
 
 
 def _wrong(said: Mapping[int, Sequence[Opinion]]) -> tuple[int, ...]:

@@ -170,7 +170,11 @@ class Gloo:
             time.sleep(0.02)
 
     def drop(self) -> None:
-        """Its sockets close with it."""
+        """Whoever is ahead of this worker, and waits for it there, is woken: the group itself may be held on to for longer."""
+        with self._lock:
+            if self._before is None:
+                shut(self._own)
+                self._own = set()
 
     def moved_bytes(self) -> int:
         with self._lock:
