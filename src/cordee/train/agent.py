@@ -166,7 +166,7 @@ class Agent:
         return self._local_ranks[worker]
 
     @property
-    def _least_room(self) -> int:
+    def _local_workers(self) -> int:
         """So many of the job's workers can run here."""
         most = self._program.most
         return self._job.workers if most is None else min(most, self._job.workers)
@@ -190,7 +190,9 @@ class Agent:
         chip = self.chips.take(worker, time.monotonic())
         job = replace(self._job, worker=worker, rank=self._begun[worker])
         if chip is None:  # who sees one chip is by itself
-            job = replace(job, local_rank=self._local_rank(worker), local_workers=self._least_room)
+            job = replace(
+                job, local_rank=self._local_rank(worker), local_workers=self._local_workers
+            )
         made |= job.environment()
         made[f"{PREFIX}AGENT"] = str(os.getpid())
         return made if chip is None else made | one_chip(chip, os.environ)
