@@ -47,6 +47,10 @@ EXAMPLES = {
         tried_in="tests/plan/test_calibrate.py",
     ),
     "plan chips": Example("cordee plan chips H100-SXM 910B3 910C"),
+    "plan program": Example(
+        "cordee plan program run.trace --chip A100 --chip 910B3 --chips 64 --layers 32",
+        tried_in="tests/plan/traced",
+    ),
     "plan serve": Example(
         "cordee plan serve Qwen3-32B --chip H20 --chip 910B3 --chips 8 --rate 2 --ttft 2000 --tpot 50"
     ),

@@ -1,6 +1,6 @@
 """Plans from Python, with the words of the commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,14 @@ from cordee.plan.service.compare import ServingOutcome, precision_for, serving_o
 from cordee.plan.service.page import serving_view
 from cordee.plan.service.wanted import Wanted
 from cordee.plan.service.wanted import check as check_wanted
+from cordee.plan.traced import report as program_report
+from cordee.plan.traced.asked import Asked, ask
+from cordee.plan.traced.compare import Outcome as ProgramOutcome
+from cordee.plan.traced.compare import as_measured
+from cordee.plan.traced.compare import outcome as traced
+from cordee.plan.traced.page import view as program_view
+from cordee.plan.traced.target import LAUNCH_S
+from cordee.plan.traced.trace import read
 from cordee.plan.training_page import view
 
 
@@ -56,6 +64,23 @@ class ServingAnswer:
     def report(self, file: Path | str, top: int = 3) -> None:
         """Write the page of `cordee plan serve --report`."""
         write_page(serving_view(self.wanted, self.outcomes, self.known, top), Path(file))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramAnswer:
+    """What `program` found of a traced program on each kind of chip, in the order asked for."""
+
+    asked: Asked
+    outcomes: tuple[ProgramOutcome, ...]
+    known: Calibrations
+
+    def data(self) -> dict[str, Any]:
+        """What `cordee plan program --json` prints of it."""
+        return program_report.as_data(self.asked, self.outcomes)
+
+    def report(self, file: Path | str, top: int = 8) -> None:
+        """Write the page of `cordee plan program --report`."""
+        write_page(program_view(self.asked, self.outcomes, self.known, top), Path(file))
 
 
 def train(  # noqa: PLR0913 - an argument is an option
@@ -136,6 +161,38 @@ def serve(  # noqa: PLR0913 - an argument is an option
         for kind in kinds
     )
     return ServingAnswer(wanted=wanted, outcomes=tuple(outcomes), known=known)
+
+
+def program(  # noqa: PLR0913 - an argument is an option
+    trace: Path | str,
+    chip: str | Sequence[str],
+    *,
+    chips: int | None = None,
+    layers: int | None = None,
+    step: int | None = None,
+    steps: float | None = None,
+    launch_us: float = LAUNCH_S * 1e6,
+    measured: Mapping[str, float] | None = None,
+    calibration: Path | None = None,
+    chips_file: Path | None = None,
+) -> ProgramAnswer:
+    """As `cordee plan program`; `measured` in seconds by chip. Raises `UsageError` where the trace has no step, or a chip cannot run it."""
+    catalogue = catalogue_with(chips_file)
+    known = extended(shipped(), calibration) if calibration else shipped()
+    asked = ask(
+        Path(trace).name,
+        read(Path(trace)),
+        chips=chips,
+        layers=layers,
+        step=step,
+        steps=steps,
+        launch_s=launch_us * 1e-6,
+    )
+    kinds = [catalogue.find(one) for one in _names(chip)]
+    timed = [(catalogue.find(name), seconds) for name, seconds in (measured or {}).items()]
+    asked = as_measured(asked, timed, known)
+    outcomes = (traced(asked, kind, catalogue.price(kind, "rent"), known) for kind in kinds)
+    return ProgramAnswer(asked=asked, outcomes=tuple(outcomes), known=known)
 
 
 def _names(chip: str | Sequence[str]) -> Sequence[str]:

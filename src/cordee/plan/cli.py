@@ -30,6 +30,8 @@ from cordee.plan.scripts.as_it_is import as_data, as_it_is
 from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.scripts.written import write
 from cordee.plan.service.cli import serve
+from cordee.plan.traced.cli import program
+from cordee.plan.traced.trace import is_trace
 from cordee.plan.training_page import view
 from cordee.plan.validation import report, scoring, serving_report, serving_scoring
 
@@ -42,6 +44,7 @@ def plan() -> None:
 
 
 plan.add_command(serve)
+plan.add_command(program)
 plan.add_command(goodput_command)
 
 
@@ -152,6 +155,8 @@ def _model_of(name: str | None, asks: Asked | None) -> Model:
         return asks.job.model
     if name is None:
         raise UsageError("give MODEL, a config.json or a name, or --script, a launch script")
+    if is_trace(Path(name)):
+        raise UsageError(f"{name} is a trace of a program: cordee plan program {name}")
     return model(name)
 
 

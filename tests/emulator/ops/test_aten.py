@@ -11,6 +11,7 @@ from cordee.emulator.ops.aten import (
     division,
     foreach,
     grouped,
+    histograms,
     inverse,
     products,
     repetition,
@@ -226,3 +227,11 @@ def test_integers_are_divided_in_place(dtype: torch.dtype) -> None:
         values = torch.tensor([7, 4, 1], dtype=dtype)
         assert division.divide_in_place(values, divisor).tolist() == [3, 2, 0]
     assert division.divide_in_place(torch.tensor([7.0]), 2).tolist() == [3.5]
+
+
+def test_integers_are_counted_in_parts_as_floats_are() -> None:
+    chosen = torch.tensor([0, 3, 3, 1, 7, 3], dtype=torch.int32)
+    counts = histograms.histc(chosen, bins=8, min=0, max=7)
+    assert counts.dtype == torch.int32
+    assert counts.tolist() == [1, 1, 0, 3, 0, 0, 0, 1]
+    close(histograms.histc(chosen.float(), 8, 0, 7), counts.float())

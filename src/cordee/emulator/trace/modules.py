@@ -3,6 +3,7 @@
 import threading
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 class Modules(threading.local):
     """The modules whose forward runs in the asking thread."""
 
-    def __init__(self, names: "Names") -> None:
+    def __init__(self, names: "Names", parameters: "Parameters") -> None:
         self._names = names
+        self._parameters = parameters
         self._running: list[tuple[nn.Module, str]] = []
 
     @property
@@ -33,7 +35,9 @@ class Modules(threading.local):
     def _enter(self, module: nn.Module, inputs: Any) -> None:
         if torch.compiler.is_compiling() or isinstance(module, GraphModule):
             return  # what is compiled runs without its modules
-        self._running.append((module, self._names.name(module, self.name)))
+        name = self._names.name(module, self.name)
+        self._parameters.meet(module, name)
+        self._running.append((module, name))
 
     def _leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
         if torch.compiler.is_compiling() or isinstance(module, GraphModule):
@@ -60,3 +64,32 @@ class Names:
             child_name = f"{name}.{path}" if path else name
             self._known[id(child)] = (weakref.ref(child), child_name)
         return name
+
+
+class Parameters:
+    """Tells of a module that has parameters of its own, when its forward first runs."""
+
+    def __init__(self, tell: Callable[[dict[str, object]], None]) -> None:
+        self._tell = tell
+        self._met: set[str] = set()
+        self._counted: set[int] = set()
+
+    def meet(self, module: nn.Module, name: str) -> None:
+        """The forward of `module` begins; a parameter that two of them share counts for the first."""
+        if name in self._met:
+            return
+        self._met.add(name)
+        own = [one for one in module.parameters(recurse=False) if id(one) not in self._counted]
+        if not own:
+            return
+        self._counted.update(map(id, own))
+        trained = [one for one in own if one.requires_grad]
+        self._tell(
+            {
+                "parameters": name,
+                "count": sum(one.numel() for one in own),
+                "bytes": sum(one.numel() * one.element_size() for one in own),
+                "trained": sum(one.numel() for one in trained),
+                "trained_bytes": sum(one.numel() * one.element_size() for one in trained),
+            }
+        )

@@ -14,7 +14,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from cordee.emulator.trace.modules import Modules, Names
+from cordee.emulator.trace.modules import Modules, Names, Parameters
 from cordee.emulator.trace.records import Phase
 
 # How many nodes of autograd's graph are remembered, to give the backward its forward's place.
@@ -34,7 +34,7 @@ class Places:
         self._numbers: dict[tuple[str, str, int, Phase], int] = {}
         self._keys: list[tuple[str, str, int, Phase]] = []
         self._forward: dict[int, int] = {}  # of autograd's nodes, by sequence number
-        self._modules = Modules(Names())
+        self._modules = Modules(Names(), Parameters(tell))
         self._thread = _Thread()
         self._is_user: dict[str, bool] = {}
         self._library = f"{sysconfig.get_path('stdlib')}/"
@@ -115,6 +115,10 @@ class Places:
         if file.startswith((*self._inner, *GENERATED)):
             return False
         return not file.startswith(self._library) or file.startswith(self._packages)
+
+    def phase(self, number: int) -> Phase:
+        """What the program does at that place."""
+        return self._keys[number][3]
 
     def site_of(self, trace: object) -> str:
         """file:line of the last frame of a traceback that is the user's."""

@@ -15,7 +15,7 @@ from cordee.emulator.trace import coverage
 from cordee.emulator.trace.memory import Sampler
 from cordee.emulator.trace.numerics import Comparison, Pending
 from cordee.emulator.trace.places import Places
-from cordee.emulator.trace.records import Difference, Support
+from cordee.emulator.trace.records import Difference, Phase, Support
 from cordee.emulator.trace.signatures import Key, Plan, Signatures, plan, tensors_in, text
 from cordee.emulator.trace.writer import Writer
 
@@ -72,6 +72,7 @@ class Watcher:
         self._operators: dict[str, _Operator] = {}
         self._numbers = itertools.count(1)
         self._last = 0
+        self._phase: Phase | None = None
         self._thread = _Thread()
         self.zero_s = time.monotonic()
         self._waited_ns: Callable[[], int] = kernel.waited_ns
@@ -110,7 +111,9 @@ class Watcher:
                 compared = self._comparison.end(compared, results)
         outputs = running.operator.plan.outputs(results, running.inputs)
         self._write(running, now_s, running.operator.support, outputs, _compared(compared))
-        self._sampler.sample(running.device, self._last, self._now_s())
+        phase = self.places.phase(running.place)
+        turns, self._phase = phase is not self._phase, phase
+        self._sampler.sample(running.device, self._last, self._now_s(), at_once=turns)
 
     def failed(self, name: str, why: str) -> None:
         """The operator that began last in this thread has raised."""

@@ -116,6 +116,7 @@ class View:
     rankings: tuple[Ranking, ...]
     basis: tuple[Basis, ...]
     remarks: tuple[str, ...]
+    rankings_title: str = "Why the others lost"
 
 
 def bars(

@@ -20,6 +20,8 @@ class Matmul:
     """Whether it stays in 16 bits where others have fewer."""
     casts: bool = True
     """Whether what comes in is cast for it, where products have few bits."""
+    moved_bytes: float | None = None
+    """What it reads and writes, where that is known and not reckoned from its shape."""
 
     @property
     def flops(self) -> float:
@@ -27,6 +29,8 @@ class Matmul:
 
     def size_bytes(self, width: float) -> float:
         """Of its operands at `width` bytes a number, and its result at 2."""
+        if self.moved_bytes is not None:
+            return self.moved_bytes + self.added_bytes
         operands = (self.m * self.k + self.k * self.n) * width + 2 * self.m * self.n
         return operands * self.count + self.added_bytes
 
