@@ -14,7 +14,8 @@ from cordee.plan.calibration.table import calibration, kind_of
 from cordee.plan.costs import Costs
 from cordee.plan.layout import Job, Layout
 from cordee.plan.model import named
-from cordee.plan.training import step, work_of
+from cordee.plan.step_work import work_of
+from cordee.plan.training import step
 
 LAYOUTS = ((8, 1, 1), (4, 2, 1), (2, 2, 1), (1, 4, 1), (1, 8, 1), (4, 1, 2))
 

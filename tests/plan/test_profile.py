@@ -22,7 +22,8 @@ from cordee.plan.calibration.table import calibration, kind_of
 from cordee.plan.costs import Costs
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import named
-from cordee.plan.training import Step, step, work_of
+from cordee.plan.step_work import work_of
+from cordee.plan.training import Step, step
 
 SCRIPT = """torchrun --nproc_per_node 8 pretrain_gpt.py --num-layers 32 --hidden-size 4096 \\
   --ffn-hidden-size 11008 --num-attention-heads 32 --swiglu --disable-bias-linear --bf16 \\

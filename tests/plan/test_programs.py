@@ -12,7 +12,8 @@ from cordee.plan.costs.power import powered
 from cordee.plan.costs.tiles import lost_to_tiles
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Experts, Layer, Model, named
-from cordee.plan.training import Step, step, work_of
+from cordee.plan.step_work import work_of
+from cordee.plan.training import Step, step
 from cordee.plan.validation.recipes import LAYOUT
 from cordee.plan.validation.results import recipe_of, results
 from cordee.plan.work import Collective

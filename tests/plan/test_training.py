@@ -9,7 +9,8 @@ from cordee.plan.costs import Calibration, Costs, Links
 from cordee.plan.costs.links import Group
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import from_config, named
-from cordee.plan.training import Step, model_flops, step, work_of
+from cordee.plan.step_work import work_of
+from cordee.plan.training import Step, model_flops, step
 from cordee.plan.work import Collective, Matmul, layer_pass
 
 A100 = accelerators().find("A100")

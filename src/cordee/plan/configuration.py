@@ -23,6 +23,7 @@ class Configuration(Fact):
     context: int = 1
     micro_batch: int = 1
     chunks: int = 1
+    schedule: str = "1f1b"
     expert: int = 1
     zero: int = 1
     recompute: str = "none"
@@ -42,6 +43,7 @@ class Configuration(Fact):
     dispatch: str = "exchange"
     narrow_attention: bool = False
     blocks: bool = False
+    waits_for_all: bool = True
 
     def job(self, model: Model, micro_batch: int) -> Job:
         """The step, with the model that its name stands for."""
@@ -50,6 +52,7 @@ class Configuration(Fact):
             tensor=self.tensor,
             pipeline=self.pipeline,
             chunks=self.chunks,
+            schedule=self.schedule,
             context=self.context,
             expert=self.expert,
             micro_batch=micro_batch,
@@ -73,6 +76,7 @@ class Configuration(Fact):
             dispatch=self.dispatch,
             narrow_attention=self.narrow_attention,
             blocks=self.blocks,
+            waits_for_all=self.waits_for_all,
         )
         return Job(
             model=model, layout=layout, sequence=self.sequence, batch=self.batch, program=program

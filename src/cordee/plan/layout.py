@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from cordee.core.errors import UsageError
 from cordee.plan.model import Model
+from cordee.plan.pipeline.schedules import PLAIN, Schedule, schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class Layout:
     """Stages of layers."""
     chunks: int = 1
     """Pieces of a stage, which take turns: interleaved 1F1B where above 1."""
+    schedule: str = PLAIN
+    """How stages take turns: a row of pipeline/schedules.toml."""
     context: int = 1
     """Chips that share a sequence."""
     expert: int = 1
@@ -50,6 +53,11 @@ class Layout:
             raise UsageError(f"context_kind = {self.context_kind!r}: {', '.join(self.CONTEXT)}")
         if self.zero not in (0, 1, 2, 3):
             raise UsageError(f"zero = {self.zero}: 0, 1, 2 or 3")
+        turns = schedule(self.schedule)
+        if self.chunks > 1 and turns.name != PLAIN:
+            raise UsageError(
+                f"chunks = {self.chunks}: only {PLAIN} has stages in chunks; with {self.schedule} leave it 1"
+            )
         together = self.tensor * self.pipeline * self.context
         if self.chips % together:
             more = -(-self.chips // together) * together
@@ -64,10 +72,21 @@ class Layout:
         return self.chips // (self.tensor * self.pipeline * self.context)
 
     @property
+    def turns(self) -> Schedule:
+        """What its schedule is like."""
+        return schedule(self.schedule)
+
+    def fullest(self, layers: int) -> int:
+        """Layers of the stage that has most of so many."""
+        pieces = self.turns.pieces
+        return -(-layers // (self.pipeline * pieces)) * pieces
+
+    @property
     def words(self) -> str:
         """It in a few words, as people write it."""
         parts = [f"TP{self.tensor}", f"PP{self.pipeline}"]
         parts += [f"x{self.chunks}"] if self.chunks > 1 else []
+        parts += [self.schedule] if self.schedule != PLAIN else []
         parts += [f"CP{self.context}"] if self.context > 1 else []
         parts += [f"EP{self.expert}"] if self.expert > 1 else []
         parts += [f"DP{self.data}", f"MB{self.micro_batch}", f"ZeRO{self.zero}"]
@@ -98,7 +117,7 @@ class Program:
     overlaps_stages: bool = False
     """Whether what stages send runs beside work, where they are in chunks."""
     overlaps_experts: bool = False
-    """Whether tokens travel to experts beside other work."""
+    """Whether tokens travel to experts beside other work; where passes are paired, beside the other one."""
     dispatch: str = "exchange"
     """How tokens get to experts: copies of them, sorted before and after; "fused": one kernel that
     sorts them and sends a chip each token once."""
@@ -110,6 +129,9 @@ class Program:
     """Size of a summed gradient."""
     trains_all: bool = True
     """False where only small matrices beside the weights are trained (LoRA)."""
+    waits_for_all: bool = True
+    """Whether all stages wait for one another before the optimizer, as the norm of all gradients demands;
+    without, arxiv.org/abs/2401.10241, section 4."""
 
     def __post_init__(self) -> None:
         if self.dispatch not in self.DISPATCH:
@@ -134,6 +156,11 @@ class Job:
         return self.batch / (self.layout.data * self.layout.micro_batch)
 
     @property
+    def hides_pairs(self) -> bool:
+        """Whether passes are paired, so that tokens on their way to experts are hidden behind the other one."""
+        return self.layout.turns.pairs and self.program.overlaps_experts and self.layout.expert > 1
+
+    @property
     def tokens(self) -> int:
         """Tokens of a step."""
         return self.batch * self.sequence
@@ -150,6 +177,9 @@ class Job:
                 f"{layers} layers do not fill pipeline {layout.pipeline} x chunks {layout.chunks}: "
                 f"give at most {layers} together"
             )
+        unlike = layout.turns.problem(layout.pipeline, layers, self.micro_batches)
+        if unlike:
+            raise UsageError(unlike)
         if layout.expert > 1:
             if not model.is_mixture:
                 raise UsageError(f"expert {layout.expert}: {model.name} has no experts; leave it 1")

@@ -1,8 +1,9 @@
 """Memory of the chip that needs most in a training step: weights, gradients, optimizer, activations.
 
 What is kept of a layer for its backward pass follows Korthikanti et al., arxiv.org/abs/2205.05198,
-section 4, with fused attention: scores are not kept. Of a pipeline, the first stage keeps most
-micro-batches: Narayanan et al., arxiv.org/abs/2104.04473, section 2.2.
+section 4, with fused attention: scores are not kept. Of a pipeline in 1F1B, the first stage keeps most
+micro-batches: Narayanan et al., arxiv.org/abs/2104.04473, section 2.2; for others pipeline/schedules.toml
+has how much is kept.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from dataclasses import dataclass
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.layout import Job
 from cordee.plan.model import Experts, LatentAttention, Layer, Mlp
+from cordee.plan.pipeline.schedules import counted
 from cordee.plan.shares import Share, shares
+from cordee.plan.work import Matmul, forward_operators
+from cordee.plan.work.layers import SCORES
 
 OWN_BYTES = 1.5 * 2**30
 """What driver, libraries and buffers of collectives take: of 60.9 GiB that a 64 GiB chip reports, and
@@ -68,26 +72,58 @@ def memory(job: Job) -> Memory:
 
 
 def activations(job: Job) -> float:
-    """Bytes of all micro-batches that the first stage keeps."""
+    """Bytes of all micro-batches that the fullest stage keeps."""
     layout, model = job.layout, job.model
-    layers = -(-len(model.layers) // layout.pipeline)
+    layers = layout.fullest(len(model.layers))
     mean = sum(kept_bytes(job, layer) * n for layer, n in model.kinds) / len(model.layers)
-    whole = max((kept_bytes(job, layer, "none") for layer, _ in model.kinds), default=0.0)
-    flight = in_flight(job)
     if layout.recompute != "full":
-        return mean * layers * flight
+        return _in_flight(job, mean * layers)
     again = min(layout.recompute_layers or layers, layers)
     plain = sum(kept_bytes(job, layer, "none") * n for layer, n in model.kinds) / len(model.layers)
+    whole = max((kept_bytes(job, layer, "none") for layer, _ in model.kinds), default=0.0)
     # One layer at a time is whole again while its backward pass runs.
-    return (mean * again + plain * (layers - again)) * flight + whole
+    return _in_flight(job, mean * again + plain * (layers - again)) + whole
+
+
+def _in_flight(job: Job, stage_bytes: float) -> float:
+    """All of which a stage keeps so much for each micro-batch, and what gradients of weights wait with."""
+    layout, turns = job.layout, job.layout.turns
+    if not turns.splits:
+        return stage_bytes * in_flight(job)
+    most = max(job.micro_batches, 1.0) * turns.pieces
+    kept, late, beside = (
+        min(counted(count, layout.pipeline), most)
+        for count in (turns.kept, turns.late, turns.beside)
+    )
+    layers, model = layout.fullest(len(job.model.layers)), job.model
+    waiting = sum(waiting_bytes(job, layer) * n for layer, n in model.kinds) / len(model.layers)
+    return max(kept * stage_bytes, beside * stage_bytes + late * waiting * layers) / turns.pieces
 
 
 def in_flight(job: Job) -> float:
-    """Micro-batches of which the first stage keeps something; parts of one with chunks."""
+    """Micro-batches of which the first stage keeps something in 1F1B; parts of one with chunks."""
     layout = job.layout
     stages, chunks = layout.pipeline, layout.chunks
     most = stages + (stages - 1) / chunks if chunks > 1 else stages
     return min(most, max(job.micro_batches, 1.0))
+
+
+def waiting_bytes(job: Job, layer: Layer) -> float:
+    """Of one layer and one micro-batch, for gradients of weights: inputs of products, gradients of results.
+
+    Qi et al., arxiv.org/abs/2401.10241, table 1.
+    """
+    layout = job.layout
+    split = layout.tensor if layout.sequence_parallel else 1
+    found = 0.0
+    for operator in forward_operators(job, layer):
+        if isinstance(operator, Matmul) and operator.name not in SCORES:
+            sides = (
+                size / (split if size == job.model.hidden and not operator.is_expert else 1)
+                for size in (operator.k, operator.n)
+            )
+            found += 2 * operator.m * operator.count * sum(sides)
+    return found
 
 
 def kept_bytes(job: Job, layer: Layer, recompute: str | None = None) -> float:
@@ -135,7 +171,7 @@ def _buffers(job: Job, share: Share) -> float:
     layout = job.layout
     tokens = layout.micro_batch * job.sequence / layout.context
     found = 0.0
-    if layout.pipeline == 1:
+    if layout.pipeline == 1 or layout.turns.folds:
         # Logits in fp32, and their gradient in 16 bits.
         found += tokens * job.model.vocabulary / layout.tensor * 6
     if layout.zero == 3:

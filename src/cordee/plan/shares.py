@@ -22,24 +22,25 @@ class Share:
 def shares(job: Job) -> Share:
     """Count them for the stage with the loss or the table, which have most."""
     model, layout = job.model, job.layout
-    layers = -(-len(model.layers) // layout.pipeline)
+    layers, copies = layout.fullest(len(model.layers)), layout.turns.copies
     experts = model.expert_parameters
     body = sum(layer.parameters(model.hidden) * n for layer, n in model.kinds) - experts
-    table = model.vocabulary * model.hidden * (1 if layout.pipeline > 1 or model.tied else 2)
+    one_end = model.tied or (layout.pipeline > 1 and not layout.turns.folds)
+    table = model.vocabulary * model.hidden * (1 if one_end else 2)
     part = layers / len(model.layers)
-    dense = (body * part + table) / layout.tensor
+    dense = (copies * body * part + table) / layout.tensor
     spread = max(layout.expert, 1)
     # The fullest stage has nothing but layers with experts, where there are as many.
     sparse = sum(n for layer, n in model.kinds if isinstance(layer.mlp, Experts))
     full = experts * min(layers, sparse) / sparse if sparse else 0.0
-    here = full / (spread if spread > 1 else layout.tensor)
+    here = copies * full / (spread if spread > 1 else layout.tensor)
     extra = sum(layer.parameters(model.hidden) for layer in model.mtp_layers)
     here += extra / max(spread, layout.tensor)
-    replicas = layout.data * layout.context if layout.zero else 1
-    copies = (
-        max(layout.data * layout.context * layout.tensor // spread, 1) if spread > 1 else replicas
-    )
-    kept = dense / replicas + here / (copies if layout.zero else 1)
+    # Where a pipeline has several copies of its weights, they share out the optimizer's states, too.
+    replicas = layout.data * layout.context * copies if layout.zero else 1
+    alike = layout.data * layout.context * layout.tensor // spread * copies
+    of_experts = max(alike, 1) if spread > 1 else replicas
+    kept = dense / replicas + here / (of_experts if layout.zero else 1)
     layer_bytes = 2 * (body + experts) / len(model.layers) / layout.tensor
     return Share(
         dense_parameters=dense,

@@ -12,7 +12,8 @@ from cordee.plan.calibration.least_squares import Problem, solve
 from cordee.plan.calibration.table import ANY, Calibrations, Kind
 from cordee.plan.costs.calibration import BOUNDS, Calibration
 from cordee.plan.costs.seconds import Costs
-from cordee.plan.training import Step, Work, step
+from cordee.plan.step_work import Work
+from cordee.plan.training import Step, step
 
 SPREADS = {
     "matmul": 0.15, "matmul_fp8": 0.2, "matmul_fp4": 0.3, "expert": 0.2,

@@ -25,7 +25,7 @@ from cordee.plan.configuration import Configuration
 from cordee.plan.costs.calibration import Calibration
 from cordee.plan.layout import Job
 from cordee.plan.model import model
-from cordee.plan.training import work_of
+from cordee.plan.step_work import work_of
 
 BELIEF = 0.05
 """How much what is published weighs beside a few measurements of one's own."""

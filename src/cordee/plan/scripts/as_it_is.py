@@ -10,7 +10,8 @@ from cordee.plan.compare import Outcome, Request
 from cordee.plan.costs.seconds import Costs
 from cordee.plan.layout import Job
 from cordee.plan.memory import memory
-from cordee.plan.training import step, work_of
+from cordee.plan.step_work import work_of
+from cordee.plan.training import step
 
 GIB = 2**30
 
@@ -62,8 +63,8 @@ class AsItIs:
 
 
 def as_it_is(job: Job, request: Request, found: Outcome, known: Calibrations) -> AsItIs:
-    """Reckon the script's own layout on a kind of chip, with the program that the best found has."""
-    chip, program = found.chip, found.best.job.program
+    """Reckon the script's own layout on a kind of chip, with the program that was searched with."""
+    chip, program = found.chip, found.program
     job = replace(job, program=program, sequence=request.sequence, batch=request.batch)
     job.check()
     kind = kind_of(chip, found.stack, job.model)

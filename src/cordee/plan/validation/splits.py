@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from cordee.hw.accelerator import accelerators
 from cordee.plan.calibration.fitting import Measured
 from cordee.plan.calibration.table import kind_of
-from cordee.plan.training import work_of
+from cordee.plan.step_work import work_of
 from cordee.plan.validation.results import Result
 
 SPLITS = 5

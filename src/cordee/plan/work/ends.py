@@ -1,7 +1,7 @@
 """What the first and the last stage do besides layers: the table of tokens, and the loss."""
 
 from cordee.plan.layout import Job
-from cordee.plan.work.layers import HALF, Pass, matmul_backward
+from cordee.plan.work.layers import HALF, Pass, added, matmul_backward
 from cordee.plan.work.operators import Collective, Matmul, Operator, Vector
 
 
@@ -26,10 +26,8 @@ def head_pass(job: Job) -> Pass:
         forward.append(Collective("logits", "gather", size, "tensor"))
     # A cast, the largest, differences, exponentials and their sum: five times 4 to 8 bytes.
     forward.append(Vector("loss", tokens * columns * 26, 8))
-    adds = 2 * job.program.gradient_bytes if layout.zero < 3 else HALF
-    trains = job.program.trains_all
     backward: list[Operator] = [Vector("loss", tokens * columns * 14, 4)]
-    backward += matmul_backward(product, adds, trains)
+    backward += matmul_backward(product, added(job), job.program.trains_all)
     if layout.tensor > 1:
         backward.append(Collective("logits", "reduce", tokens * model.hidden * HALF, "tensor"))
     return Pass(tuple(forward), tuple(backward))

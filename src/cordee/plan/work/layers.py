@@ -5,7 +5,7 @@ parallelism; Korthikanti et al., arxiv.org/abs/2205.05198, section 4.2, for sequ
 Traffic of vector kernels is counted in numbers of 2 bytes that each kernel reads and writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cordee.plan.layout import Job
@@ -13,6 +13,8 @@ from cordee.plan.model import Attention, Experts, LatentAttention, Layer, Mlp
 from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
 
 HALF = 2  # bytes of a number in bf16 or fp16
+SCORES = ("scores", "weighted sums")
+"""Products without weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,17 @@ class Shape:
 
 def layer_pass(job: Job, layer: Layer) -> Pass:
     """Everything that a chip does for one layer and one micro-batch."""
+    operators = forward_operators(job, layer)
+    return Pass(tuple(operators), tuple(_backward(job, operators)))
+
+
+def forward_operators(job: Job, layer: Layer) -> list[Operator]:
+    """Of its forward pass."""
     layout = job.layout
     tokens = layout.micro_batch * job.sequence / layout.context
     split = layout.tensor if layout.sequence_parallel else 1
     shape = Shape(job, tokens, tokens / split, job.model.hidden)
-    operators = [*_attention(shape, layer), *_mlp(shape, layer), *_norms(shape, layer)]
-    return Pass(tuple(operators), tuple(_backward(job, operators)))
+    return [*_attention(shape, layer), *_mlp(shape, layer), *_norms(shape, layer)]
 
 
 def _attention(shape: Shape, layer: Layer) -> Iterator[Operator]:
@@ -240,7 +247,7 @@ def _leaving(shape: Shape, where: str) -> Iterator[Operator]:
 
 def _backward(job: Job, operators: list[Operator]) -> Iterator[Operator]:
     """Two products for each, attention's 2.5 times the work, what was gathered is summed up."""
-    adds = 2 * job.program.gradient_bytes if job.layout.zero < 3 else HALF
+    adds = added(job)
     for operator in operators:
         if isinstance(operator, Matmul):
             yield from matmul_backward(operator, adds, job.program.trains_all)
@@ -251,6 +258,26 @@ def _backward(job: Job, operators: list[Operator]) -> Iterator[Operator]:
             yield Vector(operator.name, 1.6 * operator.size_bytes, operator.kernels)
         else:
             yield from _collective_backward(job, operator)
+
+
+def weight_gradients(job: Job, operators: Iterable[Operator]) -> tuple[Operator, ...]:
+    """Of the backward pass of these, that for which no other layer waits.
+
+    It is the second product of each, and what came into it where that is gathered again.
+    """
+    adds = added(job)
+    found: list[Operator] = []
+    for operator in operators:
+        if isinstance(operator, Matmul) and operator.name not in SCORES:
+            found += list(matmul_backward(operator, adds, job.program.trains_all))[1:]
+        elif isinstance(operator, Collective):
+            found += list(_collective_backward(job, operator))[1:]
+    return tuple(found)
+
+
+def added(job: Job) -> float:
+    """Bytes read and written of a weight whose gradient is added to what is there."""
+    return 2 * job.program.gradient_bytes if job.layout.zero < 3 else HALF
 
 
 def _collective_backward(job: Job, operator: Collective) -> Iterator[Collective]:
@@ -269,7 +296,7 @@ def matmul_backward(product: Matmul, adds: float, trains: bool) -> Iterator[Matm
     """The gradient of what came in, and of the weights, which is added to what is there."""
     m, n, k = product.m, product.n, product.k
     yield replace(product, n=k, k=n)
-    core = product.name in ("scores", "weighted sums")
+    core = product.name in SCORES
     if not trains and not core:
         return
     added = n * k * product.count * adds
