@@ -98,3 +98,40 @@ def test_a_chip_without_published_results_is_called_an_extrapolation() -> None:
     assert done.exit_code == 0, done.output
     assert "an extrapolation" in done.output
     assert "announced" in done.output
+
+
+def test_software_runs_the_schedules_that_it_has() -> None:
+    ask = ("DeepSeek-V3", "--chips", "512", "--top", "400")
+    (ascend,) = planned(*ask, "--chip", "910C")["chips"]
+    (nvidia,) = planned(*ask, "--chip", "H100")["chips"]
+    names = [{plan["layout"]["schedule"] for plan in one["plans"]} for one in (ascend, nvidia)]
+    assert names == [{"1f1b", "dualpipev", "dualpipev-whole"}, {"1f1b"}]
+
+
+def test_a_schedule_that_is_asked_for_is_tried_and_who_runs_it_is_said() -> None:
+    done = run("Llama-3.1-70B", "--chip", "H100", "--chips", "64", "--schedule", "zb-v")
+    assert done.exit_code == 0, done.output
+    assert "zb-v DP" in done.output
+    assert "megatron-bridge does not run zb-v; it is in: sail-sg" in done.output
+    assert "TorchTitan" in done.output
+    assert "no calibration rests on results with it" in done.output
+
+
+def test_all_schedules_stand_in_one_ranking() -> None:
+    ask = ("Llama-3.1-70B", "--chip", "H100", "--chips", "64", "--batch", "512", "--top", "2000")
+    (chip,) = planned(*ask, "--schedule", "all")["chips"]
+    found = {plan["layout"]["schedule"] for plan in chip["plans"]}
+    assert {"1f1b", "zb-h1", "zb-h2", "zb-v", "dualpipe", "dualpipev"} <= found
+    speeds = [plan["tokens_per_s"] for plan in chip["plans"]]
+    assert speeds == sorted(speeds, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--schedule", "gpipe"), "schedule = 'gpipe': one of 1f1b, zb-h1"),
+        (("--schedule", "dualpipe", "--batch", "3"), "no pipeline of 64 chips runs by dualpipe"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(arguments: tuple[str, ...], why: str) -> None:
+    assert why in ASK.refused("Llama-3.1-70B", "--chip", "H100", "--chips", "64", *arguments)

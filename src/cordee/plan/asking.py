@@ -16,6 +16,7 @@ from cordee.plan.compare import DAY_S, Outcome, Request, check, outcome, usual_b
 from cordee.plan.deployment import Drafting
 from cordee.plan.model import model
 from cordee.plan.page import write_page
+from cordee.plan.pipeline.schedules import schedules_named
 from cordee.plan.service import report as service_report
 from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
 from cordee.plan.service.page import serving_view
@@ -93,6 +94,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     sequence: int = 4096,
     batch: int | None = None,
     dtype: str = "bf16",
+    schedule: str | Sequence[str] = (),
     calibration: Path | None = None,
     chips_file: Path | None = None,
 ) -> TrainingAnswer:
@@ -106,6 +108,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         tokens=tokens,
         chips=chips,
         deadline_s=None if deadline is None else deadline * DAY_S,
+        schedules=schedules_named(_names(schedule)),
     )
     check(request)
     catalogue = catalogue_with(chips_file)

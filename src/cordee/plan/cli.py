@@ -26,6 +26,7 @@ from cordee.plan.goodput.cli import goodput as goodput_command
 from cordee.plan.model import Model, model
 from cordee.plan.options import CHIP, CHIPS, CHIPS_FILE, PAGE, TOP
 from cordee.plan.page import write_page
+from cordee.plan.pipeline.schedules import schedules_named
 from cordee.plan.scripts.as_it_is import as_data, as_it_is
 from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.scripts.written import write
@@ -84,6 +85,14 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 @click.option("--sequence", type=int, help="Tokens of a sequence; 4096, or as the script has it.")
 @click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
 @click.option("--dtype", help="Of products: bf16, fp8 or fp4; bf16, or as the script has it.")
+@click.option(
+    "--schedule",
+    "turns",
+    multiple=True,
+    metavar="NAME",
+    help="Try pipelines that run so: 1f1b, zb-h1, zb-h2, zb-v, dualpipe, dualpipev or all; else what the "
+    "software runs.",
+)
 @TOP
 @click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote.")
 @PAGE
@@ -100,6 +109,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     sequence: int | None,
     batch: int | None,
     dtype: str | None,
+    turns: tuple[str, ...],
     top: int,
     calibration: Path | None,
     page: Path | None,
@@ -124,6 +134,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         chips=chips,
         deadline_s=deadline and deadline * DAY_S,
         program=theirs.program if theirs else TODAY,
+        schedules=schedules_named(turns),
     )
     check(request)
     catalogue = catalogue_with(chips_file)

@@ -12,6 +12,7 @@ from cordee.plan.calibration.usual import usual_stack
 from cordee.plan.calibration.widths import nearest, widths
 from cordee.plan.layout import Program
 from cordee.plan.model import Model
+from cordee.plan.pipeline.schedules import PLAIN, offer, offered, offers
 from cordee.plan.search import Found, Plan, Search, Wanted
 from cordee.plan.training import model_flops
 
@@ -37,6 +38,8 @@ class Request:
     """How long it may take; then the number of chips is found."""
     program: Program = TODAY
     """What the program does; it computes in `dtype`."""
+    schedules: tuple[str, ...] = ()
+    """How stages may take turns; as the software can where it is left out."""
 
 
 def check(request: Request) -> None:
@@ -55,6 +58,8 @@ class Outcome:
 
     chip: Accelerator
     stack: str
+    program: Program
+    """What the software does, whatever the layout."""
     plans: Sequence[Plan]
     tried: int
     tokens: float | None
@@ -127,18 +132,31 @@ def outcome(
     if request.program is TODAY:
         program = with_stack(program, stack)
     search = Search(chip, calibrations.find(kind, chip.name), program)
-    found = _found(request, search, program)
+    ask = Wanted(
+        model=request.model,
+        chips=request.chips or 0,
+        sequence=request.sequence,
+        batch=request.batch,
+        program=program,
+        schedules=request.schedules or offered(stack),
+        stack=stack,
+    )
+    found = _found(request, search, ask)
     off, judged_by = nearest(widths(), kind)
     return Outcome(
         chip=chip,
         stack=stack,
+        program=program,
         plans=found.plans,
         tried=found.tried,
         tokens=request.tokens,
         price=price,
         off=off,
         judged_by=judged_by,
-        warnings=tuple(_warnings(kind, chip, found.plans[0], calibrations)),
+        warnings=(
+            *_warnings(kind, chip, found.plans[0], calibrations),
+            *_of_schedule(found.plans[0].job.layout.schedule, stack),
+        ),
     )
 
 
@@ -149,18 +167,18 @@ def _dtype(dtype: str, chip: Accelerator) -> str:
     raise UsageError(f"{chip.name} does not multiply in {dtype}: --dtype one of {able}")
 
 
-def _found(request: Request, search: Search, program: Program) -> Found:
+def _found(request: Request, search: Search, ask: Wanted) -> Found:
     if request.chips:
-        return search.find(_wanted(request, program, request.chips))
+        return search.find(ask)
     assert request.tokens, "a deadline comes with tokens"
     assert request.deadline_s, "the command asks for one or the other"
     needed = request.tokens / request.deadline_s
-    low, high = 0, _first_guess(request, search, program, needed)
+    low, high = 0, _first_guess(request, search, ask, needed)
     for _ in range(12):
-        found = search.find(_wanted(request, program, high))
+        found = search.find(replace(ask, chips=high))
         speed = found.plans[0].tokens_per_s
         if speed >= needed:
-            return _fewest(request, search, program, (low, high, found))
+            return _fewest(request, search, ask, (low, high, found))
         low, high = high, max(_round(high * needed / speed), high + UNIT)
     raise UsageError(
         f"{search.chip.name}: more chips do not make it in time: with {high} the batch of "
@@ -169,7 +187,7 @@ def _found(request: Request, search: Search, program: Program) -> Found:
 
 
 def _fewest(
-    request: Request, search: Search, program: Program, between: tuple[int, int, Found]
+    request: Request, search: Search, ask: Wanted, between: tuple[int, int, Found]
 ) -> Found:
     """The fewest chips, in units, that make it, where `low` do not and `high` do."""
     low, high, found = between
@@ -178,7 +196,7 @@ def _fewest(
     while high - low > UNIT:
         middle = low + (high - low) // (2 * UNIT) * UNIT
         try:
-            tried = search.find(_wanted(request, program, middle))
+            tried = search.find(replace(ask, chips=middle))
         except UsageError:  # it does not fit on so few
             low = middle
             continue
@@ -189,12 +207,12 @@ def _fewest(
     return found
 
 
-def _first_guess(request: Request, search: Search, program: Program, needed: float) -> int:
+def _first_guess(request: Request, search: Search, ask: Wanted, needed: float) -> int:
     """From the speed on the fewest chips that it fits on."""
     chips = UNIT
     while True:
         try:
-            found = search.find(_wanted(request, program, chips))
+            found = search.find(replace(ask, chips=chips))
         except UsageError:
             if chips > 2**17:
                 raise
@@ -206,16 +224,6 @@ def _first_guess(request: Request, search: Search, program: Program, needed: flo
 
 def _round(chips: float) -> int:
     return ceil(chips / UNIT) * UNIT
-
-
-def _wanted(request: Request, program: Program, chips: int) -> Wanted:
-    return Wanted(
-        model=request.model,
-        chips=chips,
-        sequence=request.sequence,
-        batch=request.batch,
-        program=program,
-    )
 
 
 def _warnings(kind: Kind, chip: Accelerator, best: Plan, known: Calibrations) -> Iterator[str]:
@@ -232,6 +240,19 @@ def _warnings(kind: Kind, chip: Accelerator, best: Plan, known: Calibrations) ->
         yield f"{chip.name} is {chip.available}"
     if chip.checked != "opened":
         yield f"figures of {chip.name} are recalled, not read"
+
+
+def _of_schedule(name: str, stack: str) -> Iterator[str]:
+    """Who runs the schedule of a layout, and what its prediction rests on."""
+    if name == PLAIN:
+        return
+    here = offer(stack, name)
+    if here:
+        yield f"{name} in {here.title}: {here.option}"
+    else:
+        others = dict.fromkeys(one.title for one in offers() if one.schedule == name)
+        yield f"{stack} does not run {name}; it is in: {', '.join(others)}"
+    yield f"{name}: what it gains is reckoned, and no calibration rests on results with it"
 
 
 def usual_batch(found: Model, sequence: int) -> int:

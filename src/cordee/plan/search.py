@@ -10,8 +10,11 @@ from cordee.plan.costs.seconds import Costs
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.memory import Memory, memory
 from cordee.plan.model import Model
+from cordee.plan.pipeline.schedules import PLAIN, offer, schedule
 from cordee.plan.shares import shares
-from cordee.plan.training import Step, Times, Work, groups_of, step, times_of, work_of
+from cordee.plan.stages import Times, times_of
+from cordee.plan.step_work import Work, groups_of, work_of
+from cordee.plan.training import Step, step
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)
 LONG = 16384
@@ -30,6 +33,10 @@ class Wanted:
     batch: int
     """Sequences of a step; a layout may differ from it by a tenth, so that it divides."""
     program: Program
+    schedules: tuple[str, ...] = (PLAIN,)
+    """How stages may take turns; without 1F1B, only pipelines are wanted."""
+    stack: str = ""
+    """The software, which may run some schedules only under conditions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,9 @@ class Search:
             layout.expert,
             layout.micro_batch,
             layout.zero == 3,
+            layout.turns.splits,
+            job.hides_pairs,
+            job.program.overlaps_experts,
         )
         if key not in self._known:
             work = work_of(job, self.chip)
@@ -108,7 +118,7 @@ class Search:
 def candidates(wanted: Wanted, chip: Accelerator) -> Iterator[Job]:
     """Layouts that the model can have on these chips, without recomputation."""
     for tensor, context in _inner(wanted, chip):
-        for pipeline, chunks in _stages(wanted, tensor * context):
+        for pipeline, chunks, turns in _stages(wanted, tensor * context):
             for expert in _experts(wanted, chip):
                 for micro_batch in (1, 2, 4, 8):
                     for zero in (1, 3) if pipeline == 1 else (1,):
@@ -120,6 +130,7 @@ def candidates(wanted: Wanted, chip: Accelerator) -> Iterator[Job]:
                                 context=context,
                                 pipeline=pipeline,
                                 chunks=chunks,
+                                schedule=turns,
                                 expert=expert,
                                 micro_batch=micro_batch,
                                 zero=zero,
@@ -139,15 +150,21 @@ def _inner(wanted: Wanted, chip: Accelerator) -> Iterator[tuple[int, int]]:
                 yield tensor, context
 
 
-def _stages(wanted: Wanted, inner: int) -> Iterator[tuple[int, int]]:
+def _stages(wanted: Wanted, inner: int) -> Iterator[tuple[int, int, str]]:
+    """Stages, their chunks and how they take turns."""
     layers = len(wanted.model.layers)
     for pipeline in range(1, min(layers, wanted.chips // inner) + 1):
-        # A last stage with few layers wastes the others' time.
-        if -(-layers // pipeline) * pipeline > layers * 1.15 + 1:
-            continue
-        for chunks in (1, 2, 4) if pipeline > 1 else (1,):
-            if pipeline * chunks <= layers:
-                yield pipeline, chunks
+        for name in wanted.schedules:
+            pieces = schedule(name).pieces
+            # A last stage with few layers wastes the others' time.
+            if -(-layers // (pipeline * pieces)) * pipeline * pieces > layers * 1.15 + 1:
+                continue
+            if name != PLAIN:
+                yield pipeline, 1, name
+                continue
+            for chunks in (1, 2, 4) if pipeline > 1 else (1,):
+                if pipeline * chunks <= layers:
+                    yield pipeline, chunks, name
 
 
 def _experts(wanted: Wanted, chip: Accelerator) -> Iterator[int]:
@@ -167,21 +184,45 @@ def _job(wanted: Wanted, layout: Layout) -> Job | None:
     data = wanted.chips // stage // unit * unit
     if not data or data * stage < WORTH * wanted.chips or (data * inner) % layout.expert:
         return None
-    turn = data * layout.micro_batch * (layout.pipeline if layout.chunks > 1 else 1)
+    together = layout.pipeline if layout.chunks > 1 else 2 if layout.turns.even else 1
+    turn = data * layout.micro_batch * together
     batch = round(wanted.batch / turn) * turn
     if not batch or abs(batch - wanted.batch) > 0.1 * wanted.batch:
         return None
-    return Job(
+    job = Job(
         model=wanted.model,
         layout=replace(layout, chips=data * stage),
         sequence=wanted.sequence,
         batch=batch,
         program=wanted.program,
     )
+    return job if layout.schedule == PLAIN else _scheduled(job, wanted.stack)
+
+
+def _scheduled(job: Job, stack: str) -> Job | None:
+    """With what goes with its schedule under that software; None where that cannot be."""
+    layout, program = job.layout, job.program
+    if layout.turns.problem(layout.pipeline, len(job.model.layers), job.micro_batches):
+        return None
+    one = offer(stack, layout.schedule)
+    exclusive = one.exclusive if one else []
+    if ("context" in exclusive and layout.context > 1) or ("tied" in exclusive and job.model.tied):
+        return None
+    hides = layout.turns.pairs and layout.expert > 1 and (one is None or one.hides_experts)
+    gradients = program.overlaps_gradients and "overlaps_gradients" not in exclusive
+    experts = program.overlaps_experts or hides
+    return replace(
+        job, program=replace(program, overlaps_experts=experts, overlaps_gradients=gradients)
+    )
 
 
 def _nothing_fits(wanted: Wanted, chip: Accelerator, found: Found) -> str:
     model = f"{wanted.model.name} ({wanted.model.parameters / 1e9:,.1f}e9 parameters)"
+    if found.leanest is None and PLAIN not in wanted.schedules:
+        return (
+            f"{model}: no pipeline of {wanted.chips} chips runs by {', '.join(wanted.schedules)}: its layers or "
+            f"a batch of {wanted.batch} sequences do not go with it; a larger batch, or --schedule all"
+        )
     if found.leanest is None:
         return (
             f"{model}: a batch of {wanted.batch} sequences does not divide over "

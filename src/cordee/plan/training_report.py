@@ -141,7 +141,7 @@ def _outcome(outcome: Outcome, top: int) -> dict[str, Any]:
 def _plan(outcome: Outcome, plan: Plan) -> dict[str, Any]:
     layout, memory = plan.job.layout, plan.memory
     degrees = ("chips", "tensor", "pipeline", "chunks", "context", "expert", "data")
-    rest = ("micro_batch", "zero", "recompute")
+    rest = ("micro_batch", "zero", "recompute", "schedule")
     return {
         "layout": {name: getattr(layout, name) for name in (*degrees, *rest)},
         "batch": plan.job.batch,

@@ -98,7 +98,8 @@ def test_the_best_is_compared_under_the_scripts_program(script: Path) -> None:
         if all(
             plan["layout"][name] == value
             for name, value in {
-                "tensor": 8, "pipeline": 2, "chunks": 1, "micro_batch": 1, "recompute": "none"
+                "tensor": 8, "pipeline": 2, "chunks": 1, "schedule": "1f1b", "micro_batch": 1,
+                "recompute": "none",
             }.items()
         )
     ]  # fmt: skip
@@ -142,6 +143,37 @@ def test_what_is_not_understood_is_named_with_its_line(script: Path) -> None:
 )
 def test_what_is_reckoned_otherwise_is_said(script: Path, old: str, new: str, said: str) -> None:
     assert said in "\n".join(read(script, QWEN.replace(old, new)).remarks)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("--schedules-method dualpipev", "dualpipev-whole"),
+        ("--schedules-method dualpipev --dualpipev-dw-detach", "dualpipev"),
+        ("--enable-zero-bubble --zero-bubble-max-pending-backward 2", "zb-h1"),
+        ("--enable-zero-bubble --zero-bubble-max-pending-backward 4", "zb-h2"),
+        ("--zero-bubble-v-schedule", "zb-v"),
+    ],
+)
+def test_how_stages_take_turns_is_read(script: Path, options: str, name: str) -> None:
+    found = read(script, QWEN.replace("--bf16", f"--bf16 {options}"))
+    assert found.job.layout.schedule == name
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            "--zero-bubble-v-schedule --zero-bubble-v-schedule-mem-setup half",
+            "half: reckoned as zb",
+        ),
+        ("--enable-zero-bubble --zero-bubble-max-pending-backward auto", "auto: reckoned as one"),
+    ],
+)
+def test_turns_that_are_reckoned_otherwise_are_said(script: Path, options: str, said: str) -> None:
+    (remark,) = read(script, QWEN.replace("--bf16", f"--bf16 {options}")).remarks
+    assert said in remark
 
 
 @pytest.mark.parametrize(
@@ -195,6 +227,12 @@ def test_experts_that_are_cut_are_said(tmp_path: Path) -> None:
         ("TP=8", "TP=$(nproc)", r"--tensor-model-parallel-size \$\(nproc\): a whole number"),
         ("TP=8", "TP=3", "16 chips do not divide by tensor 3"),
         ("torchrun", "echo", "nothing in it starts a training"),
+        ("--bf16", "--bf16 --schedules-method gpipe", "line 25: .* gpipe: dualpipev is known"),
+        (
+            "--bf16",
+            "--bf16 --schedules-method dualpipev --micro-batch-size 32",
+            "2 micro-batches are too few for pipeline 2: 4 or more",
+        ),
         ("$TRAIN_ARGS", '$TRAIN_ARGS "', "is opened and not closed"),
     ],
 )

@@ -128,3 +128,26 @@ def test_a_model_that_options_cannot_say_is_refused_and_nothing_is_written(tmp_p
     assert isinstance(done.exception, CordeeError)
     assert "cannot be said in options" in str(done.exception)
     assert file.read_text() == "mine\n"
+
+
+def test_pairs_of_passes_are_written_with_what_goes_with_them(tmp_path: Path) -> None:
+    file = tmp_path / "new.sh"
+    asks = ("DeepSeek-V3", "--chip", "910C", "--chips", "512")
+    text, _ = wrote(file, *asks, "--schedule", "dualpipev")
+    for option in ("--schedules-method dualpipev", "--dualpipev-dw-detach", "--moe-fb-overlap"):
+        assert option in text
+    # github.com/Ascend/MindSpeed 028de58 dualpipev_feature.py: these do not go together.
+    assert "--overlap-grad-reduce" not in text
+    assert "--num-layers-per-virtual-pipeline-stage" not in text
+    layout = asked(file).job.layout
+    assert layout.schedule == "dualpipev"
+    assert (layout.context, layout.chunks) == (1, 1)
+
+
+def test_turns_that_a_framework_does_not_take_are_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "new.sh"
+    asks = ("Qwen3-32B", "--chip", "H100", "--chips", "64", "--schedule", "zb-v")
+    done = run(*asks, "--write-script", str(file))
+    assert isinstance(done.exception, CordeeError)
+    assert "takes turns by zb-v, which megatron-lm does not" in str(done.exception)
+    assert not file.exists()

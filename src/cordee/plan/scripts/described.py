@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from cordee.core.errors import UsageError
 from cordee.plan.layout import Job
 from cordee.plan.model import Experts, GroupedAttention, LatentAttention, Layer, Mlp, Model
+from cordee.plan.pipeline.schedules import offered
 
 Option = tuple[str, tuple[str, ...]]
 """An option with its words."""
@@ -130,7 +131,7 @@ def spread(job: Job, *, ascend: bool) -> Iterator[Option]:
 
 def _stages(job: Job, *, ascend: bool) -> Iterator[Option]:
     layers, layout = len(job.model.layers), job.layout
-    stages = layout.pipeline * layout.chunks
+    stages = layout.pipeline * layout.chunks * layout.turns.pieces
     each = -(-layers // stages)
     missing = each * stages - layers
     if missing and ascend:
@@ -142,6 +143,10 @@ def _stages(job: Job, *, ascend: bool) -> Iterator[Option]:
         yield option("--decoder-last-pipeline-num-layers", each - missing)
     if layout.chunks > 1:
         yield option("--num-layers-per-virtual-pipeline-stage", each)
+    if layout.turns.pairs:
+        yield option("--schedules-method", "dualpipev")
+    if layout.schedule == "dualpipev":
+        yield option("--dualpipev-dw-detach")
 
 
 def _recomputed(job: Job) -> Iterator[Option]:
@@ -151,7 +156,9 @@ def _recomputed(job: Job) -> Iterator[Option]:
         some = job.layout.recompute_layers
         yield option("--recompute-granularity", "full")
         yield option("--recompute-method", "uniform" if some is None else "block")
-        yield option("--recompute-num-layers", 1 if some is None else some)
+        yield option(
+            "--recompute-num-layers", 1 if some is None else some // job.layout.turns.pieces
+        )
 
 
 def _program(job: Job, *, ascend: bool) -> Iterator[Option]:
@@ -167,15 +174,32 @@ def _program(job: Job, *, ascend: bool) -> Iterator[Option]:
         yield option("--use-ascend-mc2" if ascend else "--tp-comm-overlap")
     if program.overlaps_gradients:
         yield option("--overlap-grad-reduce")
-    if program.overlaps_experts and ascend:
-        yield option("--moe-alltoall-overlap-comm")
+    if program.overlaps_experts:
+        yield from _travelling(job, ascend=ascend)
+
+
+def _travelling(job: Job, *, ascend: bool) -> Iterator[Option]:
+    """What lets tokens travel to experts beside other work."""
+    layout = job.layout
+    if ascend:
+        yield option("--moe-fb-overlap" if layout.turns.pairs else "--moe-alltoall-overlap-comm")
+    elif (
+        layout.expert > 1
+        and layout.recompute == "none"
+        and (layout.pipeline == 1 or layout.chunks > 1)
+    ):
+        # What it takes: github.com/NVIDIA/Megatron-LM d98e8a6 megatron/core/transformer/transformer_config.py
+        yield option("--overlap-moe-expert-parallel-comm")
 
 
 def why_not(job: Job, chips_per_node: int, *, ascend: bool) -> str | None:
     """Why that layout has no options here, if so."""
     layers, layout = len(job.model.layers), job.layout
-    stages = layout.pipeline * layout.chunks
+    stages = layout.pipeline * layout.chunks * layout.turns.pieces
     uneven = bool(layers % stages)
+    stack = "mindspeed" if ascend else "megatron-lm"
+    if layout.schedule not in offered(stack):
+        return f"takes turns by {layout.schedule}, which {stack} does not"
     if layout.zero > 1:
         return f"shares out weights (ZeRO {layout.zero})"
     if layout.chips > chips_per_node and layout.chips % chips_per_node:

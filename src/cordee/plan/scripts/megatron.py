@@ -8,9 +8,12 @@ from cordee.core.errors import UsageError
 from cordee.core.shell.started import Script, Started, script
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Model
+from cordee.plan.pipeline.schedules import PLAIN, schedule
 from cordee.plan.scripts.options import Options, meanings, pairs, passed
 from cordee.plan.scripts.sizes import model_of
 
+TRAVELS = ("--moe-fb-overlap", "--moe-alltoall-overlap-comm", "--overlap-moe-expert-parallel-comm")
+"""Options with which tokens travel to experts beside other work."""
 LAUNCHERS = frozenset({"torchrun", "msrun", "python", "python3", "srun"})
 
 
@@ -84,20 +87,22 @@ def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
 
 def _job(options: Options, model: Model, chips: int) -> Job:
     pipeline, micro_batch = options.number("pipeline", 1), options.number("micro_batch")
+    turns = _schedule(options, pipeline)
     method = options.word("recompute_method")
     exchanged = options.word("context_kind") in ("ulysses_cp_algo", "a2a")
     layout = Layout(
         chips=chips,
         tensor=options.number("tensor", 1),
         pipeline=pipeline,
-        chunks=_chunks(options, model, pipeline),
+        chunks=_chunks(options, model, pipeline) if turns == PLAIN else 1,
+        schedule=turns,
         context=options.number("context", 1),
         expert=options.number("expert", 1),
         micro_batch=micro_batch,
         zero=1 if options.has("--use-distributed-optimizer") else 0,
         sequence_parallel=options.has("--sequence-parallel"),
         recompute=_recompute(options),
-        recompute_layers=options.number("recompute_layers", 1) if method == "block" else None,
+        recompute_layers=_again(options, turns) if method == "block" else None,
         context_kind="all-to-all" if exchanged else "ring",
     )
     return Job(
@@ -111,7 +116,8 @@ def _job(options: Options, model: Model, chips: int) -> Job:
                 "--tp-comm-overlap", "--use-ascend-coc", "--use-ascend-mc2"
             ),
             overlaps_gradients=options.has("--overlap-grad-reduce"),
-            overlaps_experts=options.has("--moe-fb-overlap", "--moe-alltoall-overlap-comm"),
+            overlaps_experts=options.has(*TRAVELS),
+            waits_for_all=not options.has("--enable-optimizer-post-validation"),
         ),
     )
 
@@ -121,6 +127,27 @@ def _chunks(options: Options, model: Model, pipeline: int) -> int:
     if each:
         return max(-(-len(model.layers) // (pipeline * each)), 1)
     return options.number("chunks", 1)
+
+
+def _schedule(options: Options, pipeline: int) -> str:
+    """How stages take turns. Raises `UsageError` where nothing here knows it."""
+    method, pending = options.word("schedule"), options.word("pending")
+    if method and method != "dualpipev":
+        raise UsageError(
+            f"{options.place('--schedules-method')}: --schedules-method {method}: dualpipev is known"
+        )
+    if method:
+        return "dualpipev" if options.has("--dualpipev-dw-detach") else "dualpipev-whole"
+    if options.has("--zero-bubble-v-schedule"):
+        return "zb-v"
+    if options.has("--enable-zero-bubble"):
+        return "zb-h2" if pending.isdecimal() and int(pending) >= 2 * pipeline else "zb-h1"
+    return PLAIN
+
+
+def _again(options: Options, turns: str) -> int:
+    """Layers of a stage that are reckoned again; options count those of a piece."""
+    return options.number("recompute_layers", 1) * schedule(turns).pieces
 
 
 def _recompute(options: Options) -> str:
@@ -142,6 +169,7 @@ def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
         yield from _details(options)
     yield from _experts(options, job)
     yield from _last_stage(options, job)
+    yield from _turns(options, job)
     known = meanings().keys() | passed()
     for name, value in options.given.items():
         if name not in known:
@@ -176,8 +204,20 @@ def _experts(options: Options, job: Job) -> Iterator[str]:
 
 def _last_stage(options: Options, job: Job) -> Iterator[str]:
     """Where stages are cut by hand."""
-    layers, stages = len(job.model.layers), job.layout.pipeline * job.layout.chunks
+    layers, layout = len(job.model.layers), job.layout
+    stages = layout.pipeline * layout.chunks * layout.turns.pieces
     taken = layers - -(-layers // stages) * (stages - 1)
     name = "--decoder-last-pipeline-num-layers"
     if options.number("last_stage", taken) != taken:
         yield f"{options.place(name)}: {name}: reckoned with {taken} layers in the last stage"
+
+
+def _turns(options: Options, job: Job) -> Iterator[str]:
+    """Where stages take turns otherwise than a plan reckons."""
+    memory, pending = options.word("zero_bubble_memory"), options.word("pending")
+    if job.layout.schedule == "zb-v" and memory not in ("", "zb"):
+        name = "--zero-bubble-v-schedule-mem-setup"
+        yield f"{options.place(name)}: {name} {memory}: reckoned as zb, with more memory and fewer bubbles"
+    if pending and not pending.isdecimal():
+        name = "--zero-bubble-max-pending-backward"
+        yield f"{options.place(name)}: {name} {pending}: reckoned as one for each stage, as zb-h1 has"
