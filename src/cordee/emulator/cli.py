@@ -76,6 +76,11 @@ def chips(watch: bool, catalogue: bool, as_json: bool) -> None:
 @click.option(
     "--virtual", "stay_virtual", is_flag=True, help="Stay virtual on a machine with real chips."
 )
+@click.option(
+    "--shapes",
+    is_flag=True,
+    help="Leave out the arithmetic of products, whose results are zeros: for a trace of a large model.",
+)
 @click.option("--trace", type=FILE, help="Write every operator to FILE, as JSON Lines.")
 @click.option("--report", type=FILE, help="Write a page about the run to FILE, as HTML.")
 @click.option("--faults", type=FILE, help="Strike the machine as the schedule FILE says.")
@@ -94,6 +99,7 @@ def run(  # noqa: PLR0913 - an argument is an option
     node: int | None,
     from_cuda: bool,
     stay_virtual: bool,
+    shapes: bool,
     trace: Path | None,
     report: Path | None,
     faults: Path | None,
@@ -116,6 +122,7 @@ def run(  # noqa: PLR0913 - an argument is an option
         node=node,
         from_cuda=from_cuda,
         virtual=stay_virtual,
+        shapes=shapes,
         wanted=Wanted(trace=trace, report=report, perfetto=perfetto, compare=compare),
         faults=faults,
     )

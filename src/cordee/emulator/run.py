@@ -54,6 +54,8 @@ class Request:
     """Whether the program is written for CUDA and is to be carried over as it runs."""
     virtual: bool = False
     """Whether to stay virtual on a machine that has real chips."""
+    shapes: bool = False
+    """Whether products are left out: their results have the right shape, and are zeros."""
     wanted: Wanted = field(default_factory=Wanted)
     """What the run is to leave behind."""
     faults: Path | None = None
@@ -71,6 +73,9 @@ class Request:
             raise UsageError(
                 f"{', '.join(self.makes)}: --join takes a machine as it is, and makes none"
             )
+
+        if self.shapes and self.wanted.compare:
+            raise UsageError("--shapes leaves out what --compare compares: give one of them")
 
     @property
     def makes(self) -> list[str]:
@@ -159,6 +164,7 @@ def _check_real(request: Request) -> None:
         "--join": request.join is not None,
         "--node": request.node is not None,
         "--faults": request.faults is not None,
+        "--shapes": request.shapes,
     }
     if asked := [option for option, is_asked in of_virtual.items() if is_asked]:
         raise UsageError(f"{', '.join(asked)}: only of virtual chips: add --virtual")
@@ -199,6 +205,8 @@ def _virtual(
     environment["CORDEE_MACHINE"] = machine_path
     if request.node is not None:
         environment["CORDEE_NODE"] = str(request.node)
+    if request.shapes:
+        environment["CORDEE_SHAPES"] = "1"  # see ops/undone.py
     environment["CORDEE_LIBRARIES"] = str(libraries)
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, [str(libraries), environment.get("LD_LIBRARY_PATH")])

@@ -60,12 +60,14 @@ def start() -> ModuleType:
 
 def _take_over(kernel: ModuleType) -> None:
     from cordee.emulator import compilation
-    from cordee.emulator.ops import registry, ways
+    from cordee.emulator.ops import registry, undone, ways
     from cordee.emulator.trace.options import Options
 
     options = Options.from_environment(os.environ)
     # What is registered before ours is the adapter's.
     native = frozenset(ways.registered("PrivateUse1")) if options else frozenset()
+    if os.environ.get(undone.VARIABLE):
+        undone.leave_out()
     registry.register(kernel)
     compilation.install()
     if options:

@@ -175,6 +175,7 @@ def program(  # noqa: PLR0913 - an argument is an option
     step: int | None = None,
     steps: float | None = None,
     launch_us: float = LAUNCH_S * 1e6,
+    tf32: bool = False,
     measured: Mapping[str, float] | None = None,
     calibration: Path | None = None,
     chips_file: Path | None = None,
@@ -190,6 +191,7 @@ def program(  # noqa: PLR0913 - an argument is an option
         step=step,
         steps=steps,
         launch_s=launch_us * 1e-6,
+        tf32=tf32,
     )
     kinds = [catalogue.find(one) for one in _names(chip)]
     timed = [(catalogue.find(name), seconds) for name, seconds in (measured or {}).items()]

@@ -23,10 +23,10 @@ def traced(where: Path, *command: str, options: tuple[str, ...] = ()) -> Path:
     return trace
 
 
-def gpt(where: Path, layers: int) -> Path:
+def gpt(where: Path, layers: int, *options: str) -> Path:
     """The example written for CUDA, carried over as it runs: three steps of so many layers."""
     words = ("--steps", "3", "--layers", str(layers), "--dtype", "bfloat16", *SMALL)
-    return traced(where, "python", str(GPT), *words, options=("--from-cuda",))
+    return traced(where, "python", str(GPT), *words, options=("--from-cuda", *options))
 
 
 def said_of(trace: Path, *words: str) -> dict[str, Any]:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.plan.commands import Command
 from tests.plan.pages import needs_no_network, text_of
 from tests.plan.traced.programs import PROGRAM, gpt, said_of
 
+from cordee.cli import cli
 from cordee.plan import program
 from cordee.plan.layout import Job, Layout
 from cordee.plan.model import model
@@ -75,6 +77,15 @@ def test_two_traced_layers_tell_of_six(two_layers: Path, tmp_path: Path) -> None
     assert told["memory_bytes"] == pytest.approx(counted_["memory_bytes"], rel=0.05)
 
 
+def test_shapes_alone_tell_as_much(two_layers: Path, tmp_path: Path) -> None:
+    done, left_out = (
+        said_of(trace, "--chip", "910B3") for trace in (two_layers, gpt(tmp_path, 2, "--shapes"))
+    )
+    assert left_out["flops"] == done["flops"]
+    for what in ("seconds", "memory_bytes"):
+        assert left_out["outcomes"][0][what] == pytest.approx(done["outcomes"][0][what], rel=0.02)
+
+
 def test_more_chips_run_copies_that_sum_up_gradients(two_layers: Path) -> None:
     alone = said_of(two_layers, "--chip", "910B3")
     many = said_of(two_layers, "--chip", "910B3", "--chips", "64")
@@ -136,3 +147,10 @@ def test_what_is_no_trace_is_refused_and_a_trace_is_no_model(
     assert "cordee run --trace" in PROGRAM.refused(str(other), "--chip", "A100")
     train = Command("train").refused(str(two_layers), "--chip", "A100", "--chips", "8")
     assert train == f"{two_layers} is a trace of a program: cordee plan program {two_layers}"
+
+
+def test_what_is_left_out_cannot_be_compared() -> None:
+    done = CliRunner().invoke(
+        cli, ["run", "--shapes", "--compare", "cpu", "--report", "x.html", "--", "true"]
+    )
+    assert str(done.exception) == "--shapes leaves out what --compare compares: give one of them"

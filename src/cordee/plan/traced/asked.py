@@ -27,6 +27,8 @@ class Asked:
     steps: float | None = None
     """Of the whole run."""
     launch_s: float = LAUNCH_S
+    tf32: bool = False
+    """Whether products in float32 may be in fewer bits, where a chip has that."""
     factor: float = 1.0
     """By how much longer a step was measured than it is predicted."""
 
@@ -79,6 +81,7 @@ def ask(  # noqa: PLR0913 - an argument is an option
     step: int | None = None,
     steps: float | None = None,
     launch_s: float = LAUNCH_S,
+    tf32: bool = False,
 ) -> Asked:
     """Look for the step of a trace. Raises `UsageError` where the number of chips does not go with it."""
     found = cut(ranks, step)
@@ -102,6 +105,7 @@ def ask(  # noqa: PLR0913 - an argument is an option
         chips=chips,
         steps=steps,
         launch_s=launch_s,
+        tf32=tf32,
     )
 
 

@@ -40,6 +40,7 @@ from cordee.plan.traced.trace import read
     show_default=True,
     help="What the host takes to start an operator.",
 )
+@click.option("--tf32", is_flag=True, help="Products in float32 run in TF32 where a chip has it.")
 @click.option(
     "--measured",
     multiple=True,
@@ -59,6 +60,7 @@ def program(  # noqa: PLR0913 - an argument is an option
     step: int | None,
     steps: float | None,
     launch_us: float,
+    tf32: bool,
     measured: tuple[str, ...],
     top: int,
     calibration: Path | None,
@@ -78,6 +80,7 @@ def program(  # noqa: PLR0913 - an argument is an option
         step=step,
         steps=steps,
         launch_s=launch_us * 1e-6,
+        tf32=tf32,
     )
     asked = as_measured(asked, [_measured(one, catalogue) for one in measured], known)
     outcomes = [outcome(asked, kind, catalogue.price(kind, "rent"), known) for kind in kinds]

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, log2, prod
+from math import exp, log, log2, prod
 
 from cordee.hw.accelerator import Accelerator, Price
 from cordee.plan.calibration.table import Calibrations, Kind
@@ -12,7 +12,7 @@ from cordee.plan.traced.asked import Asked, module_numbers
 from cordee.plan.traced.items import items_of
 from cordee.plan.traced.memory import peak_bytes
 from cordee.plan.traced.steps import starts
-from cordee.plan.traced.target import ASCEND, Target
+from cordee.plan.traced.target import ASCEND, UNSURE, Target
 from cordee.plan.traced.timeline import Over, run
 
 ROOM = 0.95
@@ -105,10 +105,10 @@ class Outcome:
 
 def outcome(asked: Asked, chip: Accelerator, price: Price | None, known: Calibrations) -> Outcome:
     """The program on that chip. Raises `UsageError` where it cannot run there."""
-    target = Target(chip, known, asked.launch_s, asked.is_mixture)
+    target = Target(chip, known, asked.launch_s, asked.is_mixture, asked.tf32)
     marks = starts(asked.cut.calls[0])[1:2] if not asked.cut.trains else []
     over = run(*items_of(asked, target, marks))
-    quicker = Target(chip, known, asked.launch_s / 2, asked.is_mixture)
+    quicker = Target(chip, known, asked.launch_s / 2, asked.is_mixture, asked.tf32)
     quick = run(items_of(asked, quicker, ())[0])
     nodes = max(asked.chips / chip.chips_per_node, 1)
     slower = 1 + target.scale * log2(nodes) if asked.cut.trains else 1.0
@@ -126,7 +126,7 @@ def outcome(asked: Asked, chip: Accelerator, price: Price | None, known: Calibra
         first_pass_s=next((at * asked.factor for at in over.marks.values()), None),
         memory_bytes=max(memory),
         price=price,
-        off=off,
+        off=max(off, log(UNSURE)),
         judged_by=judged_by,
         remarks=(*target.remarks, *_warnings(asked, target)),
     )

@@ -142,8 +142,8 @@ def remarks(asked: Asked, outcomes: Sequence[Outcome]) -> Iterator[str]:
     for one in outcomes:
         basis = one.judged_by.words.strip() or "all training results"
         yield (
-            f"{one.chip.name}: the interval is that of predictions for: {basis}; no result of a traced program is "
-            "published, so it is an extrapolation"
+            f"{one.chip.name}: the interval is that of predictions for: {basis}, and 1.3 times at least, for steps of "
+            "programs that were traced are published for A100 only"
         )
         yield from (f"{one.chip.name}: {remark}" for remark in one.remarks)
 

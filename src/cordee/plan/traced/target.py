@@ -21,6 +21,11 @@ LAUNCH_S = 24e-6
 and gives 25.5 of them a second on A100 while the host keeps it waiting, pytorch.org/blog/accelerating-generative-ai-2."""
 BACKWARD = 0.5
 """Of that, where autograd calls it: assumed, for Python has no part in it."""
+EAGER = 1.5
+"""How many times longer a kernel of PyTorch's own takes than its traffic would, at least; software for training, by which
+chips are calibrated, fuses most. Four published steps of GPT-2 on A100: benchmarks/traced_programs.md."""
+UNSURE = 1.3
+"""By which a traced program may be off at least, for the same reason."""
 ASCEND = "Huawei"
 
 
@@ -43,6 +48,8 @@ class Target:
     known: Calibrations
     launch_s: float = LAUNCH_S
     is_mixture: bool = False
+    tf32: bool = False
+    """Whether products in float32 may be in fewer bits."""
     remarks: dict[str, None] = field(default_factory=dict)
     """What is assumed, each once."""
     _costs: dict[str, Costs] = field(default_factory=dict)
@@ -103,11 +110,14 @@ class Target:
         if found is None:
             chip, run = self._able(dtype)
             calibration = self.known.find(self.kind, chip.name)
+            calibration = replace(calibration, vector=max(calibration.vector, EAGER))
             found = self._costs[dtype] = Costs(chip, calibration, Program(dtype=run))
         return found
 
     def _able(self, dtype: str) -> tuple[Accelerator, str]:
         chip = self.chip
+        if dtype == "fp32" and self.tf32 and "tf32" in chip.flops_per_s:
+            dtype = "tf32"
         if dtype in chip.flops_per_s:
             return chip, dtype
         if dtype == "bf16" and "fp16" in chip.flops_per_s:
