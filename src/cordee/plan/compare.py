@@ -242,17 +242,22 @@ def _warnings(kind: Kind, chip: Accelerator, best: Plan, known: Calibrations) ->
         yield f"figures of {chip.name} are recalled, not read"
 
 
-def _of_schedule(name: str, stack: str) -> Iterator[str]:
-    """Who runs the schedule of a layout, and what its prediction rests on."""
+def who_runs(name: str, stack: str) -> str:
+    """How a schedule is asked for in a software, or which others run it; empty for 1F1B."""
     if name == PLAIN:
-        return
+        return ""
     here = offer(stack, name)
     if here:
-        yield f"{name} in {here.title}: {here.option}"
-    else:
-        others = dict.fromkeys(one.title for one in offers() if one.schedule == name)
-        yield f"{stack} does not run {name}; it is in: {', '.join(others)}"
-    yield f"{name}: what it gains is reckoned, and no calibration rests on results with it"
+        return f"{name} in {here.title}: {here.option}"
+    others = dict.fromkeys(one.title for one in offers() if one.schedule == name)
+    return f"{stack} does not run {name}; it is in: {', '.join(others)}"
+
+
+def _of_schedule(name: str, stack: str) -> Iterator[str]:
+    """What a reader must know of the schedule of a layout."""
+    if name != PLAIN:
+        yield who_runs(name, stack)
+        yield f"{name}: what it gains is reckoned from its passes; hardly any published result has it"
 
 
 def usual_batch(found: Model, sequence: int) -> int:

@@ -109,6 +109,13 @@ def test_the_best_is_compared_under_the_scripts_program(script: Path) -> None:
     assert hidden["step_s"] < own["step_s"]
 
 
+def test_turns_that_the_software_of_a_chip_does_not_take_are_said(script: Path) -> None:
+    script.write_text(QWEN.replace("--bf16", "--bf16 --schedules-method dualpipev"))
+    done = run("--script", str(script), "--chip", "H100", "--chip", "910B3")
+    assert "megatron-bridge does not run dualpipev-whole; it is in: MindSpeed-LLM" in done.output
+    assert "mindspeed does not run" not in done.output
+
+
 def test_a_layout_that_does_not_fit_is_said(script: Path) -> None:
     script.write_text(QWEN.replace("TP=8", "TP=1").replace("PP=2", "PP=4"))
     assert "does not fit" in run("--script", str(script), "--chip", "910B2").output

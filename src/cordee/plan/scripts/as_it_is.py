@@ -6,10 +6,11 @@ from typing import Any
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.calibration.table import Calibrations, kind_of
-from cordee.plan.compare import Outcome, Request
+from cordee.plan.compare import Outcome, Request, who_runs
 from cordee.plan.costs.seconds import Costs
 from cordee.plan.layout import Job
 from cordee.plan.memory import memory
+from cordee.plan.pipeline.schedules import offered
 from cordee.plan.step_work import work_of
 from cordee.plan.training import step
 
@@ -29,10 +30,16 @@ class AsItIs:
     fits: bool
     best_tokens_per_s: float
     best_chips: int
+    not_run: str = ""
+    """Why the software on that chip does not take such turns, if so."""
 
     @property
     def words(self) -> str:
         """It in one line."""
+        return self._told + (f"; {self.not_run}" if self.not_run else "")
+
+    @property
+    def _told(self) -> str:
         if not self.fits:
             return (
                 f"{self.chip.name}: the script's layout, {self.layout}, does not fit: "
@@ -69,7 +76,7 @@ def as_it_is(job: Job, request: Request, found: Outcome, known: Calibrations) ->
     job.check()
     kind = kind_of(chip, found.stack, job.model)
     took = step(work_of(job, chip), Costs(chip, known.find(kind, chip.name), program))
-    needs = memory(job)
+    needs, turns = memory(job), job.layout.schedule
     return AsItIs(
         chip=chip,
         layout=job.layout.words,
@@ -80,6 +87,7 @@ def as_it_is(job: Job, request: Request, found: Outcome, known: Calibrations) ->
         fits=needs.fits(chip),
         best_tokens_per_s=found.best.tokens_per_s,
         best_chips=found.best.job.layout.chips,
+        not_run="" if turns in offered(found.stack) else who_runs(turns, found.stack),
     )
 
 
