@@ -10,8 +10,8 @@ from cordee.plan.validation.pipelines import Beside, kept, rates, runs, samples,
 
 HEAD = """# Schedules of pipelines
 
-Nothing is fitted to what stands here. `python benchmarks/pipelines.py` reckons it anew; sources are in
-`src/cordee/plan/validation/pipelines.toml`.
+Nothing is fitted to what stands here, but that the run on 910C is one of ten results that calibrations of Ascend's mixtures
+rest on. `python benchmarks/pipelines.py` reckons it anew; sources are in `src/cordee/plan/validation/pipelines.toml`.
 """
 RATES = """## Bubbles
 
@@ -42,7 +42,9 @@ GB at the peak. The first stage has a layer less there, and as many as the other
 RUNS = """
 ## Runs
 
-Tokens a second of a chip. "1F1B" is the same layout with 1F1B, where no traffic between experts is hidden.
+Tokens a second of a chip. "1F1B" is the same layout with 1F1B, where no traffic between experts is hidden. DeepSeek's tokens are taken to
+travel as its report says, one copy to a chip in one kernel; if copies were exchanged one by one, 1,211 would be planned (that was looked at,
+too). Its calibration is that of all mixtures on Hopper.
 
 | model | chips | schedule | published | planned | error | 1F1B planned | note |
 |---|---|---|---|---|---|---|---|

@@ -53,3 +53,9 @@ def test_what_is_missing_is_said() -> None:
         train("Llama-2-7B", "910B3")
     with pytest.raises(UsageError, match="--chips, how many there are, or --rate"):
         serve("Qwen3-8B", "910B3")
+
+
+def test_a_schedule_is_asked_for_as_in_the_command() -> None:
+    found = train("Llama-2-7B", "A100", chips=16, batch=128, schedule=["zb-v", "zb-h1"])
+    (outcome,) = found.outcomes
+    assert {plan.job.layout.schedule for plan in outcome.plans} == {"zb-v", "zb-h1"}

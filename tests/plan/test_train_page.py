@@ -55,3 +55,12 @@ def test_with_prices_cost_stands_against_time(tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     target = tmp_path / "none" / "plan.html"
     assert "No such file or directory" in ASK.refused(*SMALL, "--report", str(target))
+
+
+def test_the_page_says_who_runs_a_schedule_that_was_asked_for(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    asks = ("Llama-2-7B", "--chip", "A100", "--chips", "16", "--schedule", "zb-v", "--batch", "128")
+    shown = text_of(written(ASK, *asks, where=tmp_path_factory))
+    assert "zb-v DP" in shown
+    assert "megatron-lm does not run zb-v; it is in: sail-sg" in shown

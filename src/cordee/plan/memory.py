@@ -52,9 +52,9 @@ class Memory:
         return self.total <= ROOM * chip.memory_bytes
 
 
-def memory(job: Job) -> Memory:
-    """Count what the fullest chip holds."""
-    share = shares(job)
+def memory(job: Job, share: Share | None = None) -> Memory:
+    """Count what the fullest chip holds; its part of the parameters may be known."""
+    share = share or shares(job)
     layout, program = job.layout, job.program
     parameters = share.dense_parameters + share.expert_parameters
     trained = parameters if program.trains_all else parameters * 0.01

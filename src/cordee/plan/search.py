@@ -11,7 +11,7 @@ from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.memory import Memory, memory
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, offer, schedule
-from cordee.plan.shares import shares
+from cordee.plan.shares import Share, shares
 from cordee.plan.stages import Times, times_of
 from cordee.plan.step_work import Work, groups_of, work_of
 from cordee.plan.training import Step, step
@@ -84,16 +84,17 @@ class Search:
 
     def _judge(self, job: Job, found: Found) -> None:
         """Time it where it fits; with recomputation where it fits only so."""
-        needs = memory(job)
+        share = shares(job)
+        needs = memory(job, share)
         if not needs.fits(self.chip):
             job = replace(job, layout=replace(job.layout, recompute="full"))
-            needs = memory(job)
+            needs = memory(job, share)
         if needs.fits(self.chip):
-            found.plans.append(Plan(job=job, step=self._step(job), memory=needs))
+            found.plans.append(Plan(job=job, step=self._step(job, share), memory=needs))
         elif found.leanest is None or needs.total < found.leanest[1].total:
             found.leanest = job, needs
 
-    def _step(self, job: Job) -> Step:
+    def _step(self, job: Job, share: Share) -> Step:
         layout = job.layout
         key = (
             job.model.name,
@@ -111,7 +112,7 @@ class Search:
             work = work_of(job, self.chip)
             self._known[key] = work, times_of(work, self._costs)
         work, times = self._known[key]
-        own = replace(work, job=job, groups=groups_of(job, self.chip), share=shares(job))
+        own = replace(work, job=job, groups=groups_of(job, self.chip), share=share)
         return step(own, self._costs, times)
 
 

@@ -1,4 +1,4 @@
-"""What is published of schedules of pipelines, beside what is reckoned here; nothing is fitted to it."""
+"""What is published of schedules of pipelines, beside what is reckoned here."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
