@@ -19,8 +19,21 @@ class Number(click.FloatRange):
         return found
 
 
+class Target(click.Path):
+    """A file that is written, in a folder that is there: better said before the work than after it."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        found = super().convert(value, param, ctx)
+        folder = Path(found).parent
+        if not folder.is_dir():
+            self.fail(f"folder '{folder}' does not exist", param, ctx)
+        return found
+
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 """One that is read."""
-TARGET = click.Path(dir_okay=False, path_type=Path)
+TARGET = Target(dir_okay=False, path_type=Path)
 """One that is written."""
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")

@@ -10,6 +10,9 @@ from typing import Any
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
 
+MOST = 10**9
+"""No size of a model is larger."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harmless(Fact):
@@ -33,13 +36,20 @@ class Fields:
         self._place = place
         self._asked: set[str] = set()
 
-    def number(self, *names: str, usual: int | None = None) -> int:
+    def completed(self, usual: Mapping[str, Any]) -> "Fields":
+        """The same, with these where the config leaves them out."""
+        return Fields({**usual, **self._values}, self._place)
+
+    def number(self, *names: str, usual: int | None = None, most: int = MOST) -> int:
         """A whole number above 0 under the first of these names that is there, or `usual`."""
         found = self.maybe(*names)
         if found is None:
             if usual is None:
                 raise UsageError(self._missing(names))
             return usual
+        if found > most:
+            name, _ = self._first(names)
+            raise UsageError(f"{self._place}: {name} = {found}: {most:,} at most")
         return found
 
     def maybe(self, *names: str) -> int | None:
@@ -89,7 +99,8 @@ class Fields:
         for name in sorted(unknown):
             if name.startswith("_") or self._values[name] in (None, False):
                 continue
-            close = difflib.get_close_matches(name, self._asked, n=1, cutoff=0.75)
+            missing = self._asked - self._values.keys()
+            close = difflib.get_close_matches(name, missing, n=1, cutoff=0.75)
             hint = f"; did you mean {close[0]}?" if close else ""
             yield f"{name}: not understood, so the plan leaves it out{hint}"
 

@@ -8,12 +8,26 @@ from cordee.plan.model.fields import Fields
 from cordee.plan.model.model import Experts, GroupedAttention, Layer, LinearAttention, Mlp, Model
 
 HYBRID = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
+HEAD_NORM = (
+    *("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"),
+    *("gemma3", "gemma3_text", *HYBRID),
+)
+BIASED = ("qwen", "qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl", "qwen2_5_vl_text", "gpt_oss")
+GEMMA3 = {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
+"""What a config.json of Gemma 3 leaves out: transformers, `Gemma3TextConfig`."""
+MOST_LAYERS = 10_000
+"""More are no model but a slip of the pen."""
 
 
 def llama(fields: Fields, name: str, family: str) -> Model:
     """Llama, Mistral, Qwen, Gemma, GLM and mixtures of their kind, which differ in details."""
+    if family.startswith("gemma3"):
+        fields = fields.completed(GEMMA3)
     hidden = fields.number("hidden_size", "n_embd", "d_model")
-    count = fields.number("num_hidden_layers", "num_layers", "n_layer")
+    count = fields.number("num_hidden_layers", "num_layers", "n_layer", most=MOST_LAYERS)
+    kinds = fields.words("layer_types")
+    if kinds and len(kinds) != count:
+        raise UsageError(f"layer_types has {len(kinds)} words for {count} layers")
     layers = tuple(_layers(fields, family, hidden, count))
     longest = fields.maybe("max_position_embeddings", "seq_length")
     return Model(
@@ -31,9 +45,10 @@ def _layers(fields: Fields, family: str, hidden: int, count: int) -> Iterator[La
     attention = _attention(fields, family, hidden)
     window, windowed = _windows(fields, family, count)
     dense, experts = _mlp(fields, family), _experts(fields, family)
-    sparse = _sparse(fields, count) if experts else frozenset()
+    sparse = _sparse(fields, family, count) if experts else frozenset()
     linear, stateful = _linear(fields, count)
-    norms = 4 if family in ("gemma2", "gemma3", "gemma3_text", "glm4") else 2
+    sandwiched = fields.flag("sandwich_norm")
+    norms = 4 if sandwiched or family in ("gemma2", "gemma3", "gemma3_text", "glm4") else 2
     for place in range(count):
         seen = window if place in windowed else None
         mlp = experts if experts and place in sparse else dense
@@ -75,15 +90,20 @@ def _attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
             f"{heads} heads do not divide into {kv_heads} groups: num_key_value_heads is one of "
             f"{', '.join(str(n) for n in range(1, heads + 1) if heads % n == 0)}"
         )
-    biased = family in ("qwen2", "qwen2_moe", "qwen", "gpt_oss")
+    biased = family in BIASED
+    pangu = family.startswith("Pangu") and fields.flag("bias", "attention_bias")
+    size = fields.maybe("head_dim", "kv_channels")
+    if size is None and hidden % heads:
+        raise UsageError(
+            f"hidden_size {hidden} does not divide by {heads} heads, and head_dim is missing"
+        )
     return GroupedAttention(
         heads=heads,
         kv_heads=kv_heads,
-        head_size=fields.number("head_dim", "kv_channels", usual=hidden // heads),
-        biases=fields.flag("attention_bias", "add_qkv_bias", usual=biased) or biased,
-        out_bias=family == "gpt_oss",
-        head_norm=family in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text", *HYBRID)
-        or fields.flag("use_qk_norm"),
+        head_size=size or hidden // heads,
+        biases=fields.flag("attention_bias", "add_qkv_bias", usual=biased) or biased or pangu,
+        out_bias=family == "gpt_oss" or pangu,
+        head_norm=fields.flag("use_qk_norm") or family in HEAD_NORM,
         sinks=family == "gpt_oss",
         gate=fields.flag("attn_output_gate", usual=family in HYBRID),
     )
@@ -112,7 +132,9 @@ def _windows(fields: Fields, family: str, count: int) -> tuple[int | None, froze
 
 
 def _mlp(fields: Fields, family: str) -> Mlp | None:
-    size = fields.maybe("intermediate_size", "ffn_hidden_size")
+    names = ("intermediate_size", "ffn_hidden_size")
+    # Llama 4 calls the MLP of a dense layer so, and an expert's intermediate_size.
+    size = fields.maybe("intermediate_size_mlp", *names)
     biases = fields.flag("mlp_bias")
     if size and family == "qwen":
         size //= 2  # Qwen's first config counts gate and value together
@@ -131,7 +153,7 @@ def _experts(fields: Fields, family: str) -> Experts | None:
     shared_size = size if family.startswith("llama4") else shared_size
     return Experts(
         count=count,
-        chosen=fields.number("num_experts_per_tok", "experts_per_token", "moe_topk", usual=2),
+        chosen=chosen(fields, count, usual=2),
         expert=Mlp(size=size, biases=family == "gpt_oss"),
         shared=Mlp(size=shared_size) if shared_size else None,
         shared_gate=family == "qwen2_moe" or family in HYBRID,
@@ -139,10 +161,20 @@ def _experts(fields: Fields, family: str) -> Experts | None:
     )
 
 
-def _sparse(fields: Fields, count: int) -> frozenset[int]:
+def chosen(fields: Fields, count: int, usual: int | None = None) -> int:
+    """How many of the experts a token meets. Raises `UsageError` where there are not as many."""
+    names = ("num_experts_per_tok", "experts_per_token", "moe_topk")
+    found = fields.number(*names, usual=usual)
+    if found > count:
+        raise UsageError(f"{names[0]} = {found}: at most {count}, for there are no more experts")
+    return found
+
+
+def _sparse(fields: Fields, family: str, count: int) -> frozenset[int]:
     """Layers with experts: those behind the first dense ones, each or every n-th."""
     first = fields.maybe("first_k_dense_replace") or 0
-    step = fields.maybe("decoder_sparse_step", "moe_layer_freq") or 1
+    every = "interleave_moe_layer_step" if family.startswith("llama4") else "decoder_sparse_step"
+    step = fields.maybe(every, "moe_layer_freq") or 1
     dense = fields.numbers("mlp_only_layers")
     return frozenset(
         n for n in range(first, count) if n not in dense and (n + 1 - first) % step == 0
@@ -167,7 +199,9 @@ def gpt2(fields: Fields, name: str, family: str) -> Model:
         mlp=Mlp(size=size, gated=False, biases=not plain),
         norm_biases=not plain,
     )
-    count = fields.number("n_layer", "n_layers", "num_hidden_layers")
+    count = fields.number("n_layer", "n_layers", "num_hidden_layers", most=MOST_LAYERS)
+    if hidden % heads:
+        raise UsageError(f"hidden size {hidden} does not divide by {heads} heads")
     longest = fields.maybe("n_positions", "n_ctx", "max_seq_len", "seq_length")
     vocabulary = fields.number("vocab_size")
     return Model(

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -36,9 +36,29 @@ class Known(Fact):
     """A model whose config is at hand under a name."""
 
     name: str
-    parameters: int
+    also: list[str] = field(default_factory=list)
+    """Others that are built alike."""
+    parameters: int | None = None
     """As published, layers that guess further tokens left out."""
+    billions: float | None = None
+    """The same where only a round number is published."""
     config: dict[str, Any]
+
+
+ENDINGS = (
+    "-instruct",
+    "-base",
+    "-chat",
+    "-it",
+    "-hf",
+    "-pt",
+    "-thinking",
+    "-2507",
+    "-fp8",
+    "-w8a8",
+    "-awq",
+)
+"""Of names: how a model was tuned and is stored, not how it is built."""
 
 
 @cache
@@ -55,6 +75,13 @@ def known() -> Mapping[str, Known]:
     return {row.name.lower(): row for row in rows(table, Known)}
 
 
+@cache
+def _names() -> Mapping[str, Known]:
+    """The same with the names of those that are built alike."""
+    alike = {other.lower(): row for row in known().values() for other in row.also}
+    return {**alike, **known()}
+
+
 def model(name: str) -> Model:
     """The model in a config.json or a folder with one, or of that name, with who publishes it before or not.
 
@@ -65,24 +92,36 @@ def model(name: str) -> Model:
         path /= "config.json"
     if path.is_file():
         return from_config(_load(path), str(path))
-    if len(path.parts) == 2 and path.name.lower() in known():  # as Hugging Face names models
-        return named(path.name)
-    if path.suffix == ".json" or path.parent != Path():
-        raise UsageError(f"{path}: no such file: give a config.json, or a name: {_names()}")
-    return named(name)
+    if path.suffix == ".json" or len(path.parts) > 2:
+        raise UsageError(f"{path}: no such file: give a config.json, or a name: {_all()}")
+    return named(path.name if len(path.parts) == 2 else name)  # as Hugging Face names models
 
 
 def named(name: str) -> Model:
     """The model of that name. Raises `UsageError` with the nearest."""
-    found = known().get(name.lower())
+    found = _names().get(_plain(name))
     if found is None:
-        longer = [other for other in known() if other.startswith(name.lower())]
-        close = longer or difflib.get_close_matches(name.lower(), known(), n=1, cutoff=0.4)
-        hint = f" Did you mean {known()[close[0]].name}?" if close else ""
+        longer = [other for other in _names() if name and other.startswith(name.lower())]
+        close = longer or difflib.get_close_matches(name.lower(), _names(), n=1, cutoff=0.4)
+        hint = f" Did you mean {_names()[close[0]].name}?" if close else ""
         raise UsageError(
-            f"{name}: no such file, and no such model.{hint} Give the model's config.json, or one of {_names()}"
+            f"{name or 'MODEL'}: no such file, and no such model.{hint} Give the model's config.json, or one of {_all()}"
         )
-    return from_config(found.config, found.name)
+    built = from_config(found.config, found.name)
+    if name.lower() == found.name.lower():
+        return built
+    return replace(built, remarks=(*built.remarks, f"{name} is built like it"))
+
+
+def _plain(name: str) -> str:
+    """Without how it was tuned and is stored, where that is not part of a known name."""
+    plain = name.lower()
+    while plain not in _names():
+        ending = next((one for one in ENDINGS if plain.endswith(one)), "")
+        if not ending:
+            break
+        plain = plain.removesuffix(ending)
+    return plain
 
 
 def from_config(config: Mapping[str, Any], name: str) -> Model:
@@ -129,15 +168,17 @@ def _unknown(kind: object, name: str) -> str:
     )
 
 
-def _names() -> str:
+def _all() -> str:
     return ", ".join(row.name for row in known().values())
 
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
+        found = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"{path}: a config.json is needed, as Hugging Face writes it: {error}"
+        ) from error
     if not isinstance(found, dict):
         raise UsageError(f"{path}: a JSON object is needed, as Hugging Face writes a config.json")
     return found

@@ -1,6 +1,5 @@
 """Published inference results as rows, and the deployment and the traffic that each of them is."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -8,11 +7,9 @@ from importlib.resources import files
 from cordee.core.facts import Fact, rows
 from cordee.hw.accelerator import accelerators
 from cordee.plan.deployment import Deployment, Drafting, Engine, Precision
-from cordee.plan.model import Model, from_config, named
-from cordee.plan.model.reading import known
+from cordee.plan.model import Model, named
 from cordee.plan.serving.engines import engines
 from cordee.plan.serving.traffic import Traffic
-from cordee.plan.validation.results import Sizes
 
 METRICS = ("TPOT", "TTFT", "throughput")
 
@@ -140,17 +137,9 @@ class ServingResult(Fact):
 
 
 @cache
-def _own() -> Mapping[str, Sizes]:
-    table = files("cordee.plan.validation") / "serving_models.toml"
-    return {row.name: row for row in rows(table, Sizes)}
-
-
-@cache
 def serving_model(name: str) -> Model:
     """A model of the results."""
-    if name.lower() in known():
-        return named(name)
-    return from_config(_own()[name].config, name)
+    return named(name)
 
 
 @cache
