@@ -81,4 +81,4 @@ def test_with_prices_cost_stands_against_latency(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     target = tmp_path / "none" / "service.html"
-    assert "No such file or directory" in ASK.refused(*ASCEND, "--report", str(target))
+    assert "none' does not exist" in ASK.refused(*ASCEND, "--report", str(target))

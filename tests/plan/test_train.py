@@ -1,5 +1,6 @@
 """`cordee plan train`, as a user calls it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,15 @@ def test_a_price_of_the_users_own_gives_the_cost(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("--chips", "8"), "does not fit on 8 x 910B2: the leanest of .* needs .* chips or more"),
+        (
+            ("--chips", "8"),
+            "does not fit on 8 x 910B2: the leanest of .* needs .*; [0-9]+ x 910B2 hold it",
+        ),
         (("--chips", "64", "--dtype", "fp8"), "910B2 does not multiply in fp8: --dtype one of"),
+        (
+            ("--chips", "64", "--dtype", "int8"),
+            "nothing is trained in int8: --dtype one of fp16, bf16",
+        ),
         ((), "give --chips, how many there are, or --deadline"),
         (("--deadline", "30"), "--deadline needs --tokens"),
         (("--chips", "64", "--tokens", "many"), "--tokens many: a number such as 15T"),
@@ -135,3 +143,65 @@ def test_all_schedules_stand_in_one_ranking() -> None:
 )
 def test_a_schedule_that_cannot_be_is_refused(arguments: tuple[str, ...], why: str) -> None:
     assert why in ASK.refused("Llama-3.1-70B", "--chip", "H100", "--chips", "64", *arguments)
+
+
+@pytest.mark.parametrize("asked", [("Mixtral-8x22B", "910B3", "8"), ("Llama-2-7B", "RTX4090", "1")])
+def test_as_many_chips_as_are_named_hold_what_does_not_fit(asked: tuple[str, str, str]) -> None:
+    model, chip, chips = asked
+    why = ASK.refused(model, "--chip", chip, "--chips", chips)
+    more = re.search(rf"; (\d+) x {chip} hold it$", why)
+    assert more, why
+    assert planned(model, "--chip", chip, "--chips", more[1])["chips"]
+
+
+def test_where_no_number_of_chips_holds_it_that_is_said() -> None:
+    why = ASK.refused("Qwen3-0.6B", "--chip", "910B3", "--chips", "8", "--sequence", "500000000")
+    assert why.endswith("no number of chips holds it: shorter sequences may")
+
+
+def test_beside_a_chip_that_has_the_dtype_others_are_reckoned_in_the_nearest() -> None:
+    found = planned(
+        *("Qwen3-8B", "--chip", "H100", "--chip", "910B3", "--chip", "950DT"),
+        *("--chips", "16", "--dtype", "fp8"),
+    )
+    assert "910B3 does not multiply in fp8: reckoned in bf16" in found["remarks"]
+    assert not any(remark.startswith("950DT does not multiply") for remark in found["remarks"])
+
+
+@pytest.mark.parametrize("sequence", ["1", "4095"])
+def test_a_sequence_may_have_any_length(sequence: str) -> None:
+    assert planned("Qwen3-0.6B", "--chip", "910B3", "--chips", "8", "--sequence", sequence)["chips"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--sequence", "0", "0 is not in the range"),
+        ("--top", "0", "0 is not in the range"),
+        ("--report", "/no/such/page.html", "folder '/no/such' does not exist"),
+        ("--write-script", "/no/such/train.sh", "folder '/no/such' does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_search(option: str, value: str, why: str) -> None:
+    done = run("Qwen3-0.6B", "--chip", "910B3", "--chips", "8", option, value)
+    assert done.exit_code
+    assert why in done.output + str(done.exception)
+
+
+def test_a_deadline_that_no_number_of_chips_meets_is_answered_with_what_the_quickest_take() -> None:
+    arguments = ("Qwen3-0.6B", "--chip", "910B3", "--tokens", "10T", "--batch", "256")
+    why = ASK.refused(*arguments, "--deadline", "0.02")
+    days = re.search(r"and they take ([0-9.,e+]+) days", why)
+    assert days, why
+    later = str(float(days[1].replace(",", "")) * 1.1)
+    assert planned(*arguments, "--deadline", later)["chips"]
+
+
+def test_a_small_run_takes_no_more_chips_than_it_needs() -> None:
+    (chip,) = planned("GPT-2", "--chip", "910B3", "--tokens", "10B", "--deadline", "30")["chips"]
+    assert chip["plans"][0]["layout"]["chips"] == 1
+
+
+def test_weights_are_not_shared_out_over_a_single_chip() -> None:
+    (chip,) = planned("GPT-2", "--chip", "910B3", "--chips", "1", "--top", "99")["chips"]
+    assert {plan["layout"]["zero"] for plan in chip["plans"]} == {1}

@@ -54,7 +54,7 @@ def test_with_prices_cost_stands_against_time(tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     target = tmp_path / "none" / "plan.html"
-    assert "No such file or directory" in ASK.refused(*SMALL, "--report", str(target))
+    assert "none' does not exist" in ASK.refused(*SMALL, "--report", str(target))
 
 
 def test_the_page_says_who_runs_a_schedule_that_was_asked_for(

@@ -1,10 +1,13 @@
 """Options that commands of all parts have alike."""
 
+import os
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
+
+from cordee.core.errors import UsageError
 
 
 class Number(click.FloatRange):
@@ -22,13 +25,11 @@ class Number(click.FloatRange):
 class Target(click.Path):
     """A file that is written, in a folder that is there: better said before the work than after it."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
-        folder = Path(found).parent
+        folder = Path(os.fsdecode(found)).parent
         if not folder.is_dir():
-            self.fail(f"folder '{folder}' does not exist", param, ctx)
+            raise UsageError(f"{os.fsdecode(found)}: folder '{folder}' does not exist")
         return found
 
 

@@ -12,7 +12,7 @@ from cordee.plan.calibration.serving_own import serving_extended
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.calibration.table import Calibrations
 from cordee.plan.calibration.table import calibration as shipped
-from cordee.plan.compare import DAY_S, Outcome, Request, check, outcome, usual_batch
+from cordee.plan.compare import DAY_S, Outcome, Request, check, dtype_on, outcome, usual_batch
 from cordee.plan.deployment import Drafting
 from cordee.plan.model import model
 from cordee.plan.page import write_page
@@ -114,7 +114,15 @@ def train(  # noqa: PLR0913 - an argument is an option
     catalogue = catalogue_with(chips_file)
     known = extended(shipped(), calibration) if calibration else shipped()
     kinds = [catalogue.find(one) for one in _names(chip)]
-    outcomes = (outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds)
+    outcomes = (
+        outcome(
+            replace(request, dtype=dtype_on(dtype, kind, kinds)),
+            kind,
+            catalogue.price(kind, "rent"),
+            known,
+        )
+        for kind in kinds
+    )
     return TrainingAnswer(request=request, outcomes=tuple(outcomes), known=known)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cordee.plan.calibration.benchmark import is_benchmark
 from cordee.plan.calibration.own import Own, extended, mean_error, own, table
 from cordee.plan.calibration.serving_own import ServingOwn, serving_rows
 from cordee.plan.calibration.table import calibration as shipped
-from cordee.plan.compare import DAY_S, TODAY, Request, check, outcome, usual_batch
+from cordee.plan.compare import DAY_S, TODAY, Request, check, dtype_on, outcome, usual_batch
 from cordee.plan.exports import benchmarks_in, measured_in
 from cordee.plan.goodput import published, published_report
 from cordee.plan.goodput.cli import goodput as goodput_command
@@ -82,7 +82,11 @@ def chips(names: tuple[str, ...], chips_file: Path | None, as_json: bool) -> Non
 @CHIPS
 @click.option("--deadline", type=Number(min=0.01), metavar="DAYS", help="Or by when.")
 @click.option("--tokens", metavar="N", help="Tokens of the whole run, such as 15T or 2e12.")
-@click.option("--sequence", type=int, help="Tokens of a sequence; 4096, or as the script has it.")
+@click.option(
+    "--sequence",
+    type=click.IntRange(min=1),
+    help="Tokens of a sequence; 4096, or as the script has it.",
+)
 @click.option("--batch", type=click.IntRange(min=1), help="Sequences of a step; by size of model.")
 @click.option("--dtype", help="Of products: bf16, fp8 or fp4; bf16, or as the script has it.")
 @click.option(
@@ -140,7 +144,11 @@ def train(  # noqa: PLR0913 - an argument is an option
     catalogue = catalogue_with(chips_file)
     kinds = [catalogue.find(one) for one in names]
     known = extended(shipped(), calibration) if calibration else shipped()
-    outcomes = [outcome(request, kind, catalogue.price(kind, "rent"), known) for kind in kinds]
+    each = [replace(request, dtype=dtype_on(request.dtype, kind, kinds)) for kind in kinds]
+    outcomes = [
+        outcome(one, kind, catalogue.price(kind, "rent"), known)
+        for one, kind in zip(each, kinds, strict=True)
+    ]
     own_layouts = [as_it_is(theirs, request, one, known) for one in outcomes if theirs]
     notes = write(written, asks, outcomes[-1]) if written else []
     if page:

@@ -23,6 +23,17 @@ UNIT = 64
 """Chips are bought in multiples of this many."""
 
 
+NOT_TRAINED_IN = ("fp32", "tf32", "int8")
+"""Nothing that is compared here was."""
+NEAREST = {
+    "bf16": ("fp16", "fp8"),
+    "fp16": ("bf16", "fp8"),
+    "fp8": ("bf16", "fp16", "fp4"),
+    "fp4": ("fp8", "bf16", "fp16"),
+}
+"""In what a chip trains that has not the dtype asked for, beside one that has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is to be trained, by when."""
@@ -161,10 +172,25 @@ def outcome(
 
 
 def _dtype(dtype: str, chip: Accelerator) -> str:
-    if dtype in chip.flops_per_s or (dtype == "bf16" and "fp16" in chip.flops_per_s):
+    if dtype in _able(chip) or (dtype == "bf16" and "fp16" in chip.flops_per_s):
         return dtype if dtype in chip.flops_per_s else "fp16"
-    able = ", ".join(name for name in chip.flops_per_s if name not in ("fp32", "tf32", "int8"))
+    if dtype in NOT_TRAINED_IN:
+        raise UsageError(f"nothing is trained in {dtype}: --dtype one of {', '.join(_able(chip))}")
+    able = ", ".join(_able(chip))
     raise UsageError(f"{chip.name} does not multiply in {dtype}: --dtype one of {able}")
+
+
+def _able(chip: Accelerator) -> list[str]:
+    """In what it can train."""
+    return [name for name in chip.flops_per_s if name not in NOT_TRAINED_IN]
+
+
+def dtype_on(dtype: str, chip: Accelerator, kinds: Sequence[Accelerator]) -> str:
+    """That dtype; where only others of these chips have it, the nearest that this one has."""
+    able = _able(chip)
+    if dtype in able or not any(dtype in _able(other) for other in kinds):
+        return dtype
+    return next((name for name in NEAREST.get(dtype, ()) if name in able), dtype)
 
 
 def _found(request: Request, search: Search, ask: Wanted) -> Found:
@@ -173,53 +199,61 @@ def _found(request: Request, search: Search, ask: Wanted) -> Found:
     assert request.tokens, "a deadline comes with tokens"
     assert request.deadline_s, "the command asks for one or the other"
     needed = request.tokens / request.deadline_s
-    low, high = 0, _first_guess(request, search, ask, needed)
+    low, high = 0, _first_guess(search, ask, needed)
     for _ in range(12):
-        found = search.find(replace(ask, chips=high))
-        speed = found.plans[0].tokens_per_s
+        found = search.tried(replace(ask, chips=high))
+        speed = found.plans[0].tokens_per_s if found.plans else 0.0
         if speed >= needed:
-            return _fewest(request, search, ask, (low, high, found))
+            return _fewest(search, ask, needed, (low, high, found))
+        if not speed:
+            break
         low, high = high, max(_round(high * needed / speed), high + UNIT)
-    raise UsageError(
-        f"{search.chip.name}: more chips do not make it in time: with {high} the batch of "
-        f"{request.batch} sequences is shared out too thin; a larger --batch or a later --deadline"
-    )
+    raise UsageError(_too_late(request, search, ask, high))
 
 
-def _fewest(
-    request: Request, search: Search, ask: Wanted, between: tuple[int, int, Found]
-) -> Found:
-    """The fewest chips, in units, that make it, where `low` do not and `high` do."""
+def _fewest(search: Search, ask: Wanted, needed: float, between: tuple[int, int, Found]) -> Found:
+    """The fewest chips, in units and below one in halves, that make it, where `low` do not and `high` do."""
     low, high, found = between
-    assert request.tokens, "a deadline comes with tokens"
-    assert request.deadline_s, "the command asks for one or the other"
     while high - low > UNIT:
         middle = low + (high - low) // (2 * UNIT) * UNIT
-        try:
-            tried = search.find(replace(ask, chips=middle))
-        except UsageError:  # it does not fit on so few
-            low = middle
-            continue
-        if tried.plans[0].tokens_per_s * request.deadline_s >= request.tokens:
+        tried = search.tried(replace(ask, chips=middle))
+        if tried.plans and tried.plans[0].tokens_per_s >= needed:
             high, found = middle, tried
         else:
             low = middle
+    while low == 0 and high > 1:
+        tried = search.tried(replace(ask, chips=high // 2))
+        if not tried.plans or tried.plans[0].tokens_per_s < needed:
+            break
+        high, found = high // 2, tried
     return found
 
 
-def _first_guess(request: Request, search: Search, ask: Wanted, needed: float) -> int:
-    """From the speed on the fewest chips that it fits on."""
-    chips = UNIT
-    while True:
-        try:
-            found = search.find(replace(ask, chips=chips))
-        except UsageError:
-            if chips > 2**17:
-                raise
-            chips *= 2
-        else:
+def _first_guess(search: Search, ask: Wanted, needed: float) -> int:
+    """From the speed on the fewest chips that it fits on. Raises `UsageError` where it fits on none."""
+    for chips in (*(UNIT * 2**n for n in range(12)), 32, 16, 8, 4, 2, 1):
+        found = search.tried(replace(ask, chips=chips))
+        if found.plans:
             speed = found.plans[0].tokens_per_s
             return chips if speed >= needed else _round(chips * needed / speed)
+    search.find(replace(ask, chips=UNIT))
+    raise AssertionError("it raises what is wrong")
+
+
+def _too_late(request: Request, search: Search, ask: Wanted, most: int) -> str:
+    """What the quickest takes of those tried."""
+    assert request.tokens, "a deadline comes with tokens"
+    sizes = (most >> n for n in range(most.bit_length()))
+    found = [
+        one.plans[0] for one in (search.tried(replace(ask, chips=n)) for n in sizes) if one.plans
+    ]
+    quickest = max(found, key=lambda plan: plan.tokens_per_s)
+    days = request.tokens / quickest.tokens_per_s / DAY_S
+    return (
+        f"{search.chip.name}: more chips do not make it in time: over more than about "
+        f"{quickest.job.layout.chips:,} the batch of {request.batch:,} sequences is shared out too thin, and "
+        f"they take {days:,.3g} days; a larger --batch or a later --deadline"
+    )
 
 
 def _round(chips: float) -> int:
@@ -264,7 +298,7 @@ def usual_batch(found: Model, sequence: int) -> int:
     """4, 16 or 63 million tokens: as Llama 2, Llama 3 405B and DeepSeek-V3 were trained with."""
     size = found.parameters
     tokens = 2**22 if size < 1e11 else 2**24 if size < 5e11 else 15360 * 4096
-    return max(tokens // sequence, 1)
+    return max(tokens // max(sequence, 1), 1)
 
 
 def why(best: Plan, other: Plan) -> str:

@@ -14,7 +14,11 @@ CHIPS_FILE = click.option(
     help="Chips and prices of your own, as TOML; they come before ours of the same name.",
 )
 TOP = click.option(
-    "--top", type=click.IntRange(min=1), default=3, show_default=True, help="Layouts to show for each chip."
+    "--top",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Layouts to show for each chip.",
 )
 PAGE = click.option(
     "--report",

@@ -7,6 +7,7 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.costs.calibration import Calibration
 from cordee.plan.costs.seconds import Costs
+from cordee.plan.fewest import fewest
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.memory import Memory, memory
 from cordee.plan.model import Model
@@ -73,12 +74,17 @@ class Search:
 
     def find(self, wanted: Wanted) -> Found:
         """Every layout that fits, fastest first. Raises `UsageError` where none does."""
+        found = self.tried(wanted)
+        if not found.plans:
+            raise UsageError(_nothing_fits(wanted, self.chip, found))
+        return found
+
+    def tried(self, wanted: Wanted) -> Found:
+        """The same, and without plans where none fits."""
         found = Found()
         for job in candidates(wanted, self.chip):
             found.tried += 1
             self._judge(job, found)
-        if not found.plans:
-            raise UsageError(_nothing_fits(wanted, self.chip, found))
         found.plans.sort(key=lambda plan: -plan.tokens_per_s)
         return found
 
@@ -147,7 +153,8 @@ def _inner(wanted: Wanted, chip: Accelerator) -> Iterator[tuple[int, int]]:
         if tensor > min(chip.chips_per_node, wanted.chips) or heads % tensor:
             continue
         for context in POWERS[:5] if wanted.sequence >= LONG else (1,):
-            if not wanted.sequence % (2 * context) and tensor * context <= wanted.chips:
+            halves = context == 1 or not wanted.sequence % (2 * context)
+            if halves and tensor * context <= wanted.chips:
                 yield tensor, context
 
 
@@ -185,6 +192,8 @@ def _job(wanted: Wanted, layout: Layout) -> Job | None:
     data = wanted.chips // stage // unit * unit
     if not data or data * stage < WORTH * wanted.chips or (data * inner) % layout.expert:
         return None
+    if layout.zero == 3 and data * layout.context == 1:
+        return None  # nobody shares the weights
     together = layout.pipeline if layout.chunks > 1 else 2 if layout.turns.even else 1
     turn = data * layout.micro_batch * together
     batch = round(wanted.batch / turn) * turn
@@ -231,9 +240,25 @@ def _nothing_fits(wanted: Wanted, chip: Accelerator, found: Found) -> str:
         )
     job, needs = found.leanest
     gib = 2**30
-    more = wanted.chips * needs.total / chip.memory_bytes
+    guess = int(wanted.chips * needs.total / chip.memory_bytes)
+    more = fewest(
+        guess, chip.chips_per_node, lambda chips: _holds(replace(wanted, chips=chips), chip)
+    )
+    out = (
+        f"{more} x {chip.name} hold it"
+        if more
+        else "no number of chips holds it: shorter sequences may"
+    )
     return (
         f"{model} does not fit on {wanted.chips} x {chip.name}: the leanest of {found.tried} layouts, "
         f"{job.layout.words}, needs {needs.total / gib:,.0f} GiB of {chip.memory_bytes / gib:,.0f} on a "
-        f"chip; try {-(-int(more) // chip.chips_per_node) * chip.chips_per_node or 1} chips or more"
+        f"chip; {out}"
+    )
+
+
+def _holds(wanted: Wanted, chip: Accelerator) -> bool:
+    """Whether some layout fits."""
+    return any(
+        memory(replace(job, layout=replace(job.layout, recompute="full"))).fits(chip)
+        for job in candidates(wanted, chip)
     )

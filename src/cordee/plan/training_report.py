@@ -67,7 +67,10 @@ def _cost(outcome: Outcome) -> str:
 
 def _energy(outcome: Outcome) -> str:
     found = outcome.energy_j
-    return "-" if found is None else f"{found / KWH_J / 1000:,.0f}"
+    if found is None:
+        return "-"
+    mwh = found / KWH_J / 1000
+    return f"{mwh:,.0f}" if mwh >= 100 else f"{mwh:,.3g}"
 
 
 def ranking(outcome: Outcome, top: int) -> Table:
@@ -99,6 +102,9 @@ def remarks(request: Request, outcomes: Sequence[Outcome]) -> Iterator[str]:
         kind = outcome.judged_by
         basis = kind.words.strip() or "all training results"
         yield f"{outcome.chip.name}: the interval is that of predictions for: {basis}"
+        dtype = outcome.best.job.program.dtype
+        if dtype != request.dtype:
+            yield f"{outcome.chip.name} does not multiply in {request.dtype}: reckoned in {dtype}"
         yield from (f"{outcome.chip.name}: {warning}" for warning in outcome.warnings)
     if any(outcome.chip.maker == "Huawei" for outcome in outcomes):
         yield (

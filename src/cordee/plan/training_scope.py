@@ -20,7 +20,7 @@ def on_more_and_fewer(request: Request, one: Outcome, known: Calibrations) -> It
         if part == 1:
             yield one
             continue
-        asked = replace(request, chips=max(round(chips * part), 1), deadline_s=None)
+        asked = replace(_on(request, one), chips=max(round(chips * part), 1))
         try:
             yield outcome(asked, one.chip, one.price, known)
         except UsageError:  # it does not fit on so few, or the batch not on so many
@@ -29,7 +29,7 @@ def on_more_and_fewer(request: Request, one: Outcome, known: Calibrations) -> It
 
 def sensitivities(request: Request, one: Outcome, known: Calibrations) -> Iterator[Sensitivity]:
     """The best layout on each chip that is not, and with half the batch, searched anew."""
-    fixed = replace(request, chips=request.chips or one.best.job.layout.chips, deadline_s=None)
+    fixed = _on(request, one)
     for what, chip in changed(one.chip):
         yield _sensitivity(what, one, outcome(fixed, chip, one.price, known))
     half = replace(fixed, batch=max(fixed.batch // 2, 1))
@@ -37,6 +37,12 @@ def sensitivities(request: Request, one: Outcome, known: Calibrations) -> Iterat
         yield _sensitivity("half the batch", one, outcome(half, one.chip, one.price, known))
     except UsageError:
         yield Sensitivity(what="half the batch", change=None, remark="no layout shares it out")
+
+
+def _on(request: Request, one: Outcome) -> Request:
+    """On as many chips as were found, in the dtype that these have."""
+    chips = request.chips or one.best.job.layout.chips
+    return replace(request, chips=chips, deadline_s=None, dtype=one.best.job.program.dtype)
 
 
 def _sensitivity(what: str, one: Outcome, other: Outcome) -> Sensitivity:
