@@ -21,6 +21,9 @@ class Attention(nn.Module):
         batch, length, _ = x.shape
         parts = self.three(x).split(WIDTH, dim=2)
         q, k, v = (p.view(batch, length, HEADS, WIDTH // HEADS).transpose(1, 2) for p in parts)
+        if asked.flash:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            return self.out(mixed.transpose(1, 2).contiguous().view(batch, length, WIDTH))
         scores = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
         scores = scores.masked_fill(self.seen[:, :, :length, :length] == 0, float("-inf"))
         mixed = F.softmax(scores, dim=-1) @ v
@@ -60,6 +63,7 @@ words = argparse.ArgumentParser()
 words.add_argument("--layers", type=int, default=12)
 words.add_argument("--batch", type=int, default=4)
 words.add_argument("--autocast", action="store_true")
+words.add_argument("--flash", action="store_true")
 asked = words.parse_args()
 
 model = GPT2(asked.layers).to("cuda")

@@ -63,6 +63,7 @@ def test_the_step_that_is_planned_is_a_usual_one(two_layers: Path) -> None:
         assert sum(one["parts_s"].values()) == pytest.approx(one["seconds"])
         assert one["seconds_low"] < one["seconds"] < one["seconds_high"]
         assert one["seconds_with_a_host_twice_as_quick"] < one["seconds"]
+        assert one["seconds_with_kernels_fused"] < one["seconds"]
     assert PROGRAM.refused(str(two_layers), "--chip", "A100", "--step", "4") == (
         "--step 4: the run has steps 1 to 3"
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from cordee.core.errors import UsageError
+from cordee.plan.traced.items import fused
 from cordee.plan.traced.timeline import Item, Kernel, Meeting, Messages, run
 
 
@@ -72,3 +73,10 @@ def test_messages_that_cross_do_not_wait_for_each_other() -> None:
 def test_a_word_that_never_comes_is_named() -> None:
     with pytest.raises(UsageError, match="rank 0 of the trace waits"):
         run([[meeting(1, 1.0)], []])
+
+
+def test_kernels_between_two_products_are_one_where_they_are_fused() -> None:
+    small, large = (Kernel("vector kernels", seconds, 0.1, False, 0) for seconds in (1.0, 3.0))
+    value = Kernel("vector kernels", 1.0, 0.1, waits=True, module=0)
+    items = [small, large, small, kernel(5.0), small, value, small]
+    assert fused(items) == [large, kernel(5.0), small, value, small]

@@ -9,7 +9,7 @@ from cordee.hw.accelerator import Accelerator, Price
 from cordee.plan.calibration.table import Calibrations, Kind
 from cordee.plan.calibration.widths import nearest, widths
 from cordee.plan.traced.asked import Asked, module_numbers
-from cordee.plan.traced.items import items_of
+from cordee.plan.traced.items import fused, items_of
 from cordee.plan.traced.memory import peak_bytes
 from cordee.plan.traced.steps import starts
 from cordee.plan.traced.target import ASCEND, UNSURE, Target
@@ -30,6 +30,8 @@ class Outcome:
     """Of a step, or of the whole run where nothing is trained."""
     quick_s: float
     """The same where the host takes half as long to start an operator."""
+    fused_s: float
+    """The same where vector kernels that follow one another are one."""
     first_pass_s: float | None
     memory_bytes: float
     """Of the fullest chip."""
@@ -107,7 +109,9 @@ def outcome(asked: Asked, chip: Accelerator, price: Price | None, known: Calibra
     """The program on that chip. Raises `UsageError` where it cannot run there."""
     target = Target(chip, known, asked.launch_s, asked.is_mixture, asked.tf32)
     marks = starts(asked.cut.calls[0])[1:2] if not asked.cut.trains else []
-    over = run(*items_of(asked, target, marks))
+    items, at = items_of(asked, target, marks)
+    over = run(items, at)
+    compiled = run([fused(own) for own in items])
     quicker = Target(chip, known, asked.launch_s / 2, asked.is_mixture, asked.tf32)
     quick = run(items_of(asked, quicker, ())[0])
     nodes = max(asked.chips / chip.chips_per_node, 1)
@@ -123,6 +127,7 @@ def outcome(asked: Asked, chip: Accelerator, price: Price | None, known: Calibra
         over=over,
         seconds=over.seconds * slower * asked.factor,
         quick_s=quick.seconds * slower * asked.factor,
+        fused_s=compiled.seconds * slower * asked.factor,
         first_pass_s=next((at * asked.factor for at in over.marks.values()), None),
         memory_bytes=max(memory),
         price=price,

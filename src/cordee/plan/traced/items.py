@@ -21,6 +21,28 @@ def items_of(
     return [items for items, _ in made], [made[0][1][mark] for mark in marks]
 
 
+def fused(items: Sequence[Item]) -> list[Item]:
+    """The same, where vector kernels that follow one another are one: as large as the largest of them.
+
+    That is about what a compiler makes of them, or somebody who writes them anew.
+    """
+    found: list[Item] = []
+    for item in items:
+        this, last = _vector(item), _vector(found[-1]) if found else None
+        if this is None or last is None:
+            found.append(item)
+        elif this.chip_s > last.chip_s:
+            found[-1] = this
+    return found
+
+
+def _vector(item: Item) -> Kernel | None:
+    """Itself, where it is a vector kernel that nobody waits for."""
+    if isinstance(item, Kernel) and item.kind == "vector kernels" and not item.waits:
+        return item
+    return None
+
+
 class _Builder:
     """Makes items of calls."""
 

@@ -78,6 +78,11 @@ def _changes(one: Outcome, known: Calibrations) -> Iterator[Sensitivity]:
         change=one.quick_s / one.seconds - 1,
         remark="as with recorded graphs, and more",
     )
+    yield Sensitivity(
+        what="kernels between products are one",
+        change=one.fused_s / one.seconds - 1,
+        remark="as a compiler makes them, or operators of torch_npu that stand for several",
+    )
 
 
 def _modules(one: Outcome, top: int) -> Ranking:

@@ -28,6 +28,7 @@ def lines(asked: Asked, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list
     yield what, [seconds_text(one.seconds) for one in outcomes]
     yield "  in 9 of 10 cases", [_interval(one) for one in outcomes]
     yield "  with a host twice as quick", [seconds_text(one.quick_s) for one in outcomes]
+    yield "  with kernels fused", [seconds_text(one.fused_s) for one in outcomes]
     if not asked.cut.trains and asked.cut.passes > 1:
         yield "first pass", [seconds_text(one.first_pass_s or 0.0) for one in outcomes]
         yield "each of the others", [seconds_text(_later(one)) for one in outcomes]
@@ -139,6 +140,10 @@ def remarks(asked: Asked, outcomes: Sequence[Outcome]) -> Iterator[str]:
         f"the host is taken to start an operator in {asked.launch_s * 1e6:g} us, in the pass backward in half of that "
         "(--launch-us); a program that records graphs, or is compiled, is quicker"
     )
+    yield (
+        "with kernels fused: all between two products are one, as a compiler makes them, or operators of torch_npu that "
+        "stand for several"
+    )
     for one in outcomes:
         basis = one.judged_by.words.strip() or "all training results"
         yield (
@@ -188,6 +193,7 @@ def _outcome(one: Outcome) -> dict[str, Any]:
         "seconds_low": low,
         "seconds_high": high,
         "seconds_with_a_host_twice_as_quick": one.quick_s,
+        "seconds_with_kernels_fused": one.fused_s,
         "first_pass_s": one.first_pass_s,
         "parts_s": dict(one.parts),
         "modules_s": dict(one.modules),
