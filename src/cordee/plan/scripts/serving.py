@@ -138,16 +138,17 @@ class _Reader:
             return model(named), ""
         name, told = PurePosixPath(named).name, ""
         while True:
+            ending = next((e for e in facts.endings() if name.lower().endswith(e)), "")
+            told = told or facts.endings().get(ending, "")
             try:
                 return model(name), told
             except UsageError as error:
-                ending = next((e for e in facts.endings() if name.lower().endswith(e)), None)
-                if ending is None:
+                if not ending:
                     raise UsageError(
                         f"{self.path}, line {self.started.line}: {named}: its sizes are not known here: "
                         "give its config.json as MODEL"
                     ) from error
-                name, told = name[: -len(ending)], told or facts.endings()[ending]
+                name = name[: -len(ending)]
 
     def _spread(self, found: Model) -> tuple[Engine, int]:
         tensor, pipeline = self.number("tensor", 1), self.number("pipeline", 1)
