@@ -26,7 +26,7 @@ def test_what_is_left_of_the_chips_are_replicas() -> None:
         ({"schedule": "gpipe"}, "schedule = 'gpipe': one of 1f1b, zb-h1, zb-h2, zb-v, dualpipe"),
         (
             {"pipeline": 2, "chunks": 2, "schedule": "zb-v"},
-            "chunks = 2: only 1f1b has stages in chunks; with zb-v leave it 1",
+            "chunks = 2: zb-v has no stages in chunks; leave it 1",
         ),
     ],
 )

@@ -21,7 +21,7 @@ class Layout:
     pipeline: int = 1
     """Stages of layers."""
     chunks: int = 1
-    """Pieces of a stage, which take turns: interleaved 1F1B where above 1."""
+    """Pieces of a stage, which take turns: interleaved where above 1."""
     schedule: str = PLAIN
     """How stages take turns: a row of pipeline/schedules.toml."""
     context: int = 1
@@ -54,9 +54,9 @@ class Layout:
         if self.zero not in (0, 1, 2, 3):
             raise UsageError(f"zero = {self.zero}: 0, 1, 2 or 3")
         turns = schedule(self.schedule)
-        if self.chunks > 1 and turns.name != PLAIN:
+        if self.chunks > 1 and not turns.cuts:
             raise UsageError(
-                f"chunks = {self.chunks}: only {PLAIN} has stages in chunks; with {self.schedule} leave it 1"
+                f"chunks = {self.chunks}: {self.schedule} has no stages in chunks; leave it 1"
             )
         together = self.tensor * self.pipeline * self.context
         if self.chips % together:

@@ -90,14 +90,16 @@ def _in_flight(job: Job, stage_bytes: float) -> float:
     layout, turns = job.layout, job.layout.turns
     if not turns.splits:
         return stage_bytes * in_flight(job)
-    most = max(job.micro_batches, 1.0) * turns.pieces
-    kept, late, beside = (
-        min(counted(count, layout.pipeline), most)
-        for count in (turns.kept, turns.late, turns.beside)
-    )
+    pieces = turns.pieces * layout.chunks
+    counts = [counted(count, layout.pipeline) for count in (turns.kept, turns.late, turns.beside)]
+    if layout.chunks > 1:
+        # One round of all chunks more is whole, and of the first chip, one for each other chip.
+        more = layout.pipeline * (layout.chunks - 1)
+        counts = [counts[0] + more + layout.pipeline - 1, counts[1], counts[2] + more]
+    kept, late, beside = (min(count, max(job.micro_batches, 1.0) * pieces) for count in counts)
     layers, model = layout.fullest(len(job.model.layers)), job.model
     waiting = sum(waiting_bytes(job, layer) * n for layer, n in model.kinds) / len(model.layers)
-    return max(kept * stage_bytes, beside * stage_bytes + late * waiting * layers) / turns.pieces
+    return max(kept * stage_bytes, beside * stage_bytes + late * waiting * layers) / pieces
 
 
 def in_flight(job: Job) -> float:

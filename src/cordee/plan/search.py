@@ -167,10 +167,7 @@ def _stages(wanted: Wanted, inner: int) -> Iterator[tuple[int, int, str]]:
             # A last stage with few layers wastes the others' time.
             if -(-layers // (pipeline * pieces)) * pipeline * pieces > layers * 1.15 + 1:
                 continue
-            if name != PLAIN:
-                yield pipeline, 1, name
-                continue
-            for chunks in (1, 2, 4) if pipeline > 1 else (1,):
+            for chunks in (1, 2, 4) if pipeline > 1 and schedule(name).cuts else (1,):
                 if pipeline * chunks <= layers:
                     yield pipeline, chunks, name
 

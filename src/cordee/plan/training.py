@@ -68,7 +68,8 @@ def step(work: Work, costs: Costs, known: Times | None = None) -> Step:
         together=job.program.waits_for_all,
     )
     bubble = bubble_s(pipe, slowest.seconds, others)
-    bubble += counted(layout.turns.sends, layout.pipeline) * send
+    ends = counted(layout.turns.sends, layout.pipeline) * send
+    bubble += ends / layout.chunks if layout.turns.splits else ends
     gradients = _gradients_s(work, costs, passes.total * count)
     optimizer = _optimizer_s(work, costs)
     calibration = costs.calibration

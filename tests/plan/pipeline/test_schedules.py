@@ -66,11 +66,17 @@ def test_what_pairs_save_is_counted_for_each_pair_there_is(name: str) -> None:
     assert lost_s(name, 8, 24, each, together=True) == pytest.approx(took)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if schedule(name).cuts])
 @pytest.mark.parametrize(("stages", "chunks"), [(4, 2), (8, 3)])
-def test_pieces_in_turns_lose_less_by_as_many_as_they_are(stages: int, chunks: int) -> None:
-    took = ran("1f1b", stages, 3 * stages, LIKE_A_MODEL, chunks).whole_s
+def test_chunks_in_turns_lose_less_by_as_many_as_they_are(
+    name: str, stages: int, chunks: int
+) -> None:
+    took = ran(name, stages, 3 * stages, LIKE_A_MODEL, chunks).whole_s
+    pipe = Pipe(schedule=schedule(name), stages=stages, chunks=chunks, micro_batches=3 * stages)
     lost = took - 3 * stages * LIKE_A_MODEL.total
-    assert lost == pytest.approx((stages - 1) * LIKE_A_MODEL.total / chunks)
+    assert bubble_s(pipe, LIKE_A_MODEL, LIKE_A_MODEL * (stages - 1)) == pytest.approx(lost)
+    whole = lost_s(name, stages, 3 * stages, LIKE_A_MODEL, together=True)
+    assert lost == pytest.approx(whole / chunks)
 
 
 @pytest.mark.parametrize("name", ["zb-h1", "zb-h2"])

@@ -7,9 +7,11 @@ import pytest
 from cordee.hw import accelerators
 from cordee.plan.costs import Calibration, Costs
 from cordee.plan.layout import Job, Layout, Program
-from cordee.plan.memory import Memory, memory, waiting_bytes
+from cordee.plan.memory import Memory, kept_bytes, memory, waiting_bytes
 from cordee.plan.model import from_config, named
+from cordee.plan.pipeline.orders import orders
 from cordee.plan.pipeline.schedules import schedules
+from cordee.plan.pipeline.simulation import peak
 from cordee.plan.shares import shares
 from cordee.plan.stages import stages_of, times_of
 from cordee.plan.step_work import work_of
@@ -109,6 +111,18 @@ def needs(name: str, **degrees: object) -> Memory:
 def test_activations_are_those_that_are_published(name: str, times: float) -> None:
     plain = needs("1f1b").activations
     assert needs(name).activations == pytest.approx(times * plain, rel=0.01)
+
+
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_chunks_keep_what_the_chips_of_a_simulation_keep(recompute: str) -> None:
+    one = job("zb-h1", chunks=2, recompute=recompute)
+    layer = one.model.layers[0]
+    late = waiting_bytes(one, layer) / kept_bytes(one, layer)
+    most = max(peak(turns, late) for turns in orders("zb-h1", 8, 32, 2))
+    # Two layers are a chunk; one layer at a time is whole again.
+    again = kept_bytes(one, layer, "none") if recompute == "full" else 0.0
+    kept_here = 1.02 * (2 * kept_bytes(one, layer) * most + again)
+    assert memory(one).activations == pytest.approx(kept_here, rel=0.01)
 
 
 def test_layers_that_are_reckoned_again_are_whole_until_their_gradients_are() -> None:

@@ -52,7 +52,7 @@ class Pipe:
     schedule: Schedule
     stages: int
     chunks: int
-    """Pieces of a stage that take turns, in 1F1B."""
+    """Pieces of a stage that take turns."""
     micro_batches: float
     together: bool = True
     """Whether all stages wait for one another before the optimizer."""
@@ -76,10 +76,11 @@ def bubble_s(pipe: Pipe, slowest: Seconds, others: Seconds) -> float:
 
 def _late_s(pipe: Pipe, others: Seconds) -> float:
     """Gradients of weights are put off, and fill the end as far as there are any."""
-    filled = min(pipe.schedule.late[0] * (pipe.stages - 1), pipe.micro_batches - 1)
+    passes = pipe.micro_batches * pipe.chunks
+    filled = min(pipe.schedule.late[0] * (pipe.stages - 1), passes - 1)
     each = min(others.weights, others.forward, others.inputs) / (pipe.stages - 1)
     found = others.forward + others.inputs - filled * each
-    return max(found, others.forward if pipe.together else 0.0)
+    return max(found, others.forward if pipe.together else 0.0) / pipe.chunks
 
 
 def _folded_s(pipe: Pipe, others: Seconds) -> float:

@@ -15,7 +15,8 @@ def orders(schedule: str, chips: int, batches: int, chunks: int = 1) -> list[lis
     if schedule == "dualpipe":
         return orders("dualpipev", chips // 2, batches // 2)
     if chunks > 1:
-        return [list(_in_turns(chip, chips, batches, chunks)) for chip in range(chips)]
+        splits = schedule != "1f1b"
+        return [list(_in_turns(chip, (chips, batches, chunks), splits)) for chip in range(chips)]
     return [list(ORDERS[schedule](chip, chips, batches)) for chip in range(chips)]
 
 
@@ -35,8 +36,12 @@ def _backward(chunk: int, batch: int) -> Turn:
     return *_inputs(chunk, batch), *_weights(chunk, batch)
 
 
-def _in_turns(chip: int, chips: int, batches: int, chunks: int) -> Iterator[Turn]:
-    """Interleaved 1F1B: arxiv.org/abs/2104.04473, section 2.2. Chip n has chunks n, chips + n and so on."""
+def _in_turns(chip: int, sizes: tuple[int, int, int], splits: bool) -> Iterator[Turn]:
+    """Interleaved 1F1B: arxiv.org/abs/2104.04473, section 2.2. Chip n has chunks n, chips + n and so on.
+
+    `sizes` are chips, micro-batches and chunks. Split, gradients of weights are put off as in ZB-H1.
+    """
+    chips, batches, chunks = sizes
 
     def place(turn: int, *, back: bool) -> tuple[int, int]:
         rounds, rest = divmod(turn, chips * chunks)
@@ -49,8 +54,14 @@ def _in_turns(chip: int, chips: int, batches: int, chunks: int) -> Iterator[Turn
     for turn in range(turns + ahead):
         if turn < turns:
             yield _forward(*place(turn, back=False))
-        if turn >= ahead:
+        if turn >= ahead and not splits:
             yield _backward(*place(turn - ahead, back=True))
+        elif turn >= ahead:
+            yield _inputs(*place(turn - ahead, back=True))
+            if turn - ahead >= chip:
+                yield _weights(*place(turn - ahead - chip, back=True))
+    if splits:
+        yield from (_weights(*place(n, back=True)) for n in range(turns - chip, turns))
 
 
 def _one_by_one(chip: int, chips: int, batches: int) -> Iterator[Turn]:

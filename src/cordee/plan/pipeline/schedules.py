@@ -17,6 +17,8 @@ class Schedule(Fact):
     """A schedule. Lists are counts: for each chip of the pipeline, and besides."""
 
     name: str
+    cuts: bool = False
+    """Whether stages may be in chunks that take turns."""
     pieces: int = 1
     """Runs of layers that a chip has by the schedule itself."""
     copies: int = 1
