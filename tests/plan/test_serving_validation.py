@@ -11,6 +11,7 @@ from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
 from cordee.plan.validation.peers import peers
 from cordee.plan.validation.serving_report import serving_data, serving_markdown, serving_plot
+from cordee.plan.validation.serving_ranking import orders
 from cordee.plan.validation.serving_results import ServingResult, serving_results
 from cordee.plan.validation.serving_scoring import serving_scores, serving_targets
 from cordee.plan.validation.serving_splits import folds, measure
@@ -88,3 +89,12 @@ def test_another_planner_is_compared_on_the_very_results_that_it_was_run_on() ->
     found = {family.name: family for family in serving_targets(serving_scores(known, rows))}
     assert found[peer.family].results == len(peer.results)
     assert f"{peer.peer} {peer.mean_error:.1%}" in serving_markdown(serving_scores(known, rows))
+
+
+def test_the_better_of_two_deployments_is_predicted_to_be_it() -> None:
+    found = {one.name: one for one in orders(shipped_scores())}
+    between = found["TPOT, calibrated on the stack"]
+    assert between.right >= 0.9 * between.pairs
+    assert between.pairs > between.far > 20
+    first = found["TTFT, calibrated on the stack"]
+    assert first.far_right >= 0.8 * first.far

@@ -13,6 +13,7 @@ from cordee.plan.calibration.widths import nearest
 from cordee.plan.validation.repeats import Apart, apart
 from cordee.plan.validation.report import COLOURS, errors_of, lines_of
 from cordee.plan.validation.scoring import intervals
+from cordee.plan.validation.serving_ranking import Order, orders
 from cordee.plan.validation.serving_results import METRICS
 from cordee.plan.validation.serving_scoring import (
     ServingScore,
@@ -30,15 +31,28 @@ REPEATS = (
 )  # fmt: skip
 
 
-def serving_tables(scores: Sequence[ServingScore]) -> tuple[Table, Table, Table]:
-    """Each metric beside the others' figures, each chip with each engine, and what repeats differ by."""
+ORDERS = (
+    "which of two deployments is better",
+    "pairs",
+    "in the right order",
+    "5% apart or more",
+    "in the right order",
+)
+
+
+def serving_tables(scores: Sequence[ServingScore]) -> tuple[Table, ...]:
+    """Each metric beside the others' figures, each chip with each engine, what repeats differ by, and orders."""
     repeats = table(REPEATS[:1], REPEATS[1:])
     for one in apart():
         repeats.add_row(*_cells(one))
+    ordered = table(ORDERS[:1], ORDERS[1:])
+    for pairs in orders(scores):
+        ordered.add_row(*_order_cells(pairs))
     return (
         errors_of("inference", serving_targets(scores)),
         errors_of("metric, chip, engine (calibrated)", serving_families(scores)),
         repeats,
+        ordered,
     )
 
 
@@ -48,6 +62,7 @@ def serving_markdown(scores: Sequence[ServingScore]) -> str:
         *lines_of("inference", serving_targets(scores)),
         *lines_of("metric, chip, engine (calibrated)", serving_families(scores)),
         *_repeats(),
+        *_orders(scores),
     ]
     return "\n".join(lines)
 
@@ -59,6 +74,23 @@ def _repeats() -> Iterator[str]:
     yield "|---" * len(REPEATS) + "|"
     yield from ("| " + " | ".join(_cells(one)) + " |" for one in apart())
     yield ""
+
+
+def _orders(scores: Sequence[ServingScore]) -> Iterator[str]:
+    yield "How often the better of two deployments is predicted to be it: of one model from one publication, spread otherwise, under the same clients:"
+    yield ""
+    yield "| " + " | ".join(ORDERS) + " |"
+    yield "|---" * len(ORDERS) + "|"
+    yield from ("| " + " | ".join(_order_cells(one)) + " |" for one in orders(scores))
+    yield ""
+
+
+def _order_cells(one: Order) -> Iterator[str]:
+    yield one.name
+    yield f"{one.pairs}"
+    yield f"{one.right}"
+    yield f"{one.far}"
+    yield f"{one.far_right}"
 
 
 def _cells(one: Apart) -> Iterator[str]:
@@ -83,6 +115,7 @@ def serving_data(scores: Sequence[ServingScore]) -> dict[str, Any]:
         "families": [asdict(family) for family in serving_targets(scores)],
         "kinds": [asdict(family) for family in serving_families(scores)],
         "repeats": [asdict(one) for one in apart()],
+        "orders": [asdict(one) for one in orders(scores)],
         "results": [
             {
                 "id": score.result.id,
