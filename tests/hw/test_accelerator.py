@@ -86,6 +86,11 @@ def test_a_price_of_an_unknown_chip_is_refused_with_the_place(tmp_path: Path) ->
     [
         ("memory_bytes = 137438953472", "memory_bytes = 0", "above 0"),
         ("bf16 = 1e15", "fp12 = 1e15", "fp12"),
+        ("bf16 = 1e15", 'bf16 = "fast"', "flops_per_s = .*: a table with a number for each name"),
+        ("bf16 = 1e15", "bf16 = -1e15", "bf16 = -1.*: above 0"),
+        ("low_usd = 1.0", 'low_usd = "1"', "price 1: low_usd = '1': a number is needed"),
+        ("low_usd = 1.0", "low_usd = nan", "low_usd = nan: a number is needed"),
+        ("memory_bytes = 137438953472", "memory_bytes = 0.5", "0.5: a whole number is needed"),
         ('maker = "Huawei"', 'makr = "Huawei"', "maker, makr"),
     ],
 )

@@ -1,5 +1,6 @@
 """`cordee plan serve`, as a user calls it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,18 @@ def test_a_price_of_the_users_own_gives_the_cost_of_a_million_tokens(tmp_path: P
         (("--chip", "910B3", "--chips", "8", "--cached", "1"), "--cached 1.0: a part of prompts"),
         (("--chip", "910B3", "--chips", "8", "--prompt", "0"), "--prompt 0: 1 token or more"),
         (("--chip", "910X", "--chips", "8"), "910X: no such chip"),
+        (
+            ("--chip", "910B3", "--chips", "8", "--cache", "fp8"),
+            "910B3 keeps no keys and values in fp8: --cache int8 or bf16",
+        ),
+        (
+            ("--chip", "910B3", "--chips", "8", "--acceptance", "0.5"),
+            "--acceptance needs --drafts",
+        ),
+        (
+            ("--chip", "910B3", "--chips", "8", "--answer", "900000000"),
+            "no number of chips tried holds it: shorter requests may fit",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_way_out(arguments: tuple[str, ...], why: str) -> None:
@@ -131,3 +144,37 @@ def test_the_latest_version_of_an_engine_counts_by_its_numbers() -> None:
     known = ServingCalibrations(families=dict.fromkeys(names, ServingCalibration()))
     assert family_of(known, chip, "sglang", "GLM-5") == names[1]
     assert family_of(known, chip, "vllm", "GLM-5") == ""
+
+
+def test_as_many_chips_as_are_named_hold_what_does_not_fit() -> None:
+    why = ASK.refused("Kimi-K2", "--chip", "910C", "--chips", "8")
+    more = re.search(r"; (\d+) x 910C would hold it", why)
+    assert more, why
+    assert planned("Kimi-K2", "--chip", "910C", "--chips", more[1])["chips"]
+
+
+def test_of_more_requests_than_are_served_no_more_tokens_are_given_than_fit() -> None:
+    found = planned("Qwen3-8B", "--chip", "910B3", "--chips", "1", "--rate", "50")
+    plan = found["chips"][0]["plans"][0]
+    assert plan["tokens_per_s"] < 10 * 512
+    assert any("the queue grows" in remark for remark in found["remarks"])
+
+
+def test_beside_a_chip_that_has_the_dtype_others_get_the_nearest() -> None:
+    found = planned(
+        *("Qwen3-8B", "--chip", "H100", "--chip", "910B3", "--chips", "1"),
+        *("--dtype", "fp8", "--cache", "fp8"),
+    )
+    kept = [(chip["dtype"], chip["cache_dtype"]) for chip in found["chips"]]
+    assert kept == [("fp8", "fp8"), ("w8a8", "int8")]
+
+
+def test_weights_of_copies_that_read_prompts_stand_before_a_plus() -> None:
+    shown = run("Qwen3-32B", "--chip", "910B3", "--chips", "8").output
+    assert re.search(r"layout +\d x TP1 \+ 1 x TP4", shown), shown
+    assert re.search(r"weights of a chip +32.3 \+ 8.1 of 64 GiB", shown), shown
+
+
+def test_a_rate_that_is_assumed_is_said() -> None:
+    found = planned("Qwen3-0.6B", "--chip", "Kunlun-P800", "--chips", "1")
+    assert any("no source gives the rate of its memory" in one for one in found["remarks"])

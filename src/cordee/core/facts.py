@@ -4,7 +4,9 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from importlib.resources.abc import Traversable
-from typing import Any, TypeVar
+from math import isfinite
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cordee.core.errors import UsageError
 
@@ -22,6 +24,7 @@ F = TypeVar("F", bound=Fact)
 def rows(path: Traversable, row: type[F], *, table: str = "row") -> Iterator[F]:
     """Yield the `[[row]]` entries of `path`, or those of `table`, checked against `row`'s fields."""
     known = {f.name for f in fields(row)}
+    kinds = get_type_hints(row)
     needed = {f.name for f in fields(row) if f.default is f.default_factory is MISSING}
     for number, entry in enumerate(_entries(path, table), start=1):
         wrong = (entry.keys() - known) | (needed - entry.keys())
@@ -29,9 +32,46 @@ def rows(path: Traversable, row: type[F], *, table: str = "row") -> Iterator[F]:
             names = ", ".join(sorted(wrong))
             raise UsageError(f"{path}: {table} {number} has missing or unknown fields: {names}")
         try:
+            for name, value in entry.items():
+                _check(name, value, kinds[name])
             yield row(**entry)
         except UsageError as error:
             raise UsageError(f"{path}: {table} {number}: {error}") from error
+
+
+def _check(name: str, value: object, kind: Any) -> None:
+    """Raise `UsageError` where a value is not of the kind that its field has."""
+    if not _is(value, kind):
+        raise UsageError(f"{name} = {value!r}: {_wanted(kind)} is needed")
+
+
+WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _wanted(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is dict:
+        return f"a table with {_wanted(inner[1])} for each name"
+    if origin is list:
+        return f"a list, and in it {_wanted(inner[0])}"
+    return WORDS[inner[0] if origin in (Union, UnionType) else kind]
+
+
+def _is(value: object, kind: Any) -> bool:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is(value, one) for one in inner)
+    if origin is list:
+        return isinstance(value, list) and all(_is(one, inner[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is(one, inner[1]) for one in value.values())
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    return True
 
 
 def only(path: Traversable, *tables: str) -> None:

@@ -81,6 +81,13 @@ class Accelerator(Fact):
         for name in ("memory_bytes", "chips_per_node"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} of {self.name} = {getattr(self, name)!r}: above 0")
+        for name in ("memory_bytes_per_s", "link_bytes_per_s", "network_bytes_per_s", "power_w"):
+            figure = getattr(self, name)
+            if figure is not None and not figure > 0:
+                raise UsageError(f"{name} of {self.name} = {figure!r}: above 0, or left out")
+        for name, rate in self.flops_per_s.items():
+            if not rate > 0:
+                raise UsageError(f"flops_per_s of {self.name}: {name} = {rate!r}: above 0")
 
     def peak_flops_per_s(self, dtype: str) -> float:
         """The peak rate at `dtype`. Raises `UsageError` where the chip has none."""

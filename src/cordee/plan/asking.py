@@ -18,7 +18,7 @@ from cordee.plan.model import model
 from cordee.plan.page import write_page
 from cordee.plan.pipeline.schedules import schedules_named
 from cordee.plan.service import report as service_report
-from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
+from cordee.plan.service.compare import ServingOutcome, precisions, serving_outcome
 from cordee.plan.service.page import serving_view
 from cordee.plan.service.wanted import Wanted
 from cordee.plan.service.wanted import check as check_wanted
@@ -147,9 +147,10 @@ def serve(  # noqa: PLR0913 - an argument is an option
     """As `cordee plan serve`; `ttft` and `tpot` in milliseconds. Raises `UsageError` where nothing fits."""
     catalogue = catalogue_with(chips_file)
     kinds = [catalogue.find(one) for one in _names(chip)]
+    spread = precisions(dtype, cache, kinds)
     wanted = Wanted(
         model=model(name),
-        precision=precision_for(dtype, cache, kinds[0]),
+        precision=spread[0],
         prompt=prompt,
         answer=answer,
         first_s=ttft / 1e3,
@@ -164,12 +165,12 @@ def serve(  # noqa: PLR0913 - an argument is an option
     known = serving_extended(known, calibration) if calibration else known
     outcomes = (
         serving_outcome(
-            replace(wanted, precision=precision_for(dtype, cache, kind)),
+            replace(wanted, precision=precision),
             kind,
             catalogue.price(kind, "rent"),
             known,
         )
-        for kind in kinds
+        for kind, precision in zip(kinds, spread, strict=True)
     )
     return ServingAnswer(wanted=wanted, outcomes=tuple(outcomes), known=known)
 

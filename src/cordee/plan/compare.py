@@ -10,6 +10,7 @@ from cordee.plan.calibration.stacks import with_stack
 from cordee.plan.calibration.table import Calibrations, Kind, calibration, kind_of
 from cordee.plan.calibration.usual import usual_stack
 from cordee.plan.calibration.widths import nearest, widths
+from cordee.plan.costs.assumed import assumed
 from cordee.plan.layout import Program
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, offer, offered, offers
@@ -272,6 +273,7 @@ def _warnings(kind: Kind, chip: Accelerator, best: Plan, known: Calibrations) ->
         yield "longer sequences than in any published result"
     if chip.available:
         yield f"{chip.name} is {chip.available}"
+    yield from assumed(chip)
     if chip.checked != "opened":
         yield f"figures of {chip.name} are recalled, not read"
 

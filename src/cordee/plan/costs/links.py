@@ -8,6 +8,7 @@ only the links between them.
 from dataclasses import dataclass
 
 from cordee.hw.accelerator import Accelerator
+from cordee.plan.costs.assumed import LINK_BYTES_PER_S, NETWORK_BYTES_PER_S
 from cordee.plan.work.operators import Collective
 
 LATENCY_S = 8e-6  # of a collective's start, within a node: ascend-microbench, HCCL and NCCL alike
@@ -67,23 +68,23 @@ class Links:
 
     def within_rate(self, group: Group) -> float:
         """Bytes a second of a chip to the others of its node."""
-        rate = self.chip.link_bytes_per_s or 16e9
+        rate = self.chip.link_bytes_per_s or LINK_BYTES_PER_S
         if self.chip.link_peers:
             rate *= min(group.within - 1, self.chip.link_peers) / self.chip.link_peers or 1
         return rate * self.link
 
     def between_rate(self, collective: Collective, group: Group) -> float:
         """Bytes a second, over the networks of all its chips of a node for what all need."""
-        rate = self.chip.network_bytes_per_s or 12.5e9
+        rate = self.chip.network_bytes_per_s or NETWORK_BYTES_PER_S
         if collective.pattern == "exchange":
             return rate * self.network
         return rate * group.within * self.network
 
     def _send_rate(self, group: Group) -> float:
         if group.within > 1:
-            rate = self.chip.link_bytes_per_s or 16e9
+            rate = self.chip.link_bytes_per_s or LINK_BYTES_PER_S
             return rate / (self.chip.link_peers or 1) * self.link
-        return (self.chip.network_bytes_per_s or 12.5e9) * self.network
+        return (self.chip.network_bytes_per_s or NETWORK_BYTES_PER_S) * self.network
 
 
 def turns_of(collective: Collective) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import ceil, log
 
+from cordee.plan.costs.assumed import MEMORY_BYTES_PER_S
 from cordee.plan.costs.links import Group, Links
 from cordee.plan.costs.pass_work import PassWork, Products
 from cordee.plan.costs.serving_calibration import ServingCalibration
@@ -81,7 +82,7 @@ class Passes:
         self._dense_rate = chip.flops_per_s.get(dense, self._half) * calibration.matmul_of(dense)
         self._dense_rate *= reached(chip.generation, dense).dense
         self._of_experts = reached(chip.generation, dtype).experts
-        self._memory = chip.memory_bytes_per_s or 1e12
+        self._memory = chip.memory_bytes_per_s or MEMORY_BYTES_PER_S
         self._links = Links(
             chip=chip,
             link=calibration.link,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cordee.hw.accelerator import Accelerator
+from cordee.plan.costs.assumed import MEMORY_BYTES_PER_S
 from cordee.plan.costs.attention import kernel_of
 from cordee.plan.costs.calibration import Calibration
 from cordee.plan.costs.links import Group, Links
@@ -82,7 +83,7 @@ class Costs:
         self._matmul = peak * calibration.matmul_of(dtype) * runs
         self._faster = peak / self._half
         self._width = WIDTHS.get(dtype, 2.0)
-        self._memory = chip.memory_bytes_per_s or 1e12
+        self._memory = chip.memory_bytes_per_s or MEMORY_BYTES_PER_S
         self._kernel = kernel_of(chip.generation, program.attention)
         self._attention = self._half * (NARROW_ATTENTION if program.narrow_attention else 1)
         self._blocks = self._narrow and program.blocks

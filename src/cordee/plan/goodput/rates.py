@@ -109,8 +109,11 @@ def sets() -> list[str]:
     return [name for name in known if _complete(name)]
 
 
-def rates(name: str, generation: str) -> Rates:
-    """Those of "low", "typical", "high", a set, or a number of failures of a chip in an hour."""
+def rates(name: str, generation: str, option: str = "--rate") -> Rates:
+    """Those of "low", "typical", "high", a set, or a number of failures of a chip in an hour.
+
+    Raises `UsageError` in the words of the option that names them.
+    """
     choice = _choice(generation)
     chosen = {"low": choice.low, "typical": choice.typical, "high": choice.high}
     if name in chosen:
@@ -122,10 +125,10 @@ def rates(name: str, generation: str) -> Rates:
     except ValueError:
         known = ", ".join([*chosen, *sets()])
         raise UsageError(
-            f"--rate {name}: a number of failures of a chip in an hour such as 2e-5, or one of {known}"
+            f"{option} {name}: a number of failures of a chip in an hour such as 2e-5, or one of {known}"
         ) from None
     if not 0 < number < 1:
-        raise UsageError(f"--rate {name}: above 0 and below 1, such as 2e-5")
+        raise UsageError(f"{option} {name}: above 0 and below 1, such as 2e-5")
     return Rates(words="your own", by_part=_split(number))
 
 

@@ -8,17 +8,18 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.deployment import Deployment, Precision
 from cordee.plan.scripts.serving import ServingAsked
-from cordee.plan.service.compare import ServingOutcome, precision_for
+from cordee.plan.service.compare import ServingOutcome, nearest, precision_for
 from cordee.plan.service.search import ServingPlan, judged
 from cordee.plan.serving.memory import holding
 
 
 def precision_on(asks: ServingAsked, cache: str, chip: Accelerator) -> Precision:
     """The script's, or as many bits as the chip multiplies in."""
+    kept = nearest(cache, chip).cache
     try:
-        return precision_for(asks.dtype, cache, chip)
+        return precision_for(asks.dtype, kept, chip)
     except UsageError:
-        return precision_for("auto", cache, chip)
+        return precision_for("auto", kept, chip)
 
 
 def deployed(asks: ServingAsked, found: ServingOutcome) -> Deployment:
@@ -53,6 +54,8 @@ def told(asks: ServingAsked, outcomes: Sequence[ServingOutcome]) -> Iterator[str
             yield f"{head}: {_speed(plan)}; {_beside(plan, found)}"
         if asks.dtype not in ("auto", one.precision.name):
             yield f"{found.chip.name} does not multiply in {asks.dtype}: reckoned in {one.precision.name}"
+        if asks.cache == "fp8" and one.precision.cache == "int8":
+            yield f"{found.chip.name} keeps no keys and values in fp8: reckoned in int8"
 
 
 def _speed(plan: ServingPlan) -> str:

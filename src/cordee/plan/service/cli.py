@@ -23,7 +23,7 @@ from cordee.plan.page import write_page
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
 from cordee.plan.service import report
 from cordee.plan.service.as_it_is import as_data, precision_on, told
-from cordee.plan.service.compare import ServingOutcome, precision_for, serving_outcome
+from cordee.plan.service.compare import ServingOutcome, precisions, serving_outcome
 from cordee.plan.service.failing import failing
 from cordee.plan.service.page import serving_view
 from cordee.plan.service.wanted import Wanted, check
@@ -118,9 +118,10 @@ def serve(  # noqa: PLR0913 - an argument is an option
     if asks:
         cache, drafts = cache or asks.cache, asks.drafts if drafts is None else drafts
         chips = asks.chips if chips is rate is None else chips
+    spread = _precisions(asks, dtype, cache or "bf16", kinds)
     wanted = Wanted(
         model=_model_of(name, asks),
-        precision=_precision(asks, dtype, cache, kinds[0]),
+        precision=spread[0],
         prompt=prompt,
         answer=answer,
         first_s=ttft / 1e3,
@@ -132,7 +133,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
     )
     wanted = wanted.recorded(recording(trace)) if trace else wanted
     check(wanted)
-    each = [replace(wanted, precision=_precision(asks, dtype, cache, kind)) for kind in kinds]
+    each = [replace(wanted, precision=one) for one in spread]
     known = _known(calibration)
     outcomes = list(_outcomes(each, kinds, catalogue, known))
     notes = write_serving(written, asks, outcomes[-1], engine) if written else []
@@ -194,10 +195,9 @@ def _model_of(name: str | None, asks: ServingAsked | None) -> Model:
     return model(name)
 
 
-def _precision(
-    asks: ServingAsked | None, dtype: str | None, cache: str | None, chip: Accelerator
-) -> Precision:
-    cache = cache or "bf16"
+def _precisions(
+    asks: ServingAsked | None, dtype: str | None, cache: str, kinds: Sequence[Accelerator]
+) -> list[Precision]:
     if asks and dtype is None:
-        return precision_on(asks, cache, chip)
-    return precision_for(dtype or "auto", cache, chip)
+        return [precision_on(asks, cache, kind) for kind in kinds]
+    return precisions(dtype or "auto", cache, kinds)

@@ -6,11 +6,13 @@ from math import exp
 
 from packaging.version import InvalidVersion, Version
 
+from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator, Price
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.calibration.serving_usual import usual_engine
 from cordee.plan.calibration.serving_widths import nearest_off
 from cordee.plan.calibration.table import Kind, kind_of
+from cordee.plan.costs.assumed import assumed
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Precision
 from cordee.plan.service.search import ServingPlan, find
@@ -148,10 +150,40 @@ def _version(family: str) -> Version:
         return Version("0")
 
 
+def precisions(name: str, cache: str, kinds: Sequence[Accelerator]) -> list[Precision]:
+    """That dtype on each chip; beside one that has it, those that have not get the nearest that they have.
+
+    Raises `UsageError` where none has it.
+    """
+    found: list[Precision | None] = []
+    first: UsageError | None = None
+    for chip in kinds:
+        try:
+            found.append(precision_for(name, cache, chip))
+        except UsageError as error:
+            first = first or error
+            found.append(None)
+    if first and not any(found):
+        raise first
+    return [one or nearest(cache, chip) for one, chip in zip(found, kinds, strict=True)]
+
+
+def nearest(cache: str, chip: Accelerator) -> Precision:
+    """8 bits where the chip multiplies in them, and keys and values in what it keeps them in."""
+    return precision_for("auto", "int8" if _unkept(cache, chip) else cache, chip)
+
+
+def _unkept(cache: str, chip: Accelerator) -> bool:
+    """Engines on Ascend keep keys and values in what the chip reckons in; others widen 8 bits anywhere."""
+    return cache == "fp8" and chip.maker == "Huawei" and "fp8" not in chip.flops_per_s
+
+
 def precision_for(name: str, cache: str, chip: Accelerator) -> Precision:
     """That dtype; "auto": 8 bits where the chip multiplies in them. Raises `UsageError`."""
     found = Precision(name=_usual_dtype(chip) if name == "auto" else name, cache=cache)
     found.products(chip)
+    if _unkept(cache, chip):
+        raise UsageError(f"{chip.name} keeps no keys and values in fp8: --cache int8 or bf16")
     return found
 
 
@@ -173,10 +205,16 @@ def _warnings(
         yield f"no published inference result on {kind.generation} chips: an extrapolation"
     elif not known.knows(kind):
         yield f"no published inference result of {kind.words}: judged by its generation"
+    if best.rate_per_s > best.candidate.rate_per_s:
+        yield (
+            f"{best.rate_per_s:,.3g} requests/s come and {best.tokens_per_s / best.answer:,.3g} are served: where "
+            "fewer are served than come the queue grows, and times are those of its first minutes"
+        )
     if not best.meets:
         yield "in the simulation 9 of 10 requests do not stay within the limits: the nearest is shown"
     if chip.available:
         yield f"{chip.name} is {chip.available}"
+    yield from assumed(chip)
     if chip.checked != "opened":
         yield f"figures of {chip.name} are recalled, not read"
 

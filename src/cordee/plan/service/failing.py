@@ -21,6 +21,6 @@ def failing(outcome: ServingOutcome, rate: str) -> Answer:
         first_s=best.served.first(0.5),
         prompt=outcome.wanted.prompt,
         answer=outcome.wanted.answer,
-        rates=rates(rate, chip.generation),
+        rates=rates(rate, chip.generation, "--failures"),
     )
     return answer(chip.name, service)

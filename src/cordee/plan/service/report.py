@@ -11,7 +11,7 @@ from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.service.compare import ServingOutcome, shares_of, why
 from cordee.plan.service.search import ServingPlan
 from cordee.plan.service.wanted import Wanted
-from cordee.plan.serving.memory import request_bytes
+from cordee.plan.serving.memory import request_bytes, weight_bytes
 
 GIB = 2**30
 KWH_J = 3.6e6
@@ -25,7 +25,7 @@ def comparison(outcomes: Sequence[ServingOutcome]) -> Table:
 def lines(outcomes: Sequence[ServingOutcome]) -> Iterator[tuple[str, list[str]]]:
     """Each line of it: what it is, and a cell for each kind of chip."""
     best = [outcome.best for outcome in outcomes]
-    yield "software", [f"{o.stack} {o.wanted.precision.name}" for o in outcomes]
+    yield "software", [_software(o) for o in outcomes]
     yield "chips", [f"{plan.deployment.chips:,}" for plan in best]
     yield "layout", [plan.deployment.words for plan in best]
     yield "weights of a chip", [_weights(o) for o in outcomes]
@@ -66,9 +66,23 @@ def _longest(plan: ServingPlan) -> float:
     return plan.candidate.holding.request_bytes / per_token
 
 
+def _software(outcome: ServingOutcome) -> str:
+    precision = outcome.wanted.precision
+    kept = f", cache {precision.cache}" if precision.cache != "bf16" else ""
+    return f"{outcome.stack} {precision.name}{kept}"
+
+
 def _weights(outcome: ServingOutcome) -> str:
-    held = outcome.best.candidate.holding
-    return f"{held.weights / GIB:.1f} of {outcome.chip.memory_bytes / GIB:.0f} GiB"
+    return f"{weights_gib(outcome.best)} of {outcome.chip.memory_bytes / GIB:.0f} GiB"
+
+
+def weights_gib(plan: ServingPlan) -> str:
+    """Of a chip; before a plus, of one that reads prompts."""
+    own = f"{plan.candidate.holding.weights / GIB:.1f}"
+    reader = plan.deployment.prefill
+    if reader is None:
+        return own
+    return f"{weight_bytes(plan.deployment, reader) / GIB:.1f} + {own}"
 
 
 def figure(value: float) -> str:
@@ -115,7 +129,7 @@ def cells(plan: ServingPlan) -> Iterator[str]:
     yield figure(plan.candidate.rate_per_s)
     yield f"{plan.served.first(0.5) * 1e3:,.0f}"
     yield f"{plan.served.between(0.5) * 1e3:,.3g}"
-    yield f"{plan.candidate.holding.weights / GIB:.1f}"
+    yield weights_gib(plan)
 
 
 def remarks(wanted: Wanted, outcomes: Sequence[ServingOutcome]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.costs.passes import Batch, Parts, Passes
 from cordee.plan.costs.serving_calibration import ServingCalibration
-from cordee.plan.deployment import Deployment, Engine
+from cordee.plan.deployment import Deployment
 from cordee.plan.service.apart import apart
 from cordee.plan.service.candidates import FILLED, Candidate, at_its_limit, traffic_of
 from cordee.plan.service.wanted import Wanted, deployments
@@ -33,6 +33,8 @@ class ServingPlan:
     pass_s: float
     reading_part: float
     """Of the time, what passes over prompts take."""
+    answer: int
+    """Tokens of an answer, on average."""
     meets: bool
     """Whether 9 of 10 requests stay within the limits."""
 
@@ -132,13 +134,18 @@ def _simulated(one: Candidate, wanted: Wanted, calibration: ServingCalibration) 
     own_s = pass_s / single.drafting.per_pass(calibration.acceptance)
     within = served.first(0.9) <= wanted.first_s and served.between(0.9) <= wanted.between_s
     enough = one.rate_per_s >= rate
+    # Of requests that come faster than they are served, as many count as the queue lets through.
+    given_per_s = rate * wanted.answer
+    if not enough:
+        given_per_s = min(given_per_s, served.output_tokens_per_s * share)
     return ServingPlan(
         candidate=one,
-        served=replace(served, output_tokens_per_s=rate * wanted.answer),
+        served=replace(served, output_tokens_per_s=given_per_s),
         rate_per_s=rate,
         parts=passes.parts(batch),
         pass_s=pass_s,
         reading_part=max(1 - own_s / one.settled.between_s, 0.0),
+        answer=wanted.answer,
         meets=within and enough,
     )
 
@@ -165,16 +172,22 @@ def _leaner(best: Deployment | None, one: Deployment, wanted: Wanted) -> Deploym
 def _nothing_fits(wanted: Wanted, leanest: Deployment) -> str:
     """What the leanest copy needs, and what would do."""
     chip = leanest.chip
-    more = leanest.engine.chips
-    while more < 4096:
-        more *= 2
-        larger = _grown(leanest, more)
-        if holding(larger, larger.engine, wanted.longest).fits:
-            break
+    tried = (max(wanted.chips or 0, leanest.engine.chips) * 2**n for n in range(1, 8))
+    more = next((chips for chips in tried if _holds(wanted, chip, chips)), None)
+    out = (
+        f"{more} x {chip.name} would hold it"
+        if more
+        else "no number of chips tried holds it: shorter requests may fit"
+    )
     needs = does_not_fit(leanest, leanest.engine, traffic_of(wanted, 1))
     fewer = [name for name in _fewer_bits(chip) if _fits_in(leanest, name, wanted.longest)]
     bits = f", and so would --dtype {' or '.join(fewer)}" if fewer else ""
-    return f"{needs}; {more} x {chip.name} would hold it{bits}"
+    return f"{needs}; {out}{bits}"
+
+
+def _holds(wanted: Wanted, chip: Accelerator, chips: int) -> bool:
+    """Whether some layout fits on so many."""
+    return any(fits for _, fits in deployments(replace(wanted, chips=chips), chip))
 
 
 def _fewer_bits(chip: Accelerator) -> Iterator[str]:
@@ -186,20 +199,6 @@ def _fewer_bits(chip: Accelerator) -> Iterator[str]:
 def _fits_in(one: Deployment, dtype: str, tokens: int) -> bool:
     leaner = replace(one, precision=replace(one.precision, name=dtype))
     return holding(leaner, leaner.engine, tokens).fits
-
-
-def _grown(one: Deployment, chips: int) -> Deployment:
-    tensor = min(one.engine.tensor, chips)
-    rest = chips // tensor
-    if one.model.is_mixture:
-        expert = chips if chips <= one.model.experts else 1
-        return replace(one, engine=Engine(tensor=tensor, data=rest, expert=expert))
-    wider = max(
-        t
-        for t in (1, 2, 4, 8, 16)
-        if t <= min(chips, one.chip.chips_per_node) and not one.model.layers[0].attention.heads % t
-    )
-    return replace(one, engine=Engine(tensor=wider, pipeline=max(chips // wider, 1)))
 
 
 def _too_slow(wanted: Wanted, chip: Accelerator, calibration: ServingCalibration) -> str:

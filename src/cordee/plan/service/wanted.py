@@ -68,6 +68,8 @@ def check(wanted: Wanted) -> None:
     for option, limit in (("--ttft", wanted.first_s), ("--tpot", wanted.between_s)):
         if not 0 < limit < inf:
             raise UsageError(f"{option} {limit * 1e3:g}: milliseconds, above 0")
+    if wanted.drafting.acceptance is not None and not wanted.drafting.tokens:
+        raise UsageError("--acceptance needs --drafts: how many tokens are guessed ahead")
     if not 0 <= wanted.cached < 1:
         raise UsageError(f"--cached {wanted.cached}: a part of prompts, from 0 to below 1")
 

@@ -6,6 +6,7 @@ from random import Random
 from statistics import fmean
 
 from cordee.core.errors import UsageError
+from cordee.plan.costs.assumed import NETWORK_BYTES_PER_S
 from cordee.plan.costs.links import HOP_S
 from cordee.plan.costs.pass_work import PassWork
 from cordee.plan.costs.passes import Passes
@@ -243,7 +244,7 @@ def transfer_s(deployment: Deployment, calibration: ServingCalibration, prompt: 
     size = request_bytes(deployment, apart, prompt) * apart.tensor * apart.pipeline
     latent = deployment.model.kv_numbers and apart.tensor > 1 and _is_latent(deployment)
     size /= apart.tensor if latent else 1
-    rate = (deployment.chip.network_bytes_per_s or 12.5e9) * calibration.network
+    rate = (deployment.chip.network_bytes_per_s or NETWORK_BYTES_PER_S) * calibration.network
     return size / (rate * min(apart.tensor, deployment.engine.tensor)) + HOP_S
 
 
