@@ -175,8 +175,13 @@ class _Scope:
             total = _sum(self._expanded(bare, depth + 1))
             return match[0] if total is None else str(total)
         if match["array"]:
-            items = self.arrays.get(match["array"])
-            return match[0] if items is None else " ".join(items)
+            name = match["array"]
+            # Of a plain variable, all its items are its value.
+            return (
+                " ".join(self.arrays[name])
+                if name in self.arrays
+                else self.values.get(name, match[0])
+            )
         name = match["braced"] or match["plain"]
         if name in self.arrays and name not in self.values:
             return self.arrays[name][0] if self.arrays[name] else ""

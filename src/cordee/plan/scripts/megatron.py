@@ -1,6 +1,6 @@
 """A launch script of Megatron-LM or MindSpeed-LLM, as the training step that it asks for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,11 +10,14 @@ from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, schedule
 from cordee.plan.scripts.options import Options, meanings, pairs, passed
-from cordee.plan.scripts.sizes import model_of
+from cordee.plan.scripts.sizes import TOKENIZER, model_of, tokenizers
 
 TRAVELS = ("--moe-fb-overlap", "--moe-alltoall-overlap-comm", "--overlap-moe-expert-parallel-comm")
 """Options with which tokens travel to experts beside other work."""
 LAUNCHERS = frozenset({"torchrun", "msrun", "python", "python3", "srun"})
+SHOWN = frozenset({"echo", "printf"})
+SHARDED = {"optim": 1, "optim_grads": 2, "optim_grads_params": 3}
+"""Megatron-LM, megatron/core/distributed/distributed_data_parallel_config.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ def _training(read: Script, path: Path) -> Started:
     found = [
         one
         for one in read.started
-        if PurePosixPath(one.words[0] if one.words else "").name in LAUNCHERS
+        if _launches(one.words)
         and any(word.endswith(".py") for word in one.words)
         and any(word in meanings() for word in one.words)
     ]
@@ -66,6 +69,22 @@ def _training(read: Script, path: Path) -> Started:
             "torchrun, msrun or python, a program in Python, and options such as --seq-length"
         )
     return found[-1]
+
+
+def _launches(words: Sequence[str]) -> bool:
+    """Whether a launcher is among them, behind a profiler or what only the run knows too."""
+    program = next((n for n, word in enumerate(words) if word.endswith(".py")), 0)
+    names = [PurePosixPath(word).name for word in words[:program]]
+    return bool(LAUNCHERS & set(names)) and names[0] not in SHOWN
+
+
+def _zero(options: Options) -> int:
+    """What is shared out: by FSDP all, or as its strategy says; else the optimizer or nothing."""
+    if options.has("--use-torch-fsdp2"):
+        return 3
+    if options.has("--use-megatron-fsdp"):
+        return SHARDED.get(options.word("sharding"), 0)
+    return 1 if options.has("--use-distributed-optimizer") else 0
 
 
 def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
@@ -99,7 +118,7 @@ def _job(options: Options, model: Model, chips: int) -> Job:
         context=options.number("context", 1),
         expert=options.number("expert", 1),
         micro_batch=micro_batch,
-        zero=1 if options.has("--use-distributed-optimizer") else 0,
+        zero=_zero(options),
         sequence_parallel=options.has("--sequence-parallel"),
         recompute=_recompute(options),
         recompute_layers=_again(options, turns) if method == "block" else None,
@@ -116,6 +135,7 @@ def _job(options: Options, model: Model, chips: int) -> Job:
                 "--tp-comm-overlap", "--use-ascend-coc", "--use-ascend-mc2"
             ),
             overlaps_gradients=options.has("--overlap-grad-reduce"),
+            gradient_bytes=2 if options.has("--grad-reduce-in-bf16") else 4,
             overlaps_experts=options.has(*TRAVELS),
             waits_for_all=not options.has("--enable-optimizer-post-validation"),
         ),
@@ -179,6 +199,9 @@ def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
 
 def _details(options: Options) -> Iterator[str]:
     """Where the model is reckoned otherwise than it is written."""
+    words = tokenizers().get(options.given.get(TOKENIZER, ""))
+    if words and not options.has("--padded-vocab-size", "--vocab-size"):
+        yield f"{options.place(TOKENIZER)}: {TOKENIZER}: taken to have {words:,} words, as its name says"
     gated = options.has("--swiglu")
     taken = "RMSNorm" if gated else "LayerNorm"
     norm = options.word("normalization") or taken

@@ -49,6 +49,10 @@ def pairs(words: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, " ".join(values)) for name, values in grouped(words)]
 
 
+NONE = "-1"
+"""Of sizes: none. So MindSpeed-LLM's --first-k-dense-replace says that no layer is dense."""
+
+
 class Options:
     """The options of a training program, and where they stand."""
 
@@ -86,7 +90,7 @@ class Options:
         return {
             row.field: self._whole(row.name)
             for row in meanings().values()
-            if row.kind == "size" and row.name in self.given
+            if row.kind == "size" and self.given.get(row.name, NONE) != NONE
         }
 
     def _whole(self, name: str) -> int:

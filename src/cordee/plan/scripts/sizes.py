@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from cordee.core.errors import UsageError
+from cordee.core.facts import Fact, rows
 from cordee.plan.model import Model, from_config
 from cordee.plan.scripts.options import Options
 
+TOKENIZER = "--tokenizer-type"
 PART = re.compile(r"\[([01](?:,[01])*)\](?:\*(\d{1,4}))?")
 """Part of a list such as [0]*3+[1]*58."""
 
@@ -21,6 +26,7 @@ def model_of(options: Options) -> Model:
             "give its config.json or its name as MODEL"
         )
     vocabulary = sizes.pop("padded_vocab_size", None) or sizes.get("vocab_size")
+    vocabulary = vocabulary or tokenizers().get(options.given.get(TOKENIZER, ""))
     if vocabulary is None:
         raise UsageError(
             f"{options.path}: how many words the model knows is not in it: add --padded-vocab-size, "
@@ -36,6 +42,21 @@ def model_of(options: Options) -> Model:
     return from_config(_of_family(options, config | _layers(options)), options.path.name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizer(Fact):
+    """One that says how many words a model knows."""
+
+    name: str
+    words: int
+
+
+@cache
+def tokenizers() -> Mapping[str, int]:
+    """How many words each has whose name says it."""
+    table = files("cordee.plan.scripts") / "megatron.toml"
+    return {row.name: row.words for row in rows(table, Tokenizer, table="tokenizer")}
+
+
 def _usual_mlp(options: Options, sizes: Mapping[str, Any]) -> int:
     """Four times as wide, or two thirds of that with a gate: megatron/training/arguments.py."""
     wide = 4 * int(sizes["hidden_size"])
@@ -45,7 +66,7 @@ def _usual_mlp(options: Options, sizes: Mapping[str, Any]) -> int:
 def _layers(options: Options) -> dict[str, int]:
     """Which layers have experts: every n-th, or those behind the first few."""
     said = "".join(options.word("moe_layer_freq").strip("()\"'").split())
-    if said in ("", "1"):
+    if said in ("", "1", "-1"):
         return {}
     if said.isdecimal() and not options.has("--multi-latent-attention"):
         return {"decoder_sparse_step": int(said)}
@@ -80,6 +101,8 @@ def _of_family(options: Options, config: dict[str, Any]) -> dict[str, Any]:
         config.pop("num_key_value_heads", None)
     mixture, normed = "num_experts" in config, options.has("--qk-layernorm")
     kind = "llama" if not mixture else "qwen3_moe" if normed else "mixtral"
+    if "linear_num_value_heads" in config:
+        kind = "qwen3_next" if mixture else "qwen3_5_text"
     biased = options.has("--add-qkv-bias")
     return config | {"model_type": kind, "use_qk_norm": normed, "attention_bias": biased}
 
@@ -95,6 +118,8 @@ def _latent(options: Options, config: dict[str, Any]) -> dict[str, Any]:
     shared = config.pop("shared_expert_intermediate_size", 0)
     if shared and not shared % each:
         config.setdefault("n_shared_experts", shared // each)
+    if "index_n_heads" in config:  # as DeepSeek-V3.2 has them
+        config = {"index_head_dim": 128, "index_topk": 2048, **config}
     biased = options.has("--moe-router-enable-expert-bias")
     kind = "deepseek_v3" if biased else "deepseek_v2"
     return config | {"model_type": kind, "n_routed_experts": experts}

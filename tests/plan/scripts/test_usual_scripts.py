@@ -1,0 +1,88 @@
+"""Launch scripts say some things in ways of their own: what examples of Megatron-LM and MindSpeed-LLM do."""
+
+from pathlib import Path
+
+import pytest
+
+from cordee.plan.model import Experts, LinearAttention
+from cordee.plan.scripts.megatron import Asked, asked
+
+DENSE = """MODEL="
+    --num-layers 32 --hidden-size 4096 --ffn-hidden-size 14336 --num-attention-heads 32
+    --group-query-attention --num-query-groups 8 --swiglu --disable-bias-linear
+"
+torchrun --nproc_per_node 8 pretrain_gpt.py $MODEL --vocab-size 128256 \\
+    --seq-length 4096 --micro-batch-size 1 --global-batch-size 64 --bf16 MORE
+"""
+MIXED = """torchrun --nproc_per_node 16 pretrain_gpt.py --num-layers 8 --hidden-size 2048 \\
+    --ffn-hidden-size 5120 --num-attention-heads 16 --kv-channels 256 --qk-layernorm \\
+    --group-query-attention --num-query-groups 2 --swiglu --disable-bias-linear \\
+    --num-experts 64 --moe-router-topk 4 --moe-ffn-hidden-size 512 --vocab-size 151936 \\
+    --seq-length 4096 --micro-batch-size 1 --global-batch-size 64 --bf16 MORE
+"""
+
+
+def read(tmp_path: Path, text: str) -> Asked:
+    path = tmp_path / "train.sh"
+    path.write_text(text)
+    return asked(path)
+
+
+def test_all_items_of_a_plain_variable_are_its_value(tmp_path: Path) -> None:
+    text = DENSE.replace("MORE", "${OTHERS[@]}").replace(
+        "torchrun",
+        'OTHERS="\n --recompute-granularity full --recompute-method uniform\n"\ntorchrun',
+    )
+    assert read(tmp_path, text).job.layout.recompute == "full"
+
+
+@pytest.mark.parametrize("before", ["$VENV_PREFIX", '"${PROFILE[@]}"', "nsys profile -o out"])
+def test_a_launcher_may_stand_behind_what_runs_it(tmp_path: Path, before: str) -> None:
+    text = DENSE.replace("torchrun", f"{before} python -m torch.distributed.run")
+    assert read(tmp_path, text.replace("MORE", "")).job.layout.chips == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "zero"),
+    [
+        ("--use-distributed-optimizer", 1),
+        ("--use-megatron-fsdp --data-parallel-sharding-strategy optim_grads_params", 3),
+        ("--use-megatron-fsdp --data-parallel-sharding-strategy optim_grads", 2),
+        ("--use-torch-fsdp2", 3),
+        ("", 0),
+    ],
+)
+def test_what_is_shared_out_is_read(tmp_path: Path, options: str, zero: int) -> None:
+    assert read(tmp_path, DENSE.replace("MORE", options)).job.layout.zero == zero
+
+
+def test_gradients_are_summed_up_in_16_bits_where_the_script_says_so(tmp_path: Path) -> None:
+    found = read(tmp_path, DENSE.replace("MORE", "--grad-reduce-in-bf16"))
+    assert found.job.program.gradient_bytes == 2
+
+
+@pytest.mark.parametrize(
+    "options", ["--first-k-dense-replace -1 --moe-layer-freq 1", "--moe-layer-freq -1"]
+)
+def test_less_than_none_means_that_all_layers_have_experts(tmp_path: Path, options: str) -> None:
+    layers = read(tmp_path, MIXED.replace("MORE", options)).job.model.layers
+    assert all(isinstance(layer.mlp, Experts) for layer in layers)
+
+
+def test_linear_attention_is_read(tmp_path: Path) -> None:
+    options = (
+        "--full-attention-interval 4 --linear-key-head-dim 128 --linear-num-key-heads 16 "
+        "--linear-num-value-heads 32 --linear-value-head-dim 128 --mamba-d-conv 4"
+    )
+    layers = read(tmp_path, MIXED.replace("MORE", options)).job.model.layers
+    linear = [isinstance(layer.attention, LinearAttention) for layer in layers]
+    assert linear == [True, True, True, False] * 2
+
+
+def test_a_tokenizer_that_says_how_many_words_it_has_is_believed_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    text = DENSE.replace("--vocab-size 128256", "--tokenizer-type GPT2BPETokenizer")
+    found = read(tmp_path, text.replace("MORE", ""))
+    assert found.job.model.vocabulary == 50257
+    assert any("taken to have 50,257 words" in remark for remark in found.remarks)
