@@ -134,7 +134,10 @@ def test_pairs_of_passes_are_written_with_what_goes_with_them(tmp_path: Path) ->
     file = tmp_path / "new.sh"
     asks = ("DeepSeek-V3", "--chip", "910C", "--chips", "512")
     text, _ = wrote(file, *asks, "--schedule", "dualpipev")
-    for option in ("--schedules-method dualpipev", "--dualpipev-dw-detach", "--moe-fb-overlap"):
+    for option in (
+        "--schedules-method dualpipev", "--dualpipev-dw-detach", "--moe-fb-overlap",
+        "--moe-grouped-gemm", "--moe-token-dispatcher-type alltoall",
+    ):  # fmt: skip
         assert option in text
     # github.com/Ascend/MindSpeed 028de58 dualpipev_feature.py: these do not go together.
     assert "--overlap-grad-reduce" not in text

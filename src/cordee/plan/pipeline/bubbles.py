@@ -94,8 +94,9 @@ def _paired_s(pipe: Pipe, slowest: Seconds, others: Seconds) -> float:
     chips = pipe.stages // schedule.copies
     each = others * (1 / (pipe.stages - 1) / schedule.pieces)
     own = slowest * (1 / schedule.pieces)
-    tail = each.weights if schedule.beside[0] else -each.weights
-    found = (chips - 1) * (each.forward + 2 * each.inputs + tail - each.saved)
+    # Gradients of weights fill the end where its backward passes are split, and else make them longer.
+    filled = -each.weights if schedule.whole_end else each.weights
+    found = (chips - 1) * (each.forward + 2 * each.inputs - filled - each.saved)
     # The last chip's first pair is done apart, so that its backward pass is sooner there.
     found -= min(own.forward, (chips - 1) * (each.inputs - each.forward))
     return max(found + counted(schedule.apart, pipe.stages) * own.saved, 0.0)

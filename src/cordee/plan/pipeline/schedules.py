@@ -27,6 +27,8 @@ class Schedule(Fact):
     """Whether gradients of weights are passes of their own."""
     pairs: bool = False
     """Whether a forward and a backward pass are done as one, so that each hides the other's traffic."""
+    whole_end: bool = False
+    """Whether backward passes at the end are whole, though others are split."""
     even: bool = False
     """Whether it takes pairs of chips and of micro-batches."""
     least: list[float] = field(default_factory=lambda: [0, 1])

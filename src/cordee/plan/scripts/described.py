@@ -183,6 +183,10 @@ def _travelling(job: Job, *, ascend: bool) -> Iterator[Option]:
     layout = job.layout
     if ascend:
         yield option("--moe-fb-overlap" if layout.turns.pairs else "--moe-alltoall-overlap-comm")
+        if layout.turns.pairs:
+            # What it takes: github.com/Ascend/MindSpeed 028de58 mindspeed/features_manager/moe/fb_overlap.py
+            yield option("--moe-grouped-gemm")
+            yield option("--moe-token-dispatcher-type", "alltoall")
     elif (
         layout.expert > 1
         and layout.recompute == "none"
