@@ -168,7 +168,9 @@ def _stages(wanted: Wanted, inner: int) -> Iterator[tuple[int, int, str]]:
             if -(-layers // (pipeline * pieces)) * pipeline * pieces > layers * 1.15 + 1:
                 continue
             for chunks in (1, 2, 4) if pipeline > 1 and schedule(name).cuts else (1,):
-                if pipeline * chunks <= layers:
+                # The last piece of the last chunk may be short, but no chunk may be empty.
+                each = -(-layers // (pipeline * chunks))
+                if (chunks - 1) * pipeline * each < layers and pipeline * chunks <= layers:
                     yield pipeline, chunks, name
 
 

@@ -166,4 +166,5 @@ def model_flops(job: Job) -> float:
         for operator in layer_pass(plain, layer).forward:
             found += count * getattr(operator, "flops", 0.0)
     found += sum(op.flops for op in head_pass(plain).forward if isinstance(op, Matmul))
-    return 3 * found * job.batch
+    # Where few weights are trained (LoRA), backward are only the gradients of what goes in.
+    return (3 if job.program.trains_all else 2) * found * job.batch

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from tests.plan.commands import Command
 
+from cordee.plan.memory import memory
 from cordee.plan.model import Experts, LinearAttention
 from cordee.plan.scripts.megatron import Asked, asked
+from cordee.plan.training import model_flops
 
 DENSE = """MODEL="
     --num-layers 32 --hidden-size 4096 --ffn-hidden-size 14336 --num-attention-heads 32
@@ -86,3 +89,45 @@ def test_a_tokenizer_that_says_how_many_words_it_has_is_believed_and_that_is_sai
     found = read(tmp_path, text.replace("MORE", ""))
     assert found.job.model.vocabulary == 50257
     assert any("taken to have 50,257 words" in remark for remark in found.remarks)
+
+
+def test_layers_that_are_reckoned_again_count_in_each_chunk(tmp_path: Path) -> None:
+    options = (
+        "--recompute-granularity full --recompute-method block --recompute-num-layers 4 "
+        "--pipeline-model-parallel-size 4 --num-layers-per-virtual-pipeline-stage 4"
+    )
+    layout = read(tmp_path, DENSE.replace("MORE", options)).job.layout
+    assert (layout.chunks, layout.recompute_layers) == (2, 8)
+
+
+def test_layers_that_do_nothing_count_among_those_of_a_chunk(tmp_path: Path) -> None:
+    options = (
+        "--noop-layers 24,25,26,27,28,29,30,31 --pipeline-model-parallel-size 4 "
+        "--num-layers-per-virtual-pipeline-stage 2"
+    )
+    job = read(tmp_path, DENSE.replace("MORE", options)).job
+    assert (len(job.model.layers), job.layout.chunks) == (24, 4)
+
+
+def test_small_matrices_beside_the_weights_are_all_that_is_trained(tmp_path: Path) -> None:
+    whole = read(tmp_path, DENSE.replace("MORE", "")).job
+    small = read(tmp_path, DENSE.replace("MORE", "--lora-r 8 --lora-alpha 16")).job
+    assert not small.program.trains_all
+    assert memory(small).total < 0.4 * memory(whole).total
+    assert model_flops(small) == pytest.approx(model_flops(whole) * 2 / 3)
+
+
+def test_linear_attention_is_written_and_read_back(tmp_path: Path) -> None:
+    options = (
+        "--full-attention-interval 4 --linear-key-head-dim 128 --linear-num-key-heads 16 "
+        "--linear-num-value-heads 32 --linear-value-head-dim 128 --mamba-d-conv 4 "
+        "--noop-layers 7 --tokenizer-type PretrainedFromHF --lora-r 8"
+    )
+    script, target = tmp_path / "train.sh", tmp_path / "written.sh"
+    script.write_text(MIXED.replace("MORE", options))
+    done = Command("train").run(
+        "--script", str(script), "--chip", "910B3", "--write-script", str(target)
+    )
+    assert done.exit_code == 0, done.output
+    assert asked(target).job.model.layers == asked(script).job.model.layers
+    assert "--lora-r 8" in target.read_text()

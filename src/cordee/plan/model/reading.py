@@ -56,6 +56,9 @@ ENDINGS = (
     "-2507",
     "-fp8",
     "-w8a8",
+    "-w4a8",
+    "-mtp",
+    "-bf16",
     "-awq",
 )
 """Of names: how a model was tuned and is stored, not how it is built."""

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 
 from cordee.core.errors import UsageError
 from cordee.plan.layout import Job
-from cordee.plan.model import Experts, GroupedAttention, LatentAttention, Layer, Mlp, Model
+from cordee.plan.model import (
+    Experts,
+    GroupedAttention,
+    LatentAttention,
+    Layer,
+    LinearAttention,
+    Mlp,
+    Model,
+)
 from cordee.plan.pipeline.schedules import offered
 
 Option = tuple[str, tuple[str, ...]]
@@ -34,7 +42,8 @@ def grouped(words: Sequence[str], begins: re.Pattern[str] = LONG) -> list[Option
 
 def sizes(model: Model, *, ascend: bool) -> Iterator[Option]:
     """The model. What cannot be said so is left to who reads it back."""
-    attention = model.layers[0].attention
+    kinds = [layer.attention for layer, _ in model.kinds]
+    attention = next((one for one in kinds if not isinstance(one, LinearAttention)), kinds[0])
     yield option("--hidden-size", model.hidden)
     yield option("--num-attention-heads", attention.heads)
     yield option("--padded-vocab-size", model.vocabulary)
@@ -44,9 +53,21 @@ def sizes(model: Model, *, ascend: bool) -> Iterator[Option]:
         yield from _latent(attention)
     elif isinstance(attention, GroupedAttention):
         yield from _grouped(attention)
+    for linear in (one for one in kinds if isinstance(one, LinearAttention) and ascend):
+        yield from _linear(linear, model)
     yield from _behind(model, ascend=ascend)
     if model.mtp_layers:
         yield option("--mtp-num-layers", len(model.mtp_layers))
+
+
+def _linear(attention: LinearAttention, model: Model) -> Iterator[Option]:
+    whole = next(n for n, one in enumerate(model.layers) if one.attention != attention)
+    yield option("--full-attention-interval", whole + 1)
+    yield option("--linear-num-value-heads", attention.heads)
+    yield option("--linear-num-key-heads", attention.kv_heads)
+    yield option("--linear-key-head-dim", attention.score_size)
+    yield option("--linear-value-head-dim", attention.value_size)
+    yield option("--mamba-d-conv", attention.mixed)
 
 
 def _latent(attention: LatentAttention) -> Iterator[Option]:
@@ -58,6 +79,10 @@ def _latent(attention: LatentAttention) -> Iterator[Option]:
     yield option("--qk-head-dim", attention.plain_size)
     yield option("--qk-pos-emb-head-dim", attention.rope_size)
     yield option("--v-head-dim", attention.value_size)
+    if attention.index_heads:
+        yield option("--index-n-heads", attention.index_heads)
+        yield option("--index-head-dim", attention.index_size)
+        yield option("--index-topk", attention.index_tokens)
 
 
 def _grouped(attention: GroupedAttention) -> Iterator[Option]:
@@ -156,9 +181,8 @@ def _recomputed(job: Job) -> Iterator[Option]:
         some = job.layout.recompute_layers
         yield option("--recompute-granularity", "full")
         yield option("--recompute-method", "uniform" if some is None else "block")
-        yield option(
-            "--recompute-num-layers", 1 if some is None else some // job.layout.turns.pieces
-        )
+        pieces = job.layout.turns.pieces * job.layout.chunks
+        yield option("--recompute-num-layers", 1 if some is None else -(-some // pieces))
 
 
 def _program(job: Job, *, ascend: bool) -> Iterator[Option]:

@@ -108,12 +108,13 @@ def _job(options: Options, model: Model, chips: int) -> Job:
     pipeline, micro_batch = options.number("pipeline", 1), options.number("micro_batch")
     turns = _schedule(options, pipeline)
     method = options.word("recompute_method")
+    chunks = _chunks(options, model, pipeline) if turns == PLAIN else 1
     exchanged = options.word("context_kind") in ("ulysses_cp_algo", "a2a")
     layout = Layout(
         chips=chips,
         tensor=options.number("tensor", 1),
         pipeline=pipeline,
-        chunks=_chunks(options, model, pipeline) if turns == PLAIN else 1,
+        chunks=chunks,
         schedule=turns,
         context=options.number("context", 1),
         expert=options.number("expert", 1),
@@ -121,7 +122,7 @@ def _job(options: Options, model: Model, chips: int) -> Job:
         zero=_zero(options),
         sequence_parallel=options.has("--sequence-parallel"),
         recompute=_recompute(options),
-        recompute_layers=_again(options, turns) if method == "block" else None,
+        recompute_layers=_again(options, turns, chunks) if method == "block" else None,
         context_kind="all-to-all" if exchanged else "ring",
     )
     return Job(
@@ -135,6 +136,7 @@ def _job(options: Options, model: Model, chips: int) -> Job:
                 "--tp-comm-overlap", "--use-ascend-coc", "--use-ascend-mc2"
             ),
             overlaps_gradients=options.has("--overlap-grad-reduce"),
+            trains_all=not options.has("--lora-r"),
             gradient_bytes=2 if options.has("--grad-reduce-in-bf16") else 4,
             overlaps_experts=options.has(*TRAVELS),
             waits_for_all=not options.has("--enable-optimizer-post-validation"),
@@ -145,7 +147,9 @@ def _job(options: Options, model: Model, chips: int) -> Job:
 def _chunks(options: Options, model: Model, pipeline: int) -> int:
     each = options.number("layers_per_chunk", 0)
     if each:
-        return max(-(-len(model.layers) // (pipeline * each)), 1)
+        said = options.given.get("--num-layers", "")  # with layers that do nothing
+        layers = int(said) if said.isdecimal() and len(said) < 8 else len(model.layers)
+        return max(-(-layers // (pipeline * each)), 1)
     return options.number("chunks", 1)
 
 
@@ -165,9 +169,9 @@ def _schedule(options: Options, pipeline: int) -> str:
     return PLAIN
 
 
-def _again(options: Options, turns: str) -> int:
+def _again(options: Options, turns: str, chunks: int) -> int:
     """Layers of a stage that are reckoned again; options count those of a piece."""
-    return options.number("recompute_layers", 1) * schedule(turns).pieces
+    return options.number("recompute_layers", 1) * schedule(turns).pieces * chunks
 
 
 def _recompute(options: Options) -> str:

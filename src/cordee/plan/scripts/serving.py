@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -136,19 +137,15 @@ class _Reader:
             )
         if Path(named).is_dir() or Path(named).is_file():
             return model(named), ""
-        name, told = PurePosixPath(named).name, ""
-        while True:
-            ending = next((e for e in facts.endings() if name.lower().endswith(e)), "")
-            told = told or facts.endings().get(ending, "")
-            try:
-                return model(name), told
-            except UsageError as error:
-                if not ending:
-                    raise UsageError(
-                        f"{self.path}, line {self.started.line}: {named}: its sizes are not known here: "
-                        "give its config.json as MODEL"
-                    ) from error
-                name = name[: -len(ending)]
+        name = PurePosixPath(named).name.replace("_", "-")
+        plain, told = _plain(name)
+        for one in (name, plain):
+            with suppress(UsageError):
+                return model(one), told
+        raise UsageError(
+            f"{self.path}, line {self.started.line}: {named}: its sizes are not known here: "
+            "give its config.json as MODEL"
+        )
 
     def _spread(self, found: Model) -> tuple[Engine, int]:
         tensor, pipeline = self.number("tensor", 1), self.number("pipeline", 1)
@@ -213,3 +210,12 @@ class _Reader:
             if name not in known:
                 shown = " ".join((name, *values))[:80]
                 yield f"{self.place(name)}: {shown}: not understood, so the plan leaves it out"
+
+
+def _plain(name: str) -> tuple[str, str]:
+    """A name without endings that leave the sizes as they are, and the dtype that these tell."""
+    told = ""
+    while ending := next((one for one in facts.endings() if name.lower().endswith(one)), ""):
+        told = told or facts.endings()[ending]
+        name = name[: -len(ending)]
+    return name, told

@@ -24,7 +24,7 @@ from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.scripts.options import meanings, passed
 from cordee.plan.search import Plan
 
-KEPT = frozenset({"--vocab-size", "--make-vocab-size-divisible-by"})
+KEPT = frozenset({"--vocab-size", "--make-vocab-size-divisible-by", "--lora-r"})
 """Options of sizes that a script keeps: its tokenizer reads them, too."""
 COUNTS = re.compile(r"--(nproc|nnodes|worker|local[-_]worker|node[-_]rank|master[-_])")
 LIKE = {
