@@ -55,6 +55,14 @@ def test_the_first_stage_keeps_a_micro_batch_for_each_stage() -> None:
     assert interleaved > four
 
 
+def test_a_pass_beside_another_one_is_kept_too() -> None:
+    one = Job(
+        model=named("Qwen3-30B-A3B"), layout=Layout(chips=8, expert=8), sequence=4096, batch=64
+    )
+    beside = replace(one, program=replace(one.program, overlaps_experts=True))
+    assert memory(beside).activations == pytest.approx(2 * memory(one).activations)
+
+
 def test_a_chip_is_not_filled_to_the_brim() -> None:
     chip = accelerators().find("A100")
     needs = memory(job())

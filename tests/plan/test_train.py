@@ -205,3 +205,15 @@ def test_a_small_run_takes_no_more_chips_than_it_needs() -> None:
 def test_weights_are_not_shared_out_over_a_single_chip() -> None:
     (chip,) = planned("GPT-2", "--chip", "910B3", "--chips", "1", "--top", "99")["chips"]
     assert {plan["layout"]["zero"] for plan in chip["plans"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("chip", "option"),
+    [("H100", "overlap_moe_expert_parallel_comm"), ("910C", "--moe-fb-overlap")],
+)
+def test_what_hides_the_way_to_experts_is_said(chip: str, option: str) -> None:
+    asks = ("Qwen3-30B-A3B", "--chip", chip, "--chips", "64", "--schedule", "1f1b")
+    done = run(*asks)
+    assert done.exit_code == 0, done.output
+    assert "tokens travel to experts beside other work" in done.output
+    assert option in done.output

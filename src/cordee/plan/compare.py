@@ -11,7 +11,7 @@ from cordee.plan.calibration.table import Calibrations, Kind, calibration, kind_
 from cordee.plan.calibration.usual import usual_stack
 from cordee.plan.calibration.widths import nearest, widths
 from cordee.plan.costs.assumed import assumed
-from cordee.plan.layout import Program
+from cordee.plan.layout import Job, Program
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, offer, offered, offers
 from cordee.plan.search import Found, Plan, Search, Wanted
@@ -168,6 +168,7 @@ def outcome(
         warnings=(
             *_warnings(kind, chip, found.plans[0], calibrations),
             *_of_schedule(found.plans[0].job.layout.schedule, stack),
+            *_of_experts(found.plans[0].job, program, stack),
         ),
     )
 
@@ -294,6 +295,14 @@ def _of_schedule(name: str, stack: str) -> Iterator[str]:
     if name != PLAIN:
         yield who_runs(name, stack)
         yield f"{name}: what it gains is reckoned from its passes; hardly any published result has it"
+
+
+def _of_experts(job: Job, program: Program, stack: str) -> Iterator[str]:
+    """What lets tokens travel to experts beside other work in 1F1B, where a plan rests on that."""
+    one = offer(stack, PLAIN)
+    beside = job.program.overlaps_experts and not program.overlaps_experts
+    if one and beside and job.layout.schedule == PLAIN:
+        yield f"tokens travel to experts beside other work, in {one.title}: {one.option}"
 
 
 def usual_batch(found: Model, sequence: int) -> int:

@@ -107,6 +107,10 @@ def in_flight(job: Job) -> float:
     layout = job.layout
     stages, chunks = layout.pipeline, layout.chunks
     most = stages + (stages - 1) / chunks if chunks > 1 else stages
+    if job.program.overlaps_experts and layout.expert > 1 and (stages == 1 or chunks > 1):
+        # One more pass is ahead, to have another beside each: github.com/NVIDIA/Megatron-LM d98e8a6
+        # megatron/core/pipeline_parallel/schedules.py, get_pp_rank_microbatches.
+        most += 1 / chunks
     return min(most, max(job.micro_batches, 1.0))
 
 

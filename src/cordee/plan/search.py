@@ -84,16 +84,16 @@ class Search:
         found = Found()
         for job in candidates(wanted, self.chip):
             found.tried += 1
-            self._judge(job, found)
+            self._judge(job, wanted, found)
         found.plans.sort(key=lambda plan: -plan.tokens_per_s)
         return found
 
-    def _judge(self, job: Job, found: Found) -> None:
+    def _judge(self, job: Job, wanted: Wanted, found: Found) -> None:
         """Time it where it fits; with recomputation where it fits only so."""
         share = shares(job)
         needs = memory(job, share)
         if not needs.fits(self.chip):
-            job = replace(job, layout=replace(job.layout, recompute="full"))
+            job = _again(job, wanted)
             needs = memory(job, share)
         if needs.fits(self.chip):
             found.plans.append(Plan(job=job, step=self._step(job, share), memory=needs))
@@ -205,7 +205,29 @@ def _job(wanted: Wanted, layout: Layout) -> Job | None:
         batch=batch,
         program=wanted.program,
     )
-    return job if layout.schedule == PLAIN else _scheduled(job, wanted.stack)
+    if layout.schedule == PLAIN:
+        return _beside(job, wanted.stack)
+    return _scheduled(job, wanted.stack)
+
+
+def _beside(job: Job, stack: str) -> Job:
+    """In 1F1B, with tokens on their way to experts beside passes of other micro-batches, where the software can."""
+    layout, one = job.layout, offer(stack, PLAIN)
+    rounds = job.micro_batches / (layout.pipeline if layout.chunks > 1 else 1)
+    alone = layout.pipeline > 1 and layout.chunks == 1
+    if one is None or layout.expert == 1 or alone or rounds < 2 or layout.zero == 3:
+        return job
+    gradients = job.program.overlaps_gradients and "overlaps_gradients" not in one.exclusive
+    program = replace(job.program, overlaps_experts=True, overlaps_gradients=gradients)
+    return replace(job, program=program)
+
+
+def _again(job: Job, wanted: Wanted) -> Job:
+    """With all layers reckoned again, and without what does not go with that."""
+    one, program = offer(wanted.stack, job.layout.schedule), job.program
+    if one and "recompute" in one.exclusive:
+        program = replace(program, overlaps_experts=wanted.program.overlaps_experts)
+    return replace(job, layout=replace(job.layout, recompute="full"), program=program)
 
 
 def _scheduled(job: Job, stack: str) -> Job | None:

@@ -154,3 +154,19 @@ def test_turns_that_a_framework_does_not_take_are_not_written(tmp_path: Path) ->
     assert isinstance(done.exception, CordeeError)
     assert "takes turns by zb-v, which megatron-lm does not" in str(done.exception)
     assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("chip", "option"),
+    [("H100", "--overlap-moe-expert-parallel-comm"), ("910C", "--moe-fb-overlap")],
+)
+def test_what_hides_the_way_to_experts_is_written_and_read(
+    tmp_path: Path, chip: str, option: str
+) -> None:
+    file = tmp_path / "new.sh"
+    asks = ("Qwen3-30B-A3B", "--chip", chip, "--chips", "64", "--schedule", "1f1b")
+    text, _ = wrote(file, *asks)
+    assert option in text
+    assert asked(file).job.program.overlaps_experts
+    # github.com/Ascend/MindSpeed 028de58 fb_overlap.py: these do not go together.
+    assert chip == "H100" or "--overlap-grad-reduce" not in text

@@ -114,9 +114,10 @@ class Offer(Fact):
     option: str
     """How it is asked for there."""
     exclusive: list[str] = field(default_factory=list)
-    """What does not go with it there: "overlaps_gradients", "context", "tied", "chunks"."""
+    """What does not go with it there: "overlaps_gradients", "context", "tied", "chunks", "recompute"."""
     hides_experts: bool = False
-    """Whether it lets traffic between experts run beside the other pass of a pair."""
+    """Whether it lets traffic between experts run beside the other pass of a pair; in 1F1B, beside passes of
+    other micro-batches, where stages are in chunks or there is one."""
 
 
 @cache
@@ -132,4 +133,5 @@ def offer(stack: str, name: str) -> Offer | None:
 
 def offered(stack: str) -> tuple[str, ...]:
     """Schedules that a software runs."""
-    return (PLAIN, *(one.schedule for one in offers() if one.stack == stack))
+    own = (one.schedule for one in offers() if one.stack == stack)
+    return tuple(dict.fromkeys((PLAIN, *own)))

@@ -205,19 +205,18 @@ def _program(job: Job, *, ascend: bool) -> Iterator[Option]:
 def _travelling(job: Job, *, ascend: bool) -> Iterator[Option]:
     """What lets tokens travel to experts beside other work."""
     layout = job.layout
+    whole = layout.pipeline == 1 or layout.chunks > 1
     if ascend:
-        yield option("--moe-fb-overlap" if layout.turns.pairs else "--moe-alltoall-overlap-comm")
-        if layout.turns.pairs:
+        others = layout.turns.pairs or (whole and not job.program.overlaps_gradients)
+        yield option("--moe-fb-overlap" if others else "--moe-alltoall-overlap-comm")
+        if others:
             # What it takes: github.com/Ascend/MindSpeed 028de58 mindspeed/features_manager/moe/fb_overlap.py
             yield option("--moe-grouped-gemm")
             yield option("--moe-token-dispatcher-type", "alltoall")
-    elif (
-        layout.expert > 1
-        and layout.recompute == "none"
-        and (layout.pipeline == 1 or layout.chunks > 1)
-    ):
+    elif layout.expert > 1 and layout.recompute == "none" and whole:
         # What it takes: github.com/NVIDIA/Megatron-LM d98e8a6 megatron/core/transformer/transformer_config.py
         yield option("--overlap-moe-expert-parallel-comm")
+        yield option("--moe-token-dispatcher-type", "alltoall")
 
 
 def why_not(job: Job, chips_per_node: int, *, ascend: bool) -> str | None:
