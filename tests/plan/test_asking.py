@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -59,3 +60,26 @@ def test_a_schedule_is_asked_for_as_in_the_command() -> None:
     found = train("Llama-2-7B", "A100", chips=16, batch=128, schedule=["zb-v", "zb-h1"])
     (outcome,) = found.outcomes
     assert {plan.job.layout.schedule for plan in outcome.plans} == {"zb-v", "zb-h1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"chips": 0}, "--chips 0: 1 or more"),
+        ({"chips": 8, "batch": -3}, "--batch -3: 1 or more"),
+        ({"chips": 8, "sequence": 0}, "--sequence 0: 1 or more"),
+        ({"chips": 8, "tokens": float("nan")}, "--tokens nan: above 0"),
+        ({"tokens": 1e9, "deadline": -1}, "--deadline -1: days, above 0"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_as_by_the_command(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        train("GPT-2", "910B3", **given)
+
+
+def test_a_service_on_no_chips_is_refused() -> None:
+    with pytest.raises(UsageError, match="--chips 0: 1 or more"):
+        serve("GPT-2", "910B3", chips=0)
+    for plan in (train, serve):
+        with pytest.raises(UsageError, match="at least one kind of chip"):
+            plan("GPT-2", [], chips=1)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cordee.hw.accelerator import catalogue_with
+from cordee.core.errors import UsageError
+from cordee.hw.accelerator import Accelerator, Catalogue, catalogue_with
 from cordee.plan import training_report
 from cordee.plan.calibration.own import extended
 from cordee.plan.calibration.serving_own import serving_extended
@@ -113,7 +114,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     check(request)
     catalogue = catalogue_with(chips_file)
     known = extended(shipped(), calibration) if calibration else shipped()
-    kinds = [catalogue.find(one) for one in _names(chip)]
+    kinds = _kinds(catalogue, chip)
     outcomes = (
         outcome(
             replace(request, dtype=dtype_on(dtype, kind, kinds)),
@@ -146,7 +147,7 @@ def serve(  # noqa: PLR0913 - an argument is an option
 ) -> ServingAnswer:
     """As `cordee plan serve`; `ttft` and `tpot` in milliseconds. Raises `UsageError` where nothing fits."""
     catalogue = catalogue_with(chips_file)
-    kinds = [catalogue.find(one) for one in _names(chip)]
+    kinds = _kinds(catalogue, chip)
     spread = precisions(dtype, cache, kinds)
     wanted = Wanted(
         model=model(name),
@@ -202,7 +203,7 @@ def program(  # noqa: PLR0913 - an argument is an option
         launch_s=launch_us * 1e-6,
         tf32=tf32,
     )
-    kinds = [catalogue.find(one) for one in _names(chip)]
+    kinds = _kinds(catalogue, chip)
     timed = [(catalogue.find(name), seconds) for name, seconds in (measured or {}).items()]
     asked = as_measured(asked, timed, known)
     outcomes = (traced(asked, kind, catalogue.price(kind, "rent"), known) for kind in kinds)
@@ -211,3 +212,10 @@ def program(  # noqa: PLR0913 - an argument is an option
 
 def _names(chip: str | Sequence[str]) -> Sequence[str]:
     return [chip] if isinstance(chip, str) else chip
+
+
+def _kinds(catalogue: Catalogue, chip: str | Sequence[str]) -> list[Accelerator]:
+    found = [catalogue.find(one) for one in _names(chip)]
+    if not found:
+        raise UsageError("--chip: at least one kind of chip")
+    return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, exp
+from math import ceil, exp, inf
 
 from cordee.core.errors import UsageError
 from cordee.hw.accelerator import Accelerator, Price
@@ -58,10 +58,16 @@ def check(request: Request) -> None:
     """Raises `UsageError` where it asks for nothing that can be found."""
     if (request.chips is None) == (request.deadline_s is None):
         raise UsageError("give --chips, how many there are, or --deadline, by when it is to end")
-    if request.deadline_s and request.tokens is None:
+    if request.deadline_s is not None and request.tokens is None:
         raise UsageError("--deadline needs --tokens: how many the run has, such as 15T")
-    if request.sequence < 1:
-        raise UsageError(f"--sequence {request.sequence}: 1 or more")
+    counts = (("sequence", request.sequence), ("batch", request.batch), ("chips", request.chips))
+    for name, value in counts:
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} {value}: 1 or more")
+    if request.tokens is not None and not 0 < request.tokens < inf:
+        raise UsageError(f"--tokens {request.tokens:g}: above 0, and as many as can be counted")
+    if request.deadline_s is not None and not 0 < request.deadline_s < inf:
+        raise UsageError(f"--deadline {request.deadline_s / DAY_S:g}: days, above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

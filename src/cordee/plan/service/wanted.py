@@ -60,6 +60,8 @@ def check(wanted: Wanted) -> None:
     """Raises `UsageError` where it asks for nothing that can be served."""
     if wanted.chips is None and wanted.rate_per_s is None:
         raise UsageError("give --chips, how many there are, or --rate, how many requests a second")
+    if wanted.chips is not None and wanted.chips < 1:
+        raise UsageError(f"--chips {wanted.chips}: 1 or more")
     if wanted.rate_per_s is not None and not 0 < wanted.rate_per_s < inf:
         raise UsageError(f"--rate {wanted.rate_per_s:g}: requests a second, above 0")
     for option, value in (("--prompt", wanted.prompt), ("--answer", wanted.answer)):
