@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from cordee.core.errors import UsageError
 from cordee.plan.traced.groups import Communicators, communicators
@@ -61,15 +62,10 @@ class Asked:
         )
 
 
-_WORKS: dict[int, tuple[Signature, Work]] = {}
-
-
+@cache
 def works(signature: Signature) -> Work:
     """What a call takes, reckoned once for each signature."""
-    found = _WORKS.get(id(signature))
-    if found is None or found[0] is not signature:
-        found = _WORKS[id(signature)] = signature, work_of(signature)
-    return found[1]
+    return work_of(signature)
 
 
 def ask(  # noqa: PLR0913 - an argument is an option
