@@ -1,11 +1,12 @@
 """Published inference results: how they are held out, predicted and compared."""
 
 from dataclasses import replace
+from math import log
 
 import pytest
 
 from cordee.core.errors import UsageError
-from cordee.plan.calibration.serving_fitting import Measure, fit_serving
+from cordee.plan.calibration.serving_fitting import Measure, fit_engines, fit_serving
 from cordee.plan.calibration.serving_table import ServingCalibrations, serving_calibration
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
@@ -78,6 +79,23 @@ def test_a_calibration_finds_what_deployments_were_measured_with() -> None:
     for one in measured:
         predicted = one.formula(found.find(one.kind, one.family))["TPOT"] * one.ratios["TPOT"]
         assert predicted == pytest.approx(one.published["TPOT"], rel=0.05)
+
+
+def test_a_version_whose_host_is_slow_is_found_out() -> None:
+    slow = replace(ServingCalibration(), pass_s=0.06)
+    measured = [_measured(row, slow) for row in some()[:4]]
+    quick = ServingCalibrations(fitted={measured[0].kind: ServingCalibration()})
+    found = fit_engines(quick, measured).find(measured[0].kind, measured[0].family)
+    assert found.pass_s == pytest.approx(0.06, rel=0.25)
+
+
+def test_times_to_first_tokens_that_are_too_long_count_by_as_much() -> None:
+    usual = ServingCalibration()
+    row = some()[0]
+    one = replace(_measured(row, usual), published={"TTFT": 0.1}, ratios={})
+    one = replace(one, published={"TTFT": one.formula(usual)["TTFT"] / 4})
+    (plain,), (parts,) = one.residuals(usual), one.residuals(usual, parts=True)
+    assert parts / plain == pytest.approx(3 / log(4))
 
 
 def _measured(row: ServingResult, truth: ServingCalibration) -> Measure:

@@ -6,7 +6,7 @@ count less than by their square (soft L1), so that a wrong label does not bend t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, sqrt
 
 Vector = list[float]
 
@@ -32,14 +32,21 @@ class Problem:
     """How many times a residual of 1 spread counts beside the others."""
     scatter: float | None = None
     """Of residuals, to which `belief` belongs: it falls and rises with theirs. None: it stays."""
+    surprise: float = inf
+    """Spreads from which on it counts less how far an unknown is: most are as thought, now and then one is not at all."""
+    begins: Sequence[Vector] = ()
+    """Where the search begins too, beside its start: the best end of all counts."""
 
 
 def solve(problem: Problem, rounds: int = 25) -> Vector:
     """The unknowns with the least weighted sum of squares, near their start where little is said."""
-    at = [
-        min(max(value, low), high)
-        for value, low, high in zip(problem.start, problem.low, problem.high, strict=True)
-    ]
+    ends = [_descended(problem, begin, rounds) for begin in (problem.start, *problem.begins)]
+    return min(ends, key=lambda end: end[0])[1]
+
+
+def _descended(problem: Problem, begin: Vector, rounds: int) -> tuple[float, Vector]:
+    """The cost at the end of a search, and the end."""
+    at = _inside(problem, begin)
     damping, residuals, belief = 1e-2, problem.residuals(at), problem.belief
     for _ in range(rounds):
         problem = replace(problem, belief=belief * _scattered(problem, residuals))
@@ -58,7 +65,8 @@ def solve(problem: Problem, rounds: int = 25) -> Vector:
             damping *= 5
         if not improved:
             break
-    return at
+    last = replace(problem, belief=belief * _scattered(problem, residuals))
+    return _cost(last, at, residuals), at
 
 
 def _inside(problem: Problem, there: Vector) -> Vector:
@@ -72,9 +80,9 @@ def _weights(problem: Problem, residuals: Vector) -> Sequence[float]:
     return problem.weights or [1.0] * len(residuals)
 
 
-def _weight(problem: Problem, residual: float) -> float:
-    """Of a square: 1 for a small residual, less for an outlier."""
-    return 1 / sqrt(1 + (residual / problem.outlier) ** 2)
+def _weight(value: float, far: float) -> float:
+    """Of a square: 1 for a small value, less for one beyond `far`."""
+    return 1 / sqrt(1 + (value / far) ** 2)
 
 
 def _scattered(problem: Problem, residuals: Vector) -> float:
@@ -87,20 +95,28 @@ def _scattered(problem: Problem, residuals: Vector) -> float:
 
 
 def _cost(problem: Problem, at: Vector, residuals: Vector) -> float:
-    return _misfit(problem, residuals) + sum(value**2 for value in _beliefs(problem, at))
+    beliefs = sum(_square(value, problem.surprise) for value in _surprises(problem, at))
+    return _misfit(problem, residuals) + problem.belief**2 * beliefs
 
 
 def _misfit(problem: Problem, residuals: Vector) -> float:
-    scale = problem.outlier**2
     return sum(
-        2 * scale * weight * (sqrt(1 + value**2 / scale) - 1)
+        weight * _square(value, problem.outlier)
         for value, weight in zip(residuals, _weights(problem, residuals), strict=True)
     )
 
 
-def _beliefs(problem: Problem, at: Vector) -> Vector:
+def _square(value: float, far: float) -> float:
+    """Of a small value; for one beyond `far` less (soft L1)."""
+    if far == inf:
+        return value**2
+    return 2 * far**2 * (sqrt(1 + (value / far) ** 2) - 1)
+
+
+def _surprises(problem: Problem, at: Vector) -> Vector:
+    """How many spreads each unknown is from where it was thought to be."""
     return [
-        problem.belief * (value - start) / spread
+        (value - start) / spread
         for value, start, spread in zip(at, problem.start, problem.spread, strict=True)
     ]
 
@@ -117,17 +133,19 @@ def _normal(problem: Problem, at: Vector, residuals: Vector) -> tuple[list[Vecto
         found = problem.residuals(moved)
         columns.append([(b - a) / ahead for a, b in zip(residuals, found, strict=True)])
     weights = [
-        weight * _weight(problem, value)
+        weight * _weight(value, problem.outlier)
         for value, weight in zip(residuals, _weights(problem, residuals), strict=True)
     ]
     matrix = [
         [_weighted(weights, columns[i], columns[j]) for j in range(size)] for i in range(size)
     ]
     slope = [_weighted(weights, columns[i], residuals) for i in range(size)]
-    for place, belief in enumerate(_beliefs(problem, at)):
-        own = problem.belief / problem.spread[place]
-        matrix[place][place] += own**2
-        slope[place] += own * belief
+    for place, (value, spread) in enumerate(
+        zip(_surprises(problem, at), problem.spread, strict=True)
+    ):
+        own = problem.belief**2 * _weight(value, problem.surprise) / spread
+        matrix[place][place] += own / spread
+        slope[place] += own * value
     return matrix, slope
 
 

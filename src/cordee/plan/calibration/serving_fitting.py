@@ -8,6 +8,7 @@ more with what was found, from which on engines and families are fitted again.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
+from statistics import median
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.calibration.groups import grouped
@@ -29,6 +30,8 @@ SAMPLE = 80
 """Results of a generation, or of an engine, that are looked at: more say little more."""
 OUTLIER = 0.12
 """From which residual on a result counts less."""
+SURPRISE = 1.0
+"""Spreads from which on it counts less how far a number is from what it was thought to be."""
 WEIGHTS = {"TPOT": 1.0, "TTFT": 0.45, "throughput": 0.8}
 OWN = (
     "matmul", "matmul_8", "matmul_4", "stream", "expert", "cache", "attention", "kernel_s",
@@ -36,6 +39,10 @@ OWN = (
     "imbalance", "acceptance",
 )  # fmt: skip
 """What a version of an engine, and a family, have of their own."""
+PROMPTS = ("request_s", "crowd_s", "launch_s", "prefill")
+"""What only prompts say much about. They are fitted once more, to times to first tokens as parts of what is published:
+where a queue is nearly full these are off by multiples, of which logarithms make little.
+"""
 LIKE_USUAL, LIKE_GENERATION, LIKE_KIND, LIKE_VERSION, LIKE_PUBLISHED = 0.3, 0.4, 0.3, 0.15, 0.1
 """How much a generation is thought to be as usual, an engine like its generation, and so on down."""
 SCATTER = 0.15
@@ -76,12 +83,16 @@ class Measure:
             "throughput": found.requests_per_s * self.traffic.answer * part,
         }
 
-    def residuals(self, calibration: ServingCalibration) -> list[float]:
-        """Weighted logarithms of predicted by published."""
+    def residuals(self, calibration: ServingCalibration, *, parts: bool = False) -> list[float]:
+        """Weighted logarithms of predicted by published; with `parts`, of times to first tokens what is too much."""
         found = self.formula(calibration)
-        return [
-            WEIGHTS[name] * log(found[name] * self.ratios.get(name, 1.0) / value)
+        off = {
+            name: found[name] * self.ratios.get(name, 1.0) / value
             for name, value in self.published.items()
+        }
+        return [
+            WEIGHTS[name] * (value - 1 if parts and name == "TTFT" else log(value))
+            for name, value in off.items()
         ]
 
     def corrected(self, calibration: ServingCalibration, served: Served) -> "Measure":
@@ -158,24 +169,54 @@ def fit_family(measured: Sequence[Measure], start: ServingCalibration) -> Servin
 
 
 def _fit(measured: Sequence[Measure], like: Belief, names: Sequence[str]) -> ServingCalibration:
+    found = _solved(measured, like, names)
+    if all("TTFT" not in one.published for one in measured):
+        return found
+    own = [name for name in names if name in PROMPTS]
+    start = replace(found, **{name: getattr(like.calibration, name) for name in own})
+    return _solved(measured, Belief(start, like.strength), own, parts=True)
+
+
+def _solved(
+    measured: Sequence[Measure], like: Belief, names: Sequence[str], *, parts: bool = False
+) -> ServingCalibration:
     def made(at: Sequence[float]) -> ServingCalibration:
         return replace(like.calibration, **{n: exp(v) for n, v in zip(names, at, strict=True)})
 
     def residuals(at: list[float]) -> list[float]:
         calibration = made(at)
-        return [value for one in measured for value in one.residuals(calibration)]
+        return [value for one in measured for value in one.residuals(calibration, parts=parts)]
 
+    start = [log(getattr(like.calibration, name)) for name in names]
+    slow_s = like.calibration.pass_s + _late_s(measured, like.calibration)
+    slow = [log(slow_s) if name == "pass_s" else at for name, at in zip(names, start, strict=True)]
     problem = Problem(
         residuals=residuals,
-        start=[log(getattr(like.calibration, name)) for name in names],
+        start=start,
+        begins=[slow] if slow != start else [],
         spread=[SERVING_SPREADS[name] for name in names],
         low=[log(SERVING_BOUNDS[name][0]) for name in names],
         high=[log(SERVING_BOUNDS[name][1]) for name in names],
         belief=like.strength,
         scatter=SCATTER,
         outlier=OUTLIER,
+        surprise=SURPRISE,
     )
     return made(solve(problem, rounds=ROUNDS))
+
+
+def _late_s(measured: Sequence[Measure], calibration: ServingCalibration) -> float:
+    """Seconds of a pass that are missing, in the middle of all: those of a host that is slow, so a fit begins there too.
+
+    From a host that costs little no small step leads to one that costs most.
+    """
+    late = [
+        (theirs - one.formula(calibration)["TPOT"] * one.ratios.get("TPOT", 1.0))
+        * one.works.decode.deployment.drafting.per_pass(calibration.acceptance)
+        for one in measured
+        if (theirs := one.published.get("TPOT"))
+    ]
+    return max(median(late), 0.0) if late else 0.0
 
 
 def _names(measured: Sequence[Measure], among: Iterable[str]) -> list[str]:
