@@ -1,6 +1,7 @@
 """`cordee plan calibrate`: a few step times of one's own make predictions better."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,3 +82,29 @@ def test_a_wrong_measurement_is_named_with_its_place(
     done = run("calibrate", str(file))
     assert isinstance(done.exception, CordeeError)
     assert why in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "why"),
+    [
+        ('"8.4"', "measured 1: step_s = '8.4': a number is needed"),
+        ("nan", "measured 1: step_s = nan: a number is needed"),
+        ("1e-4", "measured 1: a step of 0.0001 s: at its peak 910B2 takes"),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused(tmp_path: Path, step_s: str, why: str) -> None:
+    file = tmp_path / "steps.toml"
+    first = measured(slower=1.0).split("\n\n")[0]
+    file.write_text(re.sub(r"step_s = .*", f"step_s = {step_s}", first))
+    done = run("calibrate", str(file))
+    assert isinstance(done.exception, CordeeError), done.output
+    assert why in str(done.exception)
+
+
+@pytest.mark.parametrize("plan", ["train", "serve"])
+def test_an_empty_calibration_is_none(tmp_path: Path, plan: str) -> None:
+    (tmp_path / "own.toml").write_text("")
+    arguments = (plan, "GPT-2", "--chip", "910B3", "--chips", "1")
+    done = run(*arguments, "--calibration", str(tmp_path / "own.toml"))
+    assert isinstance(done.exception, CordeeError), done.output
+    assert "what `cordee plan calibrate --output` wrote is needed" in str(done.exception)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from importlib.resources.abc import Traversable
 from math import isfinite
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cordee.core.errors import UsageError
@@ -69,6 +69,8 @@ def _is(value: object, kind: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if kind is NoneType:
+        return value is None
     if kind in (str, bool):
         return isinstance(value, kind)
     return True

@@ -26,6 +26,7 @@ from cordee.plan.costs.calibration import Calibration
 from cordee.plan.layout import Job
 from cordee.plan.model import model
 from cordee.plan.step_work import work_of
+from cordee.plan.training import model_flops
 
 BELIEF = 0.05
 """How much what is published weighs beside a few measurements of one's own."""
@@ -101,6 +102,13 @@ def measured_step(
     """A step of that job; its time is that of the profiler where no other is given."""
     seconds = step_s or (seen.step_s if seen else 0.0)
     assert seconds > 0, "one or the other is given"
+    peak = chip.flops_per_s.get(job.program.dtype) or max(chip.flops_per_s.values())
+    least = model_flops(job) / (peak * job.layout.chips)
+    if seconds < least:
+        raise UsageError(
+            f"a step of {seconds:.3g} s: at its peak {chip.name} takes {least:.3g} s for the products alone; "
+            "are chips, batch and sequence those of the run?"
+        )
     return Measured(
         kind=kind_of(chip, stack or usual_stack(chip.generation), job.model),
         chip=chip,
@@ -169,6 +177,10 @@ def extended(shipped: Calibrations, path: Path) -> Calibrations:
         Kind(row.generation, row.stack, row.model): Calibration(**row.values)
         for row in rows(path, Fitted)
     }
+    if not theirs:
+        raise UsageError(
+            f"{path}: no [[row]]: what `cordee plan calibrate --output` wrote is needed"
+        )
     paces = {
         version: pace
         for version, pace in shipped.paces.items()

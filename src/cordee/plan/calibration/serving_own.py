@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cordee.core.errors import UsageError
 from cordee.core.facts import only, rows
 from cordee.plan.calibration.benchmark import Benchmark
 from cordee.plan.calibration.own import mean_error
@@ -115,4 +116,8 @@ def serving_extended(shipped: ServingCalibrations, path: Path) -> ServingCalibra
         row.family: ServingCalibration(**row.values)
         for row in rows(path, ServingFitted, table="serving")
     }
+    if not theirs:
+        raise UsageError(
+            f"{path}: no [[serving]]: what `cordee plan calibrate --output` wrote is needed"
+        )
     return replace(shipped, families={**shipped.families, **theirs})
