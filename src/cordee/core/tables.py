@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.console import Group
 from rich.table import Table
 
 
@@ -17,6 +18,19 @@ def table(
     for heading in more:
         made.add_column(heading, overflow="fold")
     return made
+
+
+def ranked(
+    numbers: Sequence[str], rows: Iterable[tuple[Iterable[str], str]], title: str = ""
+) -> Group:
+    """Layouts, the best first, with numbers; below them, why each of the others is not the first."""
+    made = table(("", "layout"), numbers, (), title)
+    reasons = []
+    for place, (cells, reason) in enumerate(rows, start=1):
+        made.add_row(f"{place}", *cells)
+        if reason:
+            reasons.append(f"   {place}: {reason}")
+    return Group(made, *([" why not the first", *reasons] if reasons else []))
 
 
 def side_by_side(

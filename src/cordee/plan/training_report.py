@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from math import exp
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
-from cordee.core.tables import side_by_side, table
+from cordee.core.tables import ranked, side_by_side
 from cordee.plan.compare import DAY_S, Outcome, Request, why
 from cordee.plan.search import Plan
 
@@ -73,17 +74,20 @@ def _energy(outcome: Outcome) -> str:
     return f"{mwh:,.0f}" if mwh >= 100 else f"{mwh:,.3g}"
 
 
-def ranking(outcome: Outcome, top: int) -> Table:
+def ranking(outcome: Outcome, top: int) -> Group:
     """The best layouts on one chip, and why the others are slower."""
     title = (
         f"{outcome.chip.name}: the best of {outcome.tried:,} layouts, {len(outcome.plans):,} fit"
     )
     numbers = ("chips", "step s", "tokens/s", "GiB")
-    shown = table(("layout",), numbers, ("why not the first",), title)
-    for plan in outcome.plans[:top]:
-        reason = "" if plan is outcome.best else why(outcome.best, plan)
-        shown.add_row(*cells(plan), reason)
-    return shown
+    return ranked(
+        numbers,
+        (
+            (cells(plan), "" if plan is outcome.best else why(outcome.best, plan))
+            for plan in outcome.plans[:top]
+        ),
+        title,
+    )
 
 
 def cells(plan: Plan) -> Iterator[str]:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from math import exp
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
-from cordee.core.tables import side_by_side, table
+from cordee.core.tables import ranked, side_by_side
 from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.service.compare import ServingOutcome, shares_of, why
 from cordee.plan.service.search import ServingPlan
@@ -111,15 +112,18 @@ def _energy(outcome: ServingOutcome) -> str:
     return "-" if found is None else f"{found / KWH_J:,.3g}"
 
 
-def ranking(outcome: ServingOutcome, top: int) -> Table:
+def ranking(outcome: ServingOutcome, top: int) -> Group:
     """The best deployments on one chip, and why the others are worse."""
     title = f"{outcome.chip.name}: the best of {outcome.tried:,} layouts, {outcome.fit:,} fit"
     numbers = ("chips", "requests/s", "TTFT ms", "TPOT ms", "GiB")
-    shown = table(("layout",), numbers, ("why not the first",), title)
-    for plan in outcome.plans[:top]:
-        reason = "" if plan is outcome.best else why(outcome.best, plan)
-        shown.add_row(*cells(plan), reason)
-    return shown
+    return ranked(
+        numbers,
+        (
+            (cells(plan), "" if plan is outcome.best else why(outcome.best, plan))
+            for plan in outcome.plans[:top]
+        ),
+        title,
+    )
 
 
 def cells(plan: ServingPlan) -> Iterator[str]:
