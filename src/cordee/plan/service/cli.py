@@ -133,9 +133,8 @@ def serve(  # noqa: PLR0913 - an argument is an option
     )
     wanted = wanted.recorded(recording(trace)) if trace else wanted
     check(wanted)
-    each = [replace(wanted, precision=one) for one in spread]
     known = _known(calibration)
-    outcomes = list(_outcomes(each, kinds, catalogue, known))
+    outcomes = list(_outcomes(wanted, spread, kinds, catalogue, known))
     notes = write_serving(written, asks, outcomes[-1], engine) if written else []
     failed = [failing(one, failures) for one in outcomes] if failures else []
     if page:
@@ -155,12 +154,14 @@ def _known(calibration: Path | None) -> ServingCalibrations:
 
 
 def _outcomes(
-    wanted: Sequence[Wanted],
+    wanted: Wanted,
+    spread: Sequence[Precision],
     kinds: Sequence[Accelerator],
     catalogue: Catalogue,
     known: ServingCalibrations,
 ) -> Iterator[ServingOutcome]:
-    for one, kind in zip(wanted, kinds, strict=True):
+    for precision, kind in zip(spread, kinds, strict=True):
+        one = replace(wanted, precision=precision)
         yield serving_outcome(one, kind, catalogue.price(kind, "rent"), known)
 
 
