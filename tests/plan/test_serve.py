@@ -178,3 +178,25 @@ def test_weights_of_copies_that_read_prompts_stand_before_a_plus() -> None:
 def test_a_rate_that_is_assumed_is_said() -> None:
     found = planned("Qwen3-0.6B", "--chip", "Kunlun-P800", "--chips", "1")
     assert any("no source gives the rate of its memory" in one for one in found["remarks"])
+
+
+def test_room_for_tokens_is_that_of_whole_requests_where_layers_keep_a_state() -> None:
+    found = planned("Qwen3-Next-80B-A3B", "--chip", "910B3", "--chips", "8", "--tpot", "300")
+    plan = found["chips"][0]["plans"][0]
+    # 12 layers of 48 keep 2 x 2 heads of 256 numbers of 2 bytes; the rest a state for each request.
+    per_token = 12 * 2 * 2 * 256 * 2
+    most = 8 * plan["memory_bytes"]["cache"] / per_token
+    assert 0.02 * most < plan["tokens_kept"] < most
+
+
+def test_where_none_stays_within_the_limits_the_nearest_is_shown() -> None:
+    found = planned("Qwen3-Next-80B-A3B", "--chip", "910B3", "--chips", "8", "--top", "6")
+    plans = found["chips"][0]["plans"]
+    within = [plan["within_limits"] for plan in plans]
+    assert within == sorted(within, reverse=True)
+    over = [
+        max(plan["ttft_s"]["p90"] / 2.0, plan["tpot_s"]["p90"] / 0.05)
+        for plan in plans
+        if not plan["within_limits"]
+    ]
+    assert over == sorted(over)

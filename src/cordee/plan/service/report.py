@@ -12,7 +12,7 @@ from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.service.compare import ServingOutcome, shares_of, why
 from cordee.plan.service.search import ServingPlan
 from cordee.plan.service.wanted import Wanted
-from cordee.plan.serving.memory import request_bytes, weight_bytes
+from cordee.plan.serving.memory import weight_bytes
 
 GIB = 2**30
 KWH_J = 3.6e6
@@ -56,15 +56,8 @@ def as_much(first: ServingPlan, other: ServingPlan) -> float:
 def tokens_kept(plan: ServingPlan) -> float:
     """Tokens of requests that all copies together can keep."""
     held, deployment = plan.candidate.holding, plan.deployment
-    wanted = held.request_bytes or 1.0
-    longest = _longest(plan)
-    return held.cache / wanted * longest * held.groups * deployment.replicas
-
-
-def _longest(plan: ServingPlan) -> float:
-    deployment = plan.deployment
-    per_token = request_bytes(deployment, deployment.engine, 1.0) or 1.0
-    return plan.candidate.holding.request_bytes / per_token
+    requests = held.cache / (held.request_bytes or 1.0) * held.groups * deployment.replicas
+    return requests * plan.tokens
 
 
 def _software(outcome: ServingOutcome) -> str:

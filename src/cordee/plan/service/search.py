@@ -35,6 +35,10 @@ class ServingPlan:
     """Of the time, what passes over prompts take."""
     answer: int
     """Tokens of an answer, on average."""
+    tokens: int
+    """Of a request at its end, on average."""
+    over: float
+    """How many times the limits what 9 of 10 requests stay below is, of the worse of both."""
     meets: bool
     """Whether 9 of 10 requests stay within the limits."""
 
@@ -86,7 +90,7 @@ def find(wanted: Wanted, chip: Accelerator, calibration: ServingCalibration) -> 
     best_first = sorted(sized, key=lambda one: _rank(one, wanted))
     shortlist = best_first[:SHORTLIST]
     found.plans = [_simulated(one, wanted, calibration) for one in shortlist]
-    found.plans.sort(key=lambda plan: (not plan.meets, _rank(plan.candidate, wanted)))
+    found.plans.sort(key=lambda plan: _order(plan, wanted))
     return found
 
 
@@ -115,6 +119,11 @@ def _rank(one: Candidate, wanted: Wanted) -> tuple[float, float]:
     return -one.rate_per_s, one.settled.between_s
 
 
+def _order(plan: ServingPlan, wanted: Wanted) -> tuple[float, ...]:
+    """Those within the limits as they are ranked, then the others, the nearest to the limits first."""
+    return (0.0, *_rank(plan.candidate, wanted)) if plan.meets else (1.0, plan.over)
+
+
 def _simulated(one: Candidate, wanted: Wanted, calibration: ServingCalibration) -> ServingPlan:
     rate = wanted.rate_per_s or FILLED * one.rate_per_s
     single, share = _scaled(one.deployment)
@@ -132,7 +141,7 @@ def _simulated(one: Candidate, wanted: Wanted, calibration: ServingCalibration) 
     batch = Batch(given=given, seen=wanted.prompt + wanted.answer / 2)
     pass_s = passes.seconds(batch)
     own_s = pass_s / single.drafting.per_pass(calibration.acceptance)
-    within = served.first(0.9) <= wanted.first_s and served.between(0.9) <= wanted.between_s
+    over = max(served.first(0.9) / wanted.first_s, served.between(0.9) / wanted.between_s)
     enough = one.rate_per_s >= rate
     # Of requests that come faster than they are served, as many count as the queue lets through.
     given_per_s = rate * wanted.answer
@@ -146,7 +155,9 @@ def _simulated(one: Candidate, wanted: Wanted, calibration: ServingCalibration) 
         pass_s=pass_s,
         reading_part=max(1 - own_s / one.settled.between_s, 0.0),
         answer=wanted.answer,
-        meets=within and enough,
+        tokens=wanted.usual,
+        over=over,
+        meets=over <= 1 and enough,
     )
 
 
