@@ -200,3 +200,10 @@ def test_where_none_stays_within_the_limits_the_nearest_is_shown() -> None:
         if not plan["within_limits"]
     ]
     assert over == sorted(over)
+
+
+def test_what_is_within_the_limits_by_formula_is_so_in_the_simulation_too() -> None:
+    found = ASK.planned("Qwen3-Next-80B-A3B", "--chip", "910B3", "--chips", "8")
+    best = found["chips"][0]["plans"][0]
+    assert best["tpot_s"]["p90"] <= 0.05
+    assert best["ttft_s"]["p90"] <= 2.0

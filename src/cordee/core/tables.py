@@ -24,7 +24,11 @@ def ranked(
     numbers: Sequence[str], rows: Iterable[tuple[Iterable[str], str]], title: str = ""
 ) -> Group:
     """Layouts, the best first, with numbers; below them, why each of the others is not the first."""
-    made = table(("", "layout"), numbers, (), title)
+    made = Table(box=None, header_style="bold", title=title or None, title_justify="left")
+    made.add_column("", no_wrap=True)
+    made.add_column("layout", overflow="fold")
+    for heading in numbers:
+        made.add_column(heading, justify="right", no_wrap=True)
     reasons = []
     for place, (cells, reason) in enumerate(rows, start=1):
         made.add_row(f"{place}", *cells)

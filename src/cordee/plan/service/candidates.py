@@ -1,6 +1,7 @@
 """Deployments of which copies are filled up to the limits that are set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Deployment
@@ -58,6 +59,19 @@ def at_its_limit(
     if best is None:
         return None
     return Candidate(deployment=one, works=works, settled=best[1], clients=best[0], holding=held)
+
+
+def eased(one: Candidate, wanted: Wanted, calibration: ServingCalibration) -> Candidate | None:
+    """With the next fewer clients of a copy, and as many copies as a rate then needs; None where there is one client."""
+    clients = max((few for few in CLIENTS if few < one.clients), default=0)
+    if not clients:
+        return None
+    settled = steady(one.works, traffic_of(wanted, clients), calibration)
+    copies = one.deployment.replicas
+    if wanted.chips is None and wanted.rate_per_s:
+        copies = max(copies, ceil(wanted.rate_per_s / (FILLED * settled.requests_per_s)))
+    deployment = replace(one.deployment, replicas=copies)
+    return replace(one, clients=clients, settled=settled, deployment=deployment)
 
 
 def traffic_of(wanted: Wanted, clients: int) -> Traffic:
