@@ -1,7 +1,6 @@
 """What a plan of a training run says on a terminal, and to a machine."""
 
 from collections.abc import Iterator, Sequence
-from math import exp
 from typing import Any
 
 from rich.console import Group
@@ -9,10 +8,10 @@ from rich.table import Table
 
 from cordee.core.tables import ranked, side_by_side
 from cordee.plan.compare import DAY_S, Outcome, Request, why
+from cordee.plan.figures import cost_text, days_text, energy_text
 from cordee.plan.search import Plan
 
 GIB = 2**30
-KWH_J = 3.6e6
 
 
 def comparison(request: Request, outcomes: Sequence[Outcome]) -> Table:
@@ -33,8 +32,8 @@ def lines(request: Request, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, 
     yield "MFU", [f"{o.mfu:.1%}" for o in outcomes]
     if request.tokens:
         yield "days", [_days(o) for o in outcomes]
-        yield "USD to rent", [_cost(o) for o in outcomes]
-        yield "MWh of chips", [_energy(o) for o in outcomes]
+        yield "USD to rent", [cost_text(o.cost_usd) for o in outcomes]
+        yield "MWh of chips", [energy_text(o.energy_j) for o in outcomes]
     first = outcomes[0]
     if len(outcomes) > 1:
         title = f"chips as fast as {first.best.job.layout.chips:,} {first.chip.name}"
@@ -54,24 +53,7 @@ def _memory(outcome: Outcome) -> str:
 
 def _days(outcome: Outcome) -> str:
     assert outcome.seconds is not None
-    days, factor = outcome.seconds / DAY_S, exp(outcome.off)
-    return f"{days:,.1f} ({days / factor:,.1f} to {days * factor:,.1f})"
-
-
-def _cost(outcome: Outcome) -> str:
-    found = outcome.cost_usd
-    if found is None:
-        return "no price known"
-    low, high = found
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
-
-
-def _energy(outcome: Outcome) -> str:
-    found = outcome.energy_j
-    if found is None:
-        return "-"
-    mwh = found / KWH_J / 1000
-    return f"{mwh:,.0f}" if mwh >= 100 else f"{mwh:,.3g}"
+    return days_text(outcome.seconds / DAY_S, outcome.off)
 
 
 def ranking(outcome: Outcome, top: int) -> Group:

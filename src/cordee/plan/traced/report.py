@@ -1,17 +1,16 @@
 """What a plan of a traced program says on a terminal, and to a machine."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import exp
 from typing import Any
 
 from rich.table import Table
 
 from cordee.core.tables import side_by_side, table
+from cordee.plan.figures import cost_text, days_text, energy_text
 from cordee.plan.traced.asked import Asked
 from cordee.plan.traced.compare import Outcome
 
 GIB = 2**30
-KWH_J = 3.6e6
 
 
 def comparison(asked: Asked, outcomes: Sequence[Outcome]) -> Table:
@@ -35,8 +34,8 @@ def lines(asked: Asked, outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list
     yield "of the peak in 16 bits", [f"{one.utilization:.1%}" for one in outcomes]
     if asked.steps:
         yield "days", [_days(one) for one in outcomes]
-        yield "USD to rent", [_cost(one) for one in outcomes]
-        yield "MWh of chips", [_energy(one) for one in outcomes]
+        yield "USD to rent", [cost_text(one.cost_usd) for one in outcomes]
+        yield "MWh of chips", [energy_text(one.energy_j) for one in outcomes]
     if len(outcomes) > 1:
         first = outcomes[0]
         title = f"chips as fast as {asked.chips:,} {first.chip.name}"
@@ -66,21 +65,7 @@ def _interval(outcome: Outcome) -> str:
 
 def _days(outcome: Outcome) -> str:
     assert outcome.days is not None, "there are steps"
-    factor = exp(outcome.off)
-    return f"{outcome.days:,.1f} ({outcome.days / factor:,.1f} to {outcome.days * factor:,.1f})"
-
-
-def _cost(outcome: Outcome) -> str:
-    found = outcome.cost_usd
-    if found is None:
-        return "no price known"
-    low, high = found
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
-
-
-def _energy(outcome: Outcome) -> str:
-    found = outcome.energy_j
-    return "-" if found is None else f"{found / KWH_J / 1000:,.2f}"
+    return days_text(outcome.days, outcome.off)
 
 
 def parts(outcomes: Sequence[Outcome]) -> Table:
