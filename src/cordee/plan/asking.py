@@ -18,6 +18,7 @@ from cordee.plan.deployment import Drafting
 from cordee.plan.model import model
 from cordee.plan.page import write_page
 from cordee.plan.pipeline.schedules import schedules_named
+from cordee.plan.recomputation import named as recomputed
 from cordee.plan.service import report as service_report
 from cordee.plan.service.compare import ServingOutcome, precisions, serving_outcome
 from cordee.plan.service.page import serving_view
@@ -96,6 +97,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     batch: int | None = None,
     dtype: str = "bf16",
     schedule: str | Sequence[str] = (),
+    recompute: str | Sequence[str] = (),
     calibration: Path | None = None,
     chips_file: Path | None = None,
 ) -> TrainingAnswer:
@@ -110,6 +112,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         chips=chips,
         deadline_s=None if deadline is None else deadline * DAY_S,
         schedules=schedules_named(_names(schedule)),
+        recompute=recomputed(_names(recompute)),
     )
     check(request)
     catalogue = catalogue_with(chips_file)

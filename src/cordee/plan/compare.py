@@ -14,6 +14,7 @@ from cordee.plan.costs.assumed import assumed
 from cordee.plan.layout import Job, Program
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, offer, offered, offers
+from cordee.plan.recomputation import WHOLE, missing, options, parts
 from cordee.plan.search import Found, Plan, Search, Wanted
 from cordee.plan.training import model_flops
 
@@ -52,10 +53,17 @@ class Request:
     """What the program does; it computes in `dtype`."""
     schedules: tuple[str, ...] = ()
     """How stages may take turns; as the software can where it is left out."""
+    recompute: tuple[str, ...] = ()
+    """What is reckoned again; as little as fits where it is left out."""
 
 
 def check(request: Request) -> None:
     """Raises `UsageError` where it asks for nothing that can be found."""
+    lacks = missing([name for name in request.recompute if name not in WHOLE], request.model)
+    if lacks:
+        raise UsageError(
+            f"--recompute {lacks}: {request.model.name} has not {parts()[lacks].needs}"
+        )
     if (request.chips is None) == (request.deadline_s is None):
         raise UsageError("give --chips, how many there are, or --deadline, by when it is to end")
     if request.deadline_s is not None and request.tokens is None:
@@ -158,6 +166,7 @@ def outcome(
         program=program,
         schedules=request.schedules or offered(stack),
         stack=stack,
+        recompute=request.recompute,
     )
     found = _found(request, search, ask)
     off, judged_by = nearest(widths(), kind)
@@ -175,6 +184,7 @@ def outcome(
             *_warnings(kind, chip, found.plans[0], calibrations),
             *_of_schedule(found.plans[0].job.layout.schedule, stack),
             *_of_experts(found.plans[0].job, program, stack),
+            *_of_parts(found.plans[0].job.layout.recompute_parts, stack),
         ),
     )
 
@@ -309,6 +319,13 @@ def _of_experts(job: Job, program: Program, stack: str) -> Iterator[str]:
     beside = job.program.overlaps_experts and not program.overlaps_experts
     if one and beside and job.layout.schedule == PLAIN:
         yield f"tokens travel to experts beside other work, in {one.title}: {one.option}"
+
+
+def _of_parts(names: tuple[str, ...], stack: str) -> Iterator[str]:
+    """How parts of layers that are reckoned again are asked for."""
+    asked = options(names, stack)
+    if asked:
+        yield f"recompute {'+'.join(names)} in {stack}: {' '.join(asked)}"
 
 
 def usual_batch(found: Model, sequence: int) -> int:

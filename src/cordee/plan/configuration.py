@@ -1,6 +1,6 @@
 """A training step as one row of a table: model, chips, layout, and what the program does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cordee.core.facts import Fact
 from cordee.plan.layout import Job, Layout, Program
@@ -28,6 +28,7 @@ class Configuration(Fact):
     zero: int = 1
     recompute: str = "none"
     recompute_layers: int | None = None
+    recompute_parts: list[str] = field(default_factory=list)
     context_kind: str = "ring"
     sequence_parallel: bool = True
     dtype: str = "bf16"
@@ -38,6 +39,11 @@ class Configuration(Fact):
     overlaps_gradients: bool = True
     trains_all: bool = True
     gradient_bytes: int = 4
+    narrow_weights: bool = False
+    narrow_function: bool = False
+    master_bytes: float = 4
+    moment_bytes: float = 8
+    optimizer_on_host: float = 0.0
     overlaps_stages: bool = False
     overlaps_experts: bool = False
     dispatch: str = "exchange"
@@ -60,6 +66,7 @@ class Configuration(Fact):
             sequence_parallel=self.sequence_parallel,
             recompute=self.recompute,
             recompute_layers=self.recompute_layers,
+            recompute_parts=tuple(self.recompute_parts),
             context_kind=self.context_kind,
         )
         program = Program(
@@ -71,6 +78,11 @@ class Configuration(Fact):
             overlaps_gradients=self.overlaps_gradients,
             trains_all=self.trains_all,
             gradient_bytes=self.gradient_bytes,
+            narrow_weights=self.narrow_weights,
+            narrow_function=self.narrow_function,
+            master_bytes=self.master_bytes,
+            moment_bytes=self.moment_bytes,
+            optimizer_on_host=self.optimizer_on_host,
             overlaps_stages=self.overlaps_stages,
             overlaps_experts=self.overlaps_experts,
             dispatch=self.dispatch,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cordee.core.errors import UsageError
+from cordee.plan import recomputation
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, Schedule, schedule
 
@@ -12,7 +13,7 @@ from cordee.plan.pipeline.schedules import PLAIN, Schedule, schedule
 class Layout:
     """Degrees of each kind of parallelism. Chips are numbered tensor first, then context, data, stages."""
 
-    RECOMPUTE: ClassVar = ("none", "selective", "full")
+    RECOMPUTE: ClassVar = recomputation.WHOLE
     CONTEXT: ClassVar = ("ring", "all-to-all")
 
     chips: int
@@ -38,6 +39,8 @@ class Layout:
     """"selective": what is between the products of attention; "full": whole layers."""
     recompute_layers: int | None = None
     """Of how many layers of a stage, with "full"; all where it is left out."""
+    recompute_parts: tuple[str, ...] = ()
+    """Parts of the layers that are not reckoned again as a whole: rows of recomputation.toml."""
     context_kind: str = "ring"
     """How a sequence is shared: keys go round, or heads are exchanged."""
     shard_chips: int | None = None
@@ -49,6 +52,9 @@ class Layout:
                 raise UsageError(f"{name} = {getattr(self, name)}: 1 or more")
         if self.recompute not in self.RECOMPUTE:
             raise UsageError(f"recompute = {self.recompute!r}: one of {', '.join(self.RECOMPUTE)}")
+        for name in self.recompute_parts:
+            if name not in recomputation.parts():
+                raise UsageError(f"recompute_parts: {recomputation.unknown(name)}")
         if self.context_kind not in self.CONTEXT:
             raise UsageError(f"context_kind = {self.context_kind!r}: {', '.join(self.CONTEXT)}")
         if self.zero not in (0, 1, 2, 3):
@@ -90,8 +96,15 @@ class Layout:
         parts += [f"CP{self.context}"] if self.context > 1 else []
         parts += [f"EP{self.expert}"] if self.expert > 1 else []
         parts += [f"DP{self.data}", f"MB{self.micro_batch}", f"ZeRO{self.zero}"]
-        parts += [f"recompute {self.recompute}"] if self.recompute != "none" else []
+        parts += [f"recompute {self.recomputed}"] if self.recomputed != "none" else []
         return " ".join(parts)
+
+    @property
+    def recomputed(self) -> str:
+        """What is reckoned again, in words."""
+        some = f" of {self.recompute_layers}" if self.recompute_layers else ""
+        whole = [self.recompute + some] if self.recompute != "none" else []
+        return "+".join([*whole, *self.recompute_parts]) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +140,16 @@ class Program:
     """Whether numbers of 8 bits are scaled in small blocks (MX)."""
     gradient_bytes: int = 4
     """Size of a summed gradient."""
+    narrow_weights: bool = False
+    """Whether weights are kept in the few bits of the products alone, and not in 16 beside them."""
+    narrow_function: bool = False
+    """Whether what comes into the function of an MLP is kept in 8 bits."""
+    master_bytes: float = 4
+    """Of the weight that the optimizer adds to; what 16 bits leave of it is 2."""
+    moment_bytes: float = 8
+    """Of the two moments of a gradient together."""
+    optimizer_on_host: float = 0.0
+    """Which part of the optimizer's states is in the memory of hosts."""
     trains_all: bool = True
     """False where only small matrices beside the weights are trained (LoRA)."""
     waits_for_all: bool = True
@@ -136,6 +159,13 @@ class Program:
     def __post_init__(self) -> None:
         if self.dispatch not in self.DISPATCH:
             raise UsageError(f"dispatch = {self.dispatch!r}: one of {', '.join(self.DISPATCH)}")
+        if not 0 <= self.optimizer_on_host <= 1:
+            raise UsageError(f"optimizer_on_host = {self.optimizer_on_host:g}: a part, from 0 to 1")
+
+    @property
+    def state_bytes(self) -> float:
+        """What the optimizer keeps of a parameter."""
+        return self.master_bytes + self.moment_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +216,10 @@ class Job:
             divides(model.experts, "experts", layout.expert, "expert")
             room = layout.data * layout.context * layout.tensor
             divides(room, "chips of a stage", layout.expert, "expert")
+        lacks = recomputation.missing(layout.recompute_parts, model)
+        if lacks:
+            needs = recomputation.parts()[lacks].needs
+            raise UsageError(f"recompute {lacks}: {model.name} has not {needs}; leave it out")
         divides(self.sequence, "tokens of a sequence", layout.context, "context")
         divides(self.batch, "sequences of a step", layout.data * layout.micro_batch, "data x MB")
 

@@ -1,7 +1,6 @@
 """Memory of the chip that needs most in a training step: weights, gradients, optimizer, activations.
 
-What is kept of a layer for its backward pass follows Korthikanti et al., arxiv.org/abs/2205.05198,
-section 4, with fused attention: scores are not kept. Of a pipeline in 1F1B, the first stage keeps most
+What is kept of a layer for its backward pass is in kept.py. Of a pipeline in 1F1B, the first stage keeps most
 micro-batches: Narayanan et al., arxiv.org/abs/2104.04473, section 2.2; for others pipeline/schedules.toml
 has how much is kept.
 """
@@ -9,12 +8,11 @@ has how much is kept.
 from dataclasses import dataclass
 
 from cordee.hw.accelerator import Accelerator
-from cordee.plan.layout import Job
-from cordee.plan.model import Experts, LatentAttention, Layer, Mlp
+from cordee.plan.kept import NARROW, kept_bytes, waiting_bytes
+from cordee.plan.layout import Job, Program
+from cordee.plan.model import Layer
 from cordee.plan.pipeline.schedules import counted
 from cordee.plan.shares import Share, shares
-from cordee.plan.work import Matmul, forward_operators
-from cordee.plan.work.layers import SCORES
 
 OWN_BYTES = 1.5 * 2**30
 """What driver, libraries and buffers of collectives take: of 60.9 GiB that a 64 GiB chip reports, and
@@ -60,12 +58,12 @@ def memory(job: Job, share: Share | None = None) -> Memory:
     trained = parameters if program.trains_all else parameters * 0.01
     sharded = layout.data * layout.context
     kept = share.optimizer_parameters if program.trains_all else trained
-    weights = 2 * parameters / (sharded if layout.zero == 3 else 1)
+    weights = 2 * parameters / sharded if layout.zero == 3 else _weights(share, program)
     gradients = program.gradient_bytes * trained / (sharded if layout.zero >= 2 else 1)
     return Memory(
         weights=weights * SLACK,
         gradients=gradients * SLACK,
-        optimizer=12 * kept * SLACK,
+        optimizer=program.state_bytes * (1 - program.optimizer_on_host) * kept * SLACK,
         activations=activations(job) * SLACK,
         buffers=_buffers(job, share),
     )
@@ -76,13 +74,36 @@ def activations(job: Job) -> float:
     layout, model = job.layout, job.model
     layers = layout.fullest(len(model.layers))
     mean = sum(kept_bytes(job, layer) * n for layer, n in model.kinds) / len(model.layers)
+    whole = max((_freed(job, layer) for layer, _ in model.kinds), default=0.0)
     if layout.recompute != "full":
-        return _in_flight(job, mean * layers)
+        return _in_flight(job, mean * layers) + whole
     again = min(layout.recompute_layers or layers, layers)
-    plain = sum(kept_bytes(job, layer, "none") * n for layer, n in model.kinds) / len(model.layers)
-    whole = max((kept_bytes(job, layer, "none") for layer, _ in model.kinds), default=0.0)
-    # One layer at a time is whole again while its backward pass runs.
+    plain = sum(kept_bytes(job, layer, "parts") * n for layer, n in model.kinds) / len(model.layers)
     return _in_flight(job, mean * again + plain * (layers - again)) + whole
+
+
+def _freed(job: Job, layer: Layer) -> float:
+    """What is there again of a layer while its backward pass runs, which one layer at a time does."""
+    if job.layout.recompute == "full":
+        return kept_bytes(job, layer, "none")
+    if not job.layout.recompute_parts:
+        return 0.0
+    return kept_bytes(job, layer, "none") - kept_bytes(job, layer, "parts")
+
+
+def _weights(share: Share, program: Program) -> float:
+    """Bytes of weights; in few bits also turned round, and beside those in 16 where these are kept, too.
+
+    github.com/NVIDIA/TransformerEngine transformer_engine/pytorch/module/linear.py: `primary_weights_in_fp8`.
+    """
+    parameters = share.dense_parameters + share.expert_parameters
+    narrow = 2 * NARROW.get(program.dtype, 0.0)
+    if not narrow:
+        return 2 * parameters
+    products = parameters - share.table_parameters
+    return (
+        2 * share.table_parameters + (narrow if program.narrow_weights else 2 + narrow) * products
+    )
 
 
 def _in_flight(job: Job, stage_bytes: float) -> float:
@@ -112,65 +133,6 @@ def in_flight(job: Job) -> float:
         # megatron/core/pipeline_parallel/schedules.py, get_pp_rank_microbatches.
         most += 1 / chunks
     return min(most, max(job.micro_batches, 1.0))
-
-
-def waiting_bytes(job: Job, layer: Layer) -> float:
-    """Of one layer and one micro-batch, for gradients of weights: inputs of products, gradients of results.
-
-    Qi et al., arxiv.org/abs/2401.10241, table 1.
-    """
-    layout = job.layout
-    split = layout.tensor if layout.sequence_parallel else 1
-    found = 0.0
-    for operator in forward_operators(job, layer):
-        if isinstance(operator, Matmul) and operator.name not in SCORES:
-            sides = (
-                size / (split if size == job.model.hidden and not operator.is_expert else 1)
-                for size in (operator.k, operator.n)
-            )
-            found += 2 * operator.m * operator.count * sum(sides)
-    return found
-
-
-def kept_bytes(job: Job, layer: Layer, recompute: str | None = None) -> float:
-    """Of one layer and one micro-batch, for the backward pass."""
-    layout = job.layout
-    tokens = layout.micro_batch * job.sequence / layout.context
-    split = layout.tensor if layout.sequence_parallel else 1
-    hidden = job.model.hidden
-    if (recompute or layout.recompute) == "full":
-        return 2 * tokens * hidden / split
-    # Before and behind both norms, which is what products and sums read: 2 bytes each.
-    shared = 2 * 4 * tokens * hidden / split
-    return shared + tokens * (_attention(job, layer) + _mlp(job, layer.mlp))
-
-
-def _attention(job: Job, layer: Layer) -> float:
-    """Bytes of a token: queries, keys, values, what attention gives, and its sums in fp32."""
-    attention, layout = layer.attention, job.layout
-    heads = attention.heads / layout.tensor
-    keys = max(attention.kv_heads / layout.tensor, 1)
-    numbers = heads * (attention.score_size + attention.value_size)
-    numbers += keys * (attention.score_size + attention.value_size)
-    found = 2 * numbers + 4 * heads
-    if isinstance(attention, LatentAttention):
-        found += 4 * (attention.kv_rank + attention.rope_size + (attention.query_rank or 0))
-    if not job.program.fused_attention and layout.recompute == "none":
-        found += 5 * heads * job.sequence / layout.context
-    return found
-
-
-def _mlp(job: Job, mlp: Mlp | Experts) -> float:
-    """Bytes of a token: both sides of the function, and copies that go to experts."""
-    tensor = job.layout.tensor
-    if isinstance(mlp, Mlp):
-        return 2 * (mlp.in_size + mlp.size) / tensor
-    inner = tensor if job.layout.expert == 1 else 1
-    rows = mlp.chosen / (tensor if inner == 1 else 1)
-    one = 2 * (mlp.expert.in_size + mlp.expert.size) / inner
-    copies = 2 * 2 * job.model.hidden
-    shared = 2 * (mlp.shared.in_size + mlp.shared.size) / tensor if mlp.shared else 0
-    return rows * (one + copies) + shared
 
 
 def _buffers(job: Job, share: Share) -> float:

@@ -12,6 +12,7 @@ from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.memory import Memory, memory
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN, offer, schedule
+from cordee.plan.room import Recomputation
 from cordee.plan.shares import Share, shares
 from cordee.plan.stages import Times, times_of
 from cordee.plan.step_work import Work, groups_of, work_of
@@ -38,6 +39,8 @@ class Wanted:
     """How stages may take turns; without 1F1B, only pipelines are wanted."""
     stack: str = ""
     """The software, which may run some schedules only under conditions."""
+    recompute: tuple[str, ...] = ()
+    """What is reckoned again, as a user names it; where it is left out, as little as fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +92,9 @@ class Search:
         return found
 
     def _judge(self, job: Job, wanted: Wanted, found: Found) -> None:
-        """Time it where it fits; with recomputation where it fits only so."""
+        """Time it where it fits, with as little reckoned again as it takes."""
         share = shares(job)
-        needs = memory(job, share)
-        if not needs.fits(self.chip):
-            job = _again(job, wanted)
-            needs = memory(job, share)
+        job, needs = _room(wanted).fitting(job, self.chip, share)
         if needs.fits(self.chip):
             found.plans.append(Plan(job=job, step=self._step(job, share), memory=needs))
         elif found.leanest is None or needs.total < found.leanest[1].total:
@@ -111,6 +111,7 @@ class Search:
             layout.micro_batch,
             layout.zero == 3,
             layout.turns.splits,
+            layout.recompute_parts,
             job.hides_pairs,
             job.program.overlaps_experts,
         )
@@ -222,14 +223,6 @@ def _beside(job: Job, stack: str) -> Job:
     return replace(job, program=program)
 
 
-def _again(job: Job, wanted: Wanted) -> Job:
-    """With all layers reckoned again, and without what does not go with that."""
-    one, program = offer(wanted.stack, job.layout.schedule), job.program
-    if one and "recompute" in one.exclusive:
-        program = replace(program, overlaps_experts=wanted.program.overlaps_experts)
-    return replace(job, layout=replace(job.layout, recompute="full"), program=program)
-
-
 def _scheduled(job: Job, stack: str) -> Job | None:
     """With what goes with its schedule under that software; None where that cannot be."""
     layout, program = job.layout, job.program
@@ -245,6 +238,10 @@ def _scheduled(job: Job, stack: str) -> Job | None:
     return replace(
         job, program=replace(program, overlaps_experts=experts, overlaps_gradients=gradients)
     )
+
+
+def _room(wanted: Wanted) -> Recomputation:
+    return Recomputation(stack=wanted.stack, plain=wanted.program, wanted=wanted.recompute)
 
 
 def _nothing_fits(wanted: Wanted, chip: Accelerator, found: Found) -> str:
@@ -279,7 +276,4 @@ def _nothing_fits(wanted: Wanted, chip: Accelerator, found: Found) -> str:
 
 def _holds(wanted: Wanted, chip: Accelerator) -> bool:
     """Whether some layout fits."""
-    return any(
-        memory(replace(job, layout=replace(job.layout, recompute="full"))).fits(chip)
-        for job in candidates(wanted, chip)
-    )
+    return any(memory(_room(wanted).most(job)).fits(chip) for job in candidates(wanted, chip))

@@ -17,6 +17,8 @@ class Share:
     """Of one layer's weights at 2 bytes, before they are shared out with zero 3."""
     optimizer_parameters: float
     """Those whose optimizer states it keeps."""
+    table_parameters: float
+    """Of the dense ones, those of tables of tokens."""
 
 
 def shares(job: Job) -> Share:
@@ -47,4 +49,5 @@ def shares(job: Job) -> Share:
         expert_parameters=here,
         layer_bytes=layer_bytes,
         optimizer_parameters=kept,
+        table_parameters=table / layout.tensor,
     )

@@ -7,6 +7,7 @@ from cordee.plan.costs.seconds import Costs, Spent
 from cordee.plan.layout import Job
 from cordee.plan.model import Layer
 from cordee.plan.pipeline.bubbles import Seconds
+from cordee.plan.recomputation import operators_of
 from cordee.plan.step_work import Work
 from cordee.plan.work import Collective, Matmul, Operator, Pass, weight_gradients
 
@@ -53,10 +54,10 @@ class Times:
 def times_of(work: Work, costs: Costs) -> Times:
     """The passes of one micro-batch, apart from what the pipeline makes of them."""
     job = work.job
-    names = _again(job)
     layers = {}
     for layer, kind in work.kinds:
         alone = _alone(kind) if job.hides_pairs else kind
+        names = _again(job, layer)
         again = [op for op in alone.forward if op.name in names]
         layers[layer] = LayerTimes(
             forward=costs.spent(alone.forward, work.groups),
@@ -135,12 +136,13 @@ def stages_of(work: Work, costs: Costs, times: Times) -> tuple[Stage, Seconds]:
     return slowest, (whole + ends).seconds + slowest.seconds * -1.0
 
 
-def _again(job: Job) -> frozenset[str]:
-    """Operators that the backward pass does once more."""
+def _again(job: Job, layer: Layer) -> frozenset[str]:
+    """Operators of a layer that the backward pass does once more, where not all are."""
+    names = operators_of(job.layout.recompute_parts, layer)
     if job.layout.recompute == "selective" and not job.program.fused_attention:
         # arxiv.org/abs/2205.05198, section 5: what is between the products of attention.
-        return frozenset(("scores", "softmax", "weighted sums"))
-    return frozenset()
+        names |= {"scores", "softmax", "weighted sums"}
+    return names
 
 
 def _layer(work: Work, costs: Costs, times: LayerTimes) -> Stage:
@@ -150,7 +152,7 @@ def _layer(work: Work, costs: Costs, times: LayerTimes) -> Stage:
     if layout.recompute == "full":
         layers = len(job.model.layers) / layout.pipeline
         share = 1.0 if layout.recompute_layers is None else min(layout.recompute_layers / layers, 1)
-        more = times.forward * share
+        more = times.forward * share + times.again * (1 - share)
     spent = times.forward + times.backward + more
     if layout.zero == 3:
         spent += _sharded(work, costs, spent)

@@ -15,6 +15,7 @@ from cordee.plan.work import head_pass, layer_pass
 from cordee.plan.work.operators import Collective, Matmul
 
 ADAM_BYTES = 40  # read and written of a parameter: gradient and its norm, master, two moments
+STATE_BYTES = 12  # of these, master and moments in fp32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,9 @@ def _optimizer_s(work: Work, costs: Costs) -> float:
     """Adam reads and writes its states of the parameters that a chip has of them."""
     if not work.job.program.trains_all:
         return 0.0
-    return costs.vector_s(work.share.optimizer_parameters * ADAM_BYTES, 20)
+    # States that are narrower, read and written.
+    moved = ADAM_BYTES - 2 * (STATE_BYTES - work.job.program.state_bytes)
+    return costs.vector_s(work.share.optimizer_parameters * moved, 20)
 
 
 def model_flops(job: Job) -> float:

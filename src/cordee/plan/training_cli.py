@@ -31,6 +31,7 @@ from cordee.plan.model import Model, model
 from cordee.plan.options import CHIP, CHIPS, CHIPS_FILE, PAGE, TOP
 from cordee.plan.page import write_page
 from cordee.plan.pipeline.schedules import schedules_named
+from cordee.plan.recomputation import named as recomputed
 from cordee.plan.scripts.as_it_is import AsItIs, as_data, as_it_is
 from cordee.plan.scripts.megatron import Asked, asked
 from cordee.plan.scripts.written import write
@@ -67,6 +68,14 @@ from cordee.plan.training_page import view
     help="Try pipelines that run so: 1f1b, zb-h1, zb-h2, zb-v, dualpipe, dualpipev or all; else what the "
     "software runs.",
 )
+@click.option(
+    "--recompute",
+    "again",
+    multiple=True,
+    metavar="NAME",
+    help="What a pass backward reckons again: none, full, or parts of layers such as moe_act,mla_up_proj; else as "
+    "little as fits.",
+)
 @TOP
 @click.option("--calibration", type=FILE, help="What `cordee plan calibrate` wrote.")
 @PAGE
@@ -84,6 +93,7 @@ def train(  # noqa: PLR0913 - an argument is an option
     batch: int | None,
     dtype: str | None,
     turns: tuple[str, ...],
+    again: tuple[str, ...],
     top: int,
     calibration: Path | None,
     page: Path | None,
@@ -108,6 +118,7 @@ def train(  # noqa: PLR0913 - an argument is an option
         deadline_s=deadline and deadline * DAY_S,
         program=theirs.program if theirs else TODAY,
         schedules=schedules_named(turns),
+        recompute=recomputed(again),
     )
     check(request)
     catalogue = catalogue_with(chips_file)

@@ -133,7 +133,7 @@ def _outcome(outcome: Outcome, top: int) -> dict[str, Any]:
 def _plan(outcome: Outcome, plan: Plan) -> dict[str, Any]:
     layout, memory = plan.job.layout, plan.memory
     degrees = ("chips", "tensor", "pipeline", "chunks", "context", "expert", "data")
-    rest = ("micro_batch", "zero", "recompute", "schedule")
+    rest = ("micro_batch", "zero", "recompute", "recompute_layers", "recompute_parts", "schedule")
     return {
         "layout": {name: getattr(layout, name) for name in (*degrees, *rest)},
         "batch": plan.job.batch,

@@ -131,10 +131,10 @@ def test_options_of_the_command_count_before_those_of_the_script(script: Path) -
 
 
 def test_what_is_not_understood_is_named_with_its_line(script: Path) -> None:
-    script.write_text(QWEN.replace("--lr 1e-5", "--lr 1e-5 --swap-optimizer-times 4"))
+    script.write_text(QWEN.replace("--lr 1e-5", "--lr 1e-5 --log-npu-power 4"))
     (remark,) = asked(script).remarks
     assert remark == (
-        f"{script}, line 25: --swap-optimizer-times 4: not understood, so the plan leaves it out"
+        f"{script}, line 25: --log-npu-power 4: not understood, so the plan leaves it out"
     )
     assert remark in run("--script", str(script), "--chip", "910B2").output
 

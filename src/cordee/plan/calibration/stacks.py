@@ -18,6 +18,7 @@ class Stack(Fact):
     gradient_bytes: int = 4
     overlaps_stages: bool = False
     dispatch: str = "exchange"
+    narrow_weights: bool = False
 
     def program(self, plain: Program) -> Program:
         """`plain`, with what it says."""
@@ -27,6 +28,7 @@ class Stack(Fact):
             gradient_bytes=self.gradient_bytes,
             overlaps_stages=self.overlaps_stages,
             dispatch=self.dispatch,
+            narrow_weights=self.narrow_weights,
         )
 
 

@@ -150,7 +150,6 @@ def spread(job: Job, *, ascend: bool) -> Iterator[Option]:
         yield option("--use-distributed-optimizer")
     if layout.sequence_parallel and layout.tensor > 1:
         yield option("--sequence-parallel")
-    yield from _recomputed(job)
     yield from _program(job, ascend=ascend)
 
 
@@ -172,17 +171,6 @@ def _stages(job: Job, *, ascend: bool) -> Iterator[Option]:
         yield option("--schedules-method", "dualpipev")
     if layout.schedule == "dualpipev":
         yield option("--dualpipev-dw-detach")
-
-
-def _recomputed(job: Job) -> Iterator[Option]:
-    if job.layout.recompute == "selective":
-        yield option("--recompute-granularity", "selective")
-    elif job.layout.recompute == "full":
-        some = job.layout.recompute_layers
-        yield option("--recompute-granularity", "full")
-        yield option("--recompute-method", "uniform" if some is None else "block")
-        pieces = job.layout.turns.pieces * job.layout.chunks
-        yield option("--recompute-num-layers", 1 if some is None else -(-some // pieces))
 
 
 def _program(job: Job, *, ascend: bool) -> Iterator[Option]:

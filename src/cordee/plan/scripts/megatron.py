@@ -8,8 +8,10 @@ from cordee.core.errors import UsageError
 from cordee.core.shell.started import Script, Started, script
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Model
-from cordee.plan.pipeline.schedules import PLAIN, schedule
+from cordee.plan.pipeline.schedules import PLAIN
 from cordee.plan.scripts.options import Options, meanings, pairs, passed
+from cordee.plan.scripts.savings import recomputed, states
+from cordee.plan.scripts.savings import remarks as savings
 from cordee.plan.scripts.sizes import TOKENIZER, model_of, tokenizers
 
 TRAVELS = ("--moe-fb-overlap", "--moe-alltoall-overlap-comm", "--overlap-moe-expert-parallel-comm")
@@ -107,7 +109,6 @@ def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
 def _job(options: Options, model: Model, chips: int) -> Job:
     pipeline, micro_batch = options.number("pipeline", 1), options.number("micro_batch")
     turns = _schedule(options, pipeline)
-    method = options.word("recompute_method")
     chunks = _chunks(options, model, pipeline) if turns == PLAIN else 1
     exchanged = options.word("context_kind") in ("ulysses_cp_algo", "a2a")
     layout = Layout(
@@ -121,8 +122,7 @@ def _job(options: Options, model: Model, chips: int) -> Job:
         micro_batch=micro_batch,
         zero=_zero(options),
         sequence_parallel=options.has("--sequence-parallel"),
-        recompute=_recompute(options),
-        recompute_layers=_again(options, turns, chunks) if method == "block" else None,
+        **recomputed(options, model, turns, chunks),
         context_kind="all-to-all" if exchanged else "ring",
     )
     return Job(
@@ -137,9 +137,9 @@ def _job(options: Options, model: Model, chips: int) -> Job:
             ),
             overlaps_gradients=options.has("--overlap-grad-reduce"),
             trains_all=not options.has("--lora-r"),
-            gradient_bytes=2 if options.has("--grad-reduce-in-bf16") else 4,
             overlaps_experts=options.has(*TRAVELS),
             waits_for_all=not options.has("--enable-optimizer-post-validation"),
+            **states(options),
         ),
     )
 
@@ -169,18 +169,6 @@ def _schedule(options: Options, pipeline: int) -> str:
     return PLAIN
 
 
-def _again(options: Options, turns: str, chunks: int) -> int:
-    """Layers of a stage that are reckoned again; options count those of a piece."""
-    return options.number("recompute_layers", 1) * schedule(turns).pieces * chunks
-
-
-def _recompute(options: Options) -> str:
-    found = options.word("recompute")
-    if found in ("full", "selective"):
-        return found
-    return "selective" if options.has("--recompute-activations") else "none"
-
-
 def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
     for line in options.read.conditions:
         yield (
@@ -194,6 +182,7 @@ def _remarks(options: Options, job: Job, given: Model | None) -> Iterator[str]:
     yield from _experts(options, job)
     yield from _last_stage(options, job)
     yield from _turns(options, job)
+    yield from savings(options, job)
     known = meanings().keys() | passed()
     for name, value in options.given.items():
         if name not in known:

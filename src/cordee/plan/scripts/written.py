@@ -10,6 +10,7 @@ from cordee.core.errors import UsageError
 from cordee.core.shell.started import Started
 from cordee.plan.compare import Outcome
 from cordee.plan.layout import Job
+from cordee.plan.scripts import savings
 from cordee.plan.scripts.described import (
     Option,
     grouped,
@@ -58,12 +59,13 @@ def write(path: Path, asks: Asked | None, found: Outcome) -> list[str]:
     options = [*_made(job, asks, framework, old, kept), *kept]
     _check(path, "\n".join(_lines(asks, found, job, framework, options)) + "\n", job)
     said = [f"{path}: {job.layout.words} for {TITLES[framework]} on {found.chip.name}"]
+    ascend = framework == "mindspeed"
     if plan is not found.best:
         slower = 1 - plan.tokens_per_s / found.best.tokens_per_s
-        ascend = framework == "mindspeed"
-        reason = why_not(found.best.job, found.chip.chips_per_node, ascend=ascend)
+        reason = _why_not(found.best.job, found.chip.chips_per_node, ascend=ascend)
         best = found.best.job.layout.words
         said.append(f"{path}: the best, {best}, {reason}; this is {slower:.1%} slower")
+    said += [f"{path}: {one}" for one in savings.left_out(job, ascend=ascend)]
     if asks:
         said += _left(path, asks, framework, old, {name for name, _ in options})
     return said
@@ -89,6 +91,7 @@ def _made(
     for name, values in (
         *sizes(job.model, ascend=ascend),
         *spread(job, ascend=ascend),
+        *savings.written(job, ascend=ascend),
         option("--max-position-embeddings", longest),
     ):
         if name not in names:
@@ -99,13 +102,18 @@ def _writable(found: Outcome) -> Plan:
     ascend = found.chip.maker == "Huawei"
     node = found.chip.chips_per_node
     for plan in found.plans:
-        if why_not(plan.job, node, ascend=ascend) is None:
+        if _why_not(plan.job, node, ascend=ascend) is None:
             return plan
-    why = why_not(found.best.job, node, ascend=ascend)
+    why = _why_not(found.best.job, node, ascend=ascend)
     raise UsageError(
         f"{found.chip.name}: no layout that fits can be written as a script: the best, "
         f"{found.best.job.layout.words}, {why}; give another number of --chips"
     )
+
+
+def _why_not(job: Job, node: int, *, ascend: bool) -> str | None:
+    """Why that layout has no options there, if so."""
+    return why_not(job, node, ascend=ascend) or savings.why_not(job, ascend=ascend)
 
 
 def _as_read(job: Job) -> Job:
