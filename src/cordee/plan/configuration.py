@@ -1,10 +1,11 @@
 """A training step as one row of a table: model, chips, layout, and what the program does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cordee.core.facts import Fact
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Model
+from cordee.plan.recomputation import WHOLE, named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,8 @@ class Configuration(Fact):
     expert: int = 1
     zero: int = 1
     recompute: str = "none"
+    """A word of `Layout`, or parts of layers with commas."""
     recompute_layers: int | None = None
-    recompute_parts: list[str] = field(default_factory=list)
     context_kind: str = "ring"
     sequence_parallel: bool = True
     dtype: str = "bf16"
@@ -53,6 +54,7 @@ class Configuration(Fact):
 
     def job(self, model: Model, micro_batch: int) -> Job:
         """The step, with the model that its name stands for."""
+        whole = self.recompute in WHOLE
         layout = Layout(
             chips=self.chips,
             tensor=self.tensor,
@@ -64,9 +66,9 @@ class Configuration(Fact):
             micro_batch=micro_batch,
             zero=self.zero,
             sequence_parallel=self.sequence_parallel,
-            recompute=self.recompute,
+            recompute=self.recompute if whole else "none",
             recompute_layers=self.recompute_layers,
-            recompute_parts=tuple(self.recompute_parts),
+            recompute_parts=() if whole else named((self.recompute,)),
             context_kind=self.context_kind,
         )
         program = Program(
