@@ -2,8 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+ADAPTER := $(VENV)/adapter
 READY := $(VENV)/ready
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+INSTALL := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input install --no-compile
 SOURCES := src tests tools examples benchmarks
 # Which tests: the quick ones; make test SELECT="not npu" runs them all.
 SELECT ?= not slow and not npu and not browser
@@ -28,31 +29,37 @@ setup: $(READY)
 
 # pip is asked for a CPU build first, where one is provided, then at PyTorch's own CPU index: either
 # way no CUDA package is installed. torch-npu asks for nothing that the extra `emulator` does not.
-$(READY): pyproject.toml Makefile
+# A newer pip than Python brings takes half the time. A module is compiled when it is first imported, which most never are.
+$(ADAPTER): Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "cordee needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "==> virtual environment in $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --upgrade pip 2>/dev/null || true
 	@echo "==> PyTorch, CPU build"
-	@$(PIP) install "$(TORCH)+cpu" 2>/dev/null \
-		|| $(PIP) install --extra-index-url https://download.pytorch.org/whl/cpu "$(TORCH)"
+	@$(INSTALL) "$(TORCH)+cpu" 2>/dev/null \
+		|| $(INSTALL) --extra-index-url https://download.pytorch.org/whl/cpu "$(TORCH)"
 	@echo "==> torch-npu, the adapter for Ascend"
-	@$(PIP) install --no-deps "$(TORCH_NPU)"
-	@echo "==> cordee and its tools"
-	@$(PIP) install --editable ".[dev,emulator,serve,train]"
+	@$(INSTALL) --no-deps "$(TORCH_NPU)"
 	@touch $@
 
-runtime: setup
-	@echo "==> runtime of the virtual chip"
-	@$(BIN)/python -c 'from cordee.emulator.build import libraries; libraries()'
+$(READY): $(ADAPTER) pyproject.toml
+	@echo "==> cordee and its tools"
+	@$(INSTALL) --editable ".[dev,emulator,serve,train]"
+	@touch $@
 
-demo: runtime
+# It needs nothing but the adapter: with -j it is compiled while the tools are fetched.
+runtime: $(ADAPTER)
+	@echo "==> runtime of the virtual chip"
+	@PYTHONPATH=src $(BIN)/python -c 'from cordee.emulator.build import libraries; libraries()'
+
+demo: setup runtime
 	@echo "==> is anything in the way on this computer?"
 	@$(BIN)/cordee doctor
 	@$(BIN)/cordee demo $(ARGS)
 
 # The runtime's own tests need a process in which torch_npu has not started it.
-test: runtime
+test: setup runtime
 	@echo "==> tests of the runtime"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "$(SELECT)" tests/emulator/runtime
 	@echo "==> tests of everything else"
