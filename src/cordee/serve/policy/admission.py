@@ -65,7 +65,7 @@ class Queue(Generic[T]):
         return len(self._heap)
 
     def __iter__(self) -> Iterator[T]:
-        return (entry for _, _, entry in sorted(self._heap, key=lambda e: e[:2]))
+        return (entry for _, _, entry in sorted(self._heap))  # no two arrivals are one
 
     def put(self, entry: T, priority: int) -> bool:
         """Wait, or be refused where the queue is full."""

@@ -205,14 +205,21 @@ class Window:
         self._pump()
         if any(seat.ready for seat in self.seats):
             return
-        for asking in list(self._waiting):
-            since_s = asking.waits_since_s if asking.waits_since_s is not None else self.now_s
-            waited_s = self.now_s - since_s
+        waiting = list(self._waiting)
+        longest_s = max(map(self._waited_s, waiting), default=0.0)
+        failures = max((asking.failures for asking in waiting), default=0.0)
+        if after_failure(others=0, waited_s=longest_s, failures=failures).kind == "wait":
+            return  # as do those that have waited or failed less
+        for asking in waiting:
+            waited_s = self._waited_s(asking)
             what = after_failure(others=0, waited_s=waited_s, failures=asking.failures)
             if what.kind == "give-up":
                 self._waiting.remove(asking)
                 self.broken_off += asking.broke_s is not None
                 self.refused += asking.broke_s is None
+
+    def _waited_s(self, asking: Asking) -> float:
+        return 0.0 if asking.waits_since_s is None else self.now_s - asking.waits_since_s
 
 
 def noticed_s(sign: Sign, *, own: bool) -> float | None:
