@@ -1,9 +1,11 @@
 """Published inference results: how they are held out, predicted and compared."""
 
 from dataclasses import replace
+from io import StringIO
 from math import log
 
 import pytest
+from rich.console import Console
 
 from cordee.core.errors import UsageError
 from cordee.plan.calibration.serving_fitting import Measure, fit_engines, fit_serving
@@ -12,7 +14,12 @@ from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
 from cordee.plan.validation.peers import peers
 from cordee.plan.validation.serving_ranking import orders
-from cordee.plan.validation.serving_report import serving_data, serving_markdown, serving_plot
+from cordee.plan.validation.serving_report import (
+    serving_data,
+    serving_markdown,
+    serving_plot,
+    serving_tables,
+)
 from cordee.plan.validation.serving_results import ServingResult, serving_results
 from cordee.plan.validation.serving_scoring import (
     ServingScore,
@@ -65,6 +72,15 @@ def test_the_page_and_the_plot_and_the_data_show_every_figure() -> None:
     found = serving_data(scores)["results"]
     assert len(found) == len(scores)
     assert all(one["interval"] > 0 for one in found)
+
+
+def test_tables_are_whole_in_a_narrow_terminal() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(*serving_tables(serving_scores(known, some())))
+    shown = console.export_text()
+    assert "throughput, sglang-ascend" in shown
+    assert "TPOT, calibrated on the stack" in shown
+    assert "…" not in shown
 
 
 def test_without_calibrations_that_leave_results_out_nothing_is_claimed() -> None:

@@ -20,6 +20,14 @@ def table(
     return made
 
 
+def figures(name: str, numbers: Sequence[str]) -> Table:
+    """Many numbers of each thing: headings stand a word on a line, long names go on below, figures are whole."""
+    made = table((), (), (name,))
+    for heading in numbers:
+        made.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
+    return made
+
+
 def ranked(
     numbers: Sequence[str], rows: Iterable[tuple[Iterable[str], str]], title: str = ""
 ) -> Group:

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, log
+from math import exp, inf, log
 from statistics import fmean
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.calibration.groups import grouped
 from cordee.plan.calibration.least_squares import Problem, solve
+from cordee.plan.calibration.lineages import lineage_of
 from cordee.plan.calibration.table import ANY, Calibrations, Kind
 from cordee.plan.costs.calibration import BOUNDS, Calibration
 from cordee.plan.costs.seconds import Costs
@@ -35,8 +36,10 @@ ALIKE = 0.5
 """How much less one of a group counts the more there are: 0 not at all, 1 so that a group is as one."""
 FAR = 0.05
 """How many times a surprise about a generation of chips counts beside the others."""
-NEAR = 0.12
+NEAR = 0.16
 """The same of a class of models or a software, given what the generation is like."""
+APART = 0.05
+"""How far logarithms of speeds of software on a generation of chips may be from each other without surprise."""
 OUTLIER = 0.06
 """From which residual on a result counts less, of dense models."""
 LOOSE = 0.2
@@ -110,7 +113,7 @@ def fit_all(measured: Sequence[Measured]) -> Calibrations:
         fitted[kind] = (
             fit(by_class[kind], plain, belief=NEAR, outlier=LOOSE, only=EXPERTS)
             if plain
-            else fit(by_class[kind], Calibration())
+            else fit(by_class[kind], Calibration(), apart=True)
         )
         fitted.setdefault(Kind(kind.generation), fitted[kind])
     for kind, theirs in grouped(measured, lambda one: one.kind).items():
@@ -129,25 +132,30 @@ def fit(
     belief: float = FAR,
     outlier: float = OUTLIER,
     only: Collection[str] = (),
+    apart: bool = False,
 ) -> Calibration:
     """The calibration that explains these best, near `start` where they say little.
 
-    With `only`, of nothing but these unknowns.
+    With `only`, of nothing but these unknowns. With `apart`, software of each lineage has a speed besides, which is not
+    in what comes back: else links would be thought fast because what was measured over them is well written.
     """
     names = [name for name in _names(measured) if not only or name in only]
+    lineages = _lineages(measured) if apart else []
+    firsts, places = _distinct(measured)
 
     def made(at: Sequence[float]) -> Calibration:
-        return replace(start, **{n: exp(v) for n, v in zip(names, at, strict=True)})
-
-    firsts, places = _distinct(measured)
+        return replace(start, **{n: exp(v) for n, v in zip(names, at, strict=False)})
 
     def residuals(at: list[float]) -> list[float]:
         calibration = made(at)
+        speeds = dict(zip(lineages, map(exp, at[len(names) :]), strict=True))
         predicted = [one.predicted(calibration) for one in firsts]
         return [
             value
             for one, place in zip(measured, places, strict=True)
-            for value in one.residuals(calibration, predicted[place])
+            for value in one.residuals(
+                calibration, predicted[place] * speeds.get(lineage_of(one.kind.stack), 1.0)
+            )
         ]
 
     sizes = Counter(one.group for one in measured if one.group)
@@ -157,14 +165,20 @@ def fit(
     problem = Problem(
         residuals=residuals,
         weights=weights,
-        start=[log(getattr(start, name)) for name in names],
-        spread=[SPREADS[name] for name in names],
-        low=[log(BOUNDS[name][0]) for name in names],
-        high=[log(BOUNDS[name][1]) for name in names],
+        start=[*(log(getattr(start, name)) for name in names), *(0.0 for _ in lineages)],
+        spread=[*(SPREADS[name] for name in names), *(APART for _ in lineages)],
+        low=[*(log(BOUNDS[name][0]) for name in names), *(-inf for _ in lineages)],
+        high=[*(log(BOUNDS[name][1]) for name in names), *(inf for _ in lineages)],
         belief=belief,
         outlier=outlier,
     )
     return made(solve(problem, ROUNDS))
+
+
+def _lineages(measured: Sequence[Measured]) -> list[str]:
+    """Those of the software, where there are several."""
+    found = sorted({lineage_of(one.kind.stack) for one in measured})
+    return found if len(found) > 1 else []
 
 
 def _distinct(measured: Sequence[Measured]) -> tuple[list[Measured], list[int]]:

@@ -6,9 +6,9 @@ from html import escape
 from math import exp, log10
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group
 
-from cordee.core.tables import table
+from cordee.core.tables import figures
 from cordee.plan.calibration.widths import nearest
 from cordee.plan.validation.peers import peers
 from cordee.plan.validation.scoring import (
@@ -27,22 +27,23 @@ COLOURS = {
     "ascend-910b": "#e15759",
 }
 SIZE, EDGE = 560, 56
+NUMBERS = ("results", "groups", "mean error", "median", "bias", "in interval")
 
 
-def tables(scores: Sequence[Score]) -> tuple[Table, Table]:
+def tables(scores: Sequence[Score]) -> tuple[Group, Group]:
     """Larger families beside the others' figures, and each chip with each software."""
     return errors_of("family", targets(scores)), errors_of(
         "chip, software, models", families(scores)
     )
 
 
-def errors_of(title: str, found: Sequence[Family]) -> Table:
-    """One line for each family, beside what others have on it."""
-    numbers = ("results", "groups", "mean error", "median", "bias", "in interval")
-    shown = table((title,), numbers, ("others",))
+def errors_of(title: str, found: Sequence[Family]) -> Group:
+    """One line for each family; below them, what others have on the same results."""
+    shown = figures(title, NUMBERS)
     for family in found:
         shown.add_row(*_cells(family))
-    return shown
+    quoted = [f" {family.name}: {_others(family)}" for family in found if _others(family)]
+    return Group(shown, *([" others on the same results", *quoted] if quoted else []))
 
 
 def _cells(family: Family) -> Iterator[str]:
@@ -53,8 +54,11 @@ def _cells(family: Family) -> Iterator[str]:
     yield f"{family.median_error:.1%}"
     yield f"{family.bias:+.1%}"
     yield f"{family.covered:.0%}"
+
+
+def _others(family: Family) -> str:
     quoted = (peer for peer in peers() if peer.family == family.name)
-    yield ", ".join(f"{peer.peer} {peer.mean_error:.1%}" for peer in quoted)
+    return ", ".join(f"{peer.peer} {peer.mean_error:.1%}" for peer in quoted)
 
 
 def closing(scores: Sequence[Score]) -> str:
@@ -77,10 +81,10 @@ def markdown(scores: Sequence[Score]) -> str:
 
 def lines_of(title: str, found: Sequence[Family]) -> Iterator[str]:
     """A table of a page."""
-    names = (title, "results", "groups", "mean error", "median", "bias", "in interval", "others")
+    names = (title, *NUMBERS, "others")
     yield "| " + " | ".join(names) + " |"
     yield "|---" * len(names) + "|"
-    yield from ("| " + " | ".join(_cells(family)) + " |" for family in found)
+    yield from ("| " + " | ".join((*_cells(family), _others(family))) + " |" for family in found)
     yield ""
 
 

@@ -6,9 +6,10 @@ from html import escape
 from math import exp, log10
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
-from cordee.core.tables import table
+from cordee.core.tables import figures
 from cordee.plan.calibration.widths import nearest
 from cordee.plan.validation.repeats import Apart, apart
 from cordee.plan.validation.report import COLOURS, errors_of, lines_of
@@ -40,12 +41,12 @@ ORDERS = (
 )
 
 
-def serving_tables(scores: Sequence[ServingScore]) -> tuple[Table, ...]:
+def serving_tables(scores: Sequence[ServingScore]) -> tuple[Group | Table, ...]:
     """Each metric beside the others' figures, each chip with each engine, what repeats differ by, and orders."""
-    repeats = table(REPEATS[:1], REPEATS[1:])
+    repeats = figures(REPEATS[0], REPEATS[1:])
     for one in apart():
         repeats.add_row(*_cells(one))
-    ordered = table(ORDERS[:1], ORDERS[1:])
+    ordered = figures(ORDERS[0], ORDERS[1:])
     for pairs in orders(scores):
         ordered.add_row(*_order_cells(pairs))
     return (
