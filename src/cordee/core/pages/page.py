@@ -1,6 +1,7 @@
 """How a page is made from a template and comes to its file."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -9,6 +10,7 @@ from cordee.core.errors import UsageError
 from cordee.core.pages.numbers import count_text, plural, share_text
 
 
+@cache  # with the templates, which are compiled once
 def environment(package: str) -> jinja2.Environment:
     """Templates of `package`, which may include `look.css`, the style that all pages share."""
     found = jinja2.Environment(
