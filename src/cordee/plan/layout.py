@@ -87,6 +87,16 @@ class Layout:
         pieces = self.turns.pieces
         return -(-layers // (self.pipeline * pieces)) * pieces
 
+    def at_ends(self, layers: int) -> float:
+        """Of as many layers as the fullest chip has, those of the one with the first and the last; at most 1.
+
+        Where a schedule folds a pipeline and layers do not divide, the last of its runs is shorter.
+        """
+        runs = self.pipeline * self.turns.pieces
+        each = -(-layers // runs)
+        last = max(layers - each * (runs - 1), 0)
+        return (each + last) / (2 * each) if self.turns.folds else 1.0
+
     @property
     def words(self) -> str:
         """It in a few words, as people write it."""

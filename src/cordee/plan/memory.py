@@ -5,7 +5,7 @@ micro-batches: Narayanan et al., arxiv.org/abs/2104.04473, section 2.2; for othe
 has how much is kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.kept import NARROW, kept_bytes, waiting_bytes
@@ -53,6 +53,17 @@ class Memory:
 def memory(job: Job, share: Share | None = None) -> Memory:
     """Count what the fullest chip holds; its part of the parameters may be known."""
     share = share or shares(job)
+    shorter = job.layout.at_ends(len(job.model.layers))
+    if shorter == 1:
+        return _held(job, share, 1.0)
+    # A chip with fewer layers has the tables and the loss.
+    middle = replace(_held(job, share.of(layers=1, tables=0), 1.0), buffers=0.0)
+    end = _held(job, share.of(layers=shorter, tables=1), shorter)
+    return max(middle, end, key=lambda one: one.total)
+
+
+def _held(job: Job, share: Share, layers: float) -> Memory:
+    """Of a chip with such a share, and that part of the fullest one's layers."""
     layout, program = job.layout, job.program
     parameters = share.dense_parameters + share.expert_parameters
     trained = parameters if program.trains_all else parameters * 0.01
@@ -64,7 +75,7 @@ def memory(job: Job, share: Share | None = None) -> Memory:
         weights=weights * SLACK,
         gradients=gradients * SLACK,
         optimizer=program.state_bytes * (1 - program.optimizer_on_host) * kept * SLACK,
-        activations=activations(job) * SLACK,
+        activations=activations(job) * layers * SLACK,
         buffers=_buffers(job, share),
     )
 

@@ -1,6 +1,6 @@
 """Which part of the parameters a chip has, of weights, gradients and optimizer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cordee.plan.layout import Job
 from cordee.plan.model import Experts
@@ -19,6 +19,21 @@ class Share:
     """Those whose optimizer states it keeps."""
     table_parameters: float
     """Of the dense ones, those of tables of tokens."""
+    table_optimizer_parameters: float
+    """Of those whose states it keeps, those of tables."""
+
+    def of(self, *, layers: float, tables: float) -> "Share":
+        """A chip with that part of the layers and of the tables."""
+        body = self.dense_parameters - self.table_parameters
+        states = self.optimizer_parameters - self.table_optimizer_parameters
+        return replace(
+            self,
+            dense_parameters=body * layers + self.table_parameters * tables,
+            expert_parameters=self.expert_parameters * layers,
+            optimizer_parameters=states * layers + self.table_optimizer_parameters * tables,
+            table_parameters=self.table_parameters * tables,
+            table_optimizer_parameters=self.table_optimizer_parameters * tables,
+        )
 
 
 def shares(job: Job) -> Share:
@@ -50,4 +65,5 @@ def shares(job: Job) -> Share:
         layer_bytes=layer_bytes,
         optimizer_parameters=kept,
         table_parameters=table / layout.tensor,
+        table_optimizer_parameters=table / layout.tensor / replicas,
     )

@@ -172,6 +172,25 @@ def test_what_zero_bubbles_keep_more_is_what_was_measured() -> None:
         assert reckoned == pytest.approx(published, rel=0.2)
 
 
+def test_the_training_that_is_published_of_dualpipe_fits_as_it_says_and_not_without_parts() -> None:
+    run = next(one for one in runs() if one.schedule == "dualpipe")
+    chip = accelerators().find(run.chip)
+    published = run.job(named(run.model), run.micro_batch)
+    assert memory(published).fits(chip)
+    whole = replace(published, layout=replace(published.layout, recompute_parts=()))
+    assert not memory(whole).fits(chip)
+    wide = replace(published, program=replace(published.program, dtype="bf16"))
+    assert not memory(wide).fits(chip)
+
+
+def test_a_chip_with_the_tables_has_fewer_layers_where_they_do_not_divide() -> None:
+    # 61 layers over 16 stages: 4 each, but 1 on the last, which is on the first one's chip.
+    layout = Layout(chips=256, pipeline=16, schedule="dualpipe", expert=16)
+    assert layout.at_ends(61) == pytest.approx(5 / 8)
+    assert layout.at_ends(64) == 1
+    assert replace(layout, schedule="1f1b").at_ends(61) == 1
+
+
 def test_runs_with_dual_pipelines_are_nearer_than_with_1f1b() -> None:
     for one in runs():
         planned, plain = speeds(one)

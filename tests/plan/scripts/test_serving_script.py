@@ -10,6 +10,7 @@ from tests.plan.commands import Command
 
 from cordee.core.errors import CordeeError
 from cordee.plan.deployment import Engine
+from cordee.plan.model import model
 from cordee.plan.scripts.serving import ServingAsked, serving_asked
 
 ASK = Command("serve")
@@ -50,6 +51,16 @@ def test_a_command_of_vllm_says_what_is_served(tmp_path: Path) -> None:
     assert (asks.dtype, asks.most) == ("fp8", 256)
     (remark,) = asks.remarks
     assert "is taken to have the sizes of Qwen3-32B" in remark
+
+
+def test_a_model_that_is_to_be_filled_in_is_asked_for(tmp_path: Path) -> None:
+    text = "vllm serve <MODEL_PATH> --seed 1024 --tensor-parallel-size 4\n"
+    with pytest.raises(
+        CordeeError, match="line 1: <MODEL_PATH> is to be filled in: write the model there"
+    ):
+        read(tmp_path, text)
+    path = tmp_path / "serve.sh"
+    assert serving_asked(path, model("Qwen3-32B")).spread == Engine(tensor=4)
 
 
 def test_a_command_of_sglang_says_what_is_served(tmp_path: Path) -> None:

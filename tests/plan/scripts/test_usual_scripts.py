@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.plan.commands import Command
 
+from cordee.core.errors import UsageError
 from cordee.plan.memory import memory
 from cordee.plan.model import Experts, LinearAttention
 from cordee.plan.scripts.megatron import Asked, asked
@@ -131,3 +132,38 @@ def test_linear_attention_is_written_and_read_back(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert asked(target).job.model.layers == asked(script).job.model.layers
     assert "--lora-r 8" in target.read_text()
+
+
+TEXT = DENSE.replace("torchrun --nproc_per_node 8", "python -u").replace("MORE", "--swap-optimizer")
+
+
+@pytest.mark.parametrize(
+    ("quote", "shell", "srun", "chips"),
+    [
+        ('"', "bash -c", "srun --nodes=4 --ntasks-per-node 8", 32),
+        ("'", "bash -lc", "srun -l -n 16", 16),
+        ("'", "/bin/sh -ec", "srun -N 2 --ntasks-per-node=4", 8),
+    ],
+)
+def test_what_a_shell_is_given_as_text_is_read(
+    tmp_path: Path, quote: str, shell: str, srun: str, chips: int
+) -> None:
+    given, _, command = TEXT.partition("python")
+    given = " ".join(given.split()) + "\n"
+    text = f"{given}{srun} {shell} {quote}\ncd /work; export A=1\npython{command}{quote}\n"
+    found = read(tmp_path, text)
+    assert (found.job.layout.chips, len(found.job.model.layers)) == (chips, 32)
+    assert found.job.program.optimizer_on_host == 1
+
+
+def test_a_launcher_in_a_shells_text_says_how_many_it_starts(tmp_path: Path) -> None:
+    given, _, command = DENSE.replace("MORE", "").partition("torchrun")
+    given = " ".join(given.split()) + "\n"
+    text = f"{given}srun --ntasks=2 bash -c 'torchrun --nnodes 2{command}'\n"
+    assert read(tmp_path, text).job.layout.chips == 16
+
+
+def test_a_number_that_is_to_be_filled_in_is_asked_for(tmp_path: Path) -> None:
+    text = DENSE.replace("--seq-length 4096", "--seq-length <LENGTH>").replace("MORE", "")
+    with pytest.raises(UsageError, match="line 6: --seq-length <LENGTH> is to be filled in"):
+        read(tmp_path, text)

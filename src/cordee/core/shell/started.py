@@ -4,8 +4,10 @@ import ast
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
+from cordee.core.errors import UsageError
 from cordee.core.shell.branches import TESTS, Branches
 from cordee.core.shell.words import Command, Word, commands, words_of
 
@@ -22,6 +24,9 @@ OPERATIONS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Div: operator.floordiv, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
 }  # fmt: skip
+SHELLS = frozenset({"bash", "sh", "zsh"})
+TEXT = re.compile(r"-[a-z]*c")
+"""The option behind which a shell's text stands, alone or with others."""
 DEEPEST = 20
 """How often an expansion may lead to a further one."""
 
@@ -35,6 +40,8 @@ class Started:
     line: int
     exported: Mapping[str, str]
     """The environment that it is given."""
+    within: tuple[str, ...] = ()
+    """Words before the shell whose text (`bash -c`) it stands in."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +86,28 @@ def _read(command: Command, found: Script, scope: "_Scope") -> None:
         name, _, value = first.partition("=")
         scope.learn(name, Word(value, words[0].expands, words[0].quoted), exported=False)
     else:
-        found.started.append(_started(command, words, scope))
+        started = _started(command, words, scope)
+        if not _read_text(started, found, scope):
+            found.started.append(started)
+
+
+def _read_text(started: Started, found: Script, scope: "_Scope") -> bool:
+    """Read what a shell is given as text, as in `srun bash -lc "..."`, if that is so."""
+    words = started.words
+    at = next((n for n, word in enumerate(words) if PurePosixPath(word).name in SHELLS), None)
+    if at is None or len(words) < at + 3 or not TEXT.fullmatch(words[at + 1]):
+        return False
+    first = len(found.started)
+    try:
+        for command in commands(" ".join(words[at + 2 :]), "the text"):
+            command.line += started.line - 1
+            _read(command, found, scope)
+    except UsageError:  # a quote that only a real shell would close
+        del found.started[first:]
+        return False
+    inner = [replace(one, within=words[:at] + one.within) for one in found.started[first:]]
+    found.started[first:] = inner
+    return bool(inner)
 
 
 def _branched(command: Command, words: list[Word], found: Script, scope: "_Scope") -> list[Word]:

@@ -15,6 +15,8 @@ VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?-([^}]*))?\}|([A-Za-z_]\w*)|\(([A-Za-z_
 WHOLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?:\[[@*]\])?\}?")
 SEPARATORS = ("&&", "||", ";;", ";", "|", "&", "(", ")")
 REDIRECT = re.compile(r"(\d*|&)(>>|>&|>|<<<|<)(&?\d+|&-)?")
+BLANK = re.compile(r"<[A-Za-z][\w .-]*>(?=[\s/\"']|$)")
+"""What a reader is to fill in, such as <MODEL_PATH>; a shell would take it for two redirections."""
 HEREDOC = re.compile(r"<<-?\s*['\"]?(\w+)['\"]?")
 PLAIN = re.compile(r"[\w@%+=:,./${}?!^~-]+")
 
@@ -79,6 +81,10 @@ class _Reader:
         expands = self.text.startswith("~", start)
         while self.at < len(self.text):
             c = self.text[self.at]
+            blank = BLANK.match(self.text, self.at)
+            if blank:
+                out, self.at = out + blank[0], blank.end()
+                continue
             if c in " \t\n" or self.text.startswith(SEPARATORS, self.at) or c in "<>":
                 break
             if c == "'":
@@ -172,6 +178,8 @@ def _skipped(reader: _Reader, c: str) -> bool:
         reader.at += 1
     elif c == "#":
         reader.at = _line_end(reader.text, reader.at)
+    elif BLANK.match(reader.text, reader.at):
+        return False
     elif HEREDOC.match(reader.text, reader.at) and not reader.text.startswith("<<<", reader.at):
         _skip_heredoc(reader)
     elif redirect := REDIRECT.match(reader.text, reader.at):

@@ -9,6 +9,7 @@ from cordee.core.shell.started import Script, Started, script
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN
+from cordee.plan.scripts.described import ANY_LENGTH
 from cordee.plan.scripts.options import Options, meanings, pairs, passed
 from cordee.plan.scripts.savings import recomputed, states
 from cordee.plan.scripts.savings import remarks as savings
@@ -46,7 +47,7 @@ def asked(path: Path, given: Model | None = None, chips: int | None = None) -> A
     started = _training(read, path)
     at = next(n for n, word in enumerate(started.words) if word.endswith(".py"))
     options = Options(path, read, pairs(started.words[at + 1 :]))
-    launcher = dict(pairs(started.words[:at]))
+    launcher = dict(pairs([*started.within, *started.words[:at]], ANY_LENGTH))
     model = given or model_of(options)
     job = _job(options, model, chips or _chips(launcher, path, started.line))
     try:
@@ -95,6 +96,8 @@ def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
     counts = [named.get("--nproc-per-node", ""), named.get("--nnodes", "1")]
     if "--worker-num" in named:
         counts = [named["--worker-num"]]
+    if "--nproc-per-node" not in named and "--worker-num" not in named:
+        counts = _tasks(named) or counts
     if all(count.isdecimal() and len(count) < 8 for count in counts):
         total = 1
         for count in counts:
@@ -104,6 +107,17 @@ def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
         f"{path}, line {line}: how many processes it starts is not known before it runs "
         f"({' x '.join(counts).strip(' x') or 'nothing says'}): give --chips"
     )
+
+
+def _tasks(named: Mapping[str, str]) -> list[str]:
+    """As many as srun starts; none where it does not say."""
+    # Behind the last option stands the program.
+    first = {name: value.split()[0] for name, value in named.items() if value}
+    all_of_them = first.get("--ntasks") or first.get("-n")
+    if all_of_them:
+        return [all_of_them]
+    each, nodes = first.get("--ntasks-per-node"), first.get("--nodes") or first.get("-N")
+    return [each, nodes] if each and nodes else []
 
 
 def _job(options: Options, model: Model, chips: int) -> Job:

@@ -1,5 +1,6 @@
 """The options of a training program as a script gives them, and what they mean to a plan."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,8 @@ from typing import Any
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
 from cordee.core.shell.started import Script
-from cordee.plan.scripts.described import grouped
+from cordee.core.shell.words import BLANK
+from cordee.plan.scripts.described import LONG, grouped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,9 @@ def passed() -> frozenset[str]:
     return frozenset(name for row in rows(table, Passed, table="passed") for name in row.names)
 
 
-def pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+def pairs(words: Sequence[str], begins: re.Pattern[str] = LONG) -> list[tuple[str, str]]:
     """Options with their values; several words of a value are joined."""
-    return [(name, " ".join(values)) for name, values in grouped(words)]
+    return [(name, " ".join(values)) for name, values in grouped(words, begins)]
 
 
 NONE = "-1"
@@ -95,6 +97,10 @@ class Options:
 
     def _whole(self, name: str) -> int:
         value = self.given[name]
+        if BLANK.match(value):
+            raise UsageError(
+                f"{self.place(name)}: {name} {value} is to be filled in: write the number there"
+            )
         if not value.isdecimal() or len(value) > 12:
             raise UsageError(
                 f"{self.place(name)}: {name} {value}: a whole number is needed, and what it will be "

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from cordee.core.errors import UsageError
 from cordee.core.shell.started import Script, Started, script
+from cordee.core.shell.words import BLANK
 from cordee.plan.deployment import Engine
 from cordee.plan.model import Model, model
 from cordee.plan.scripts import serving_facts as facts
@@ -134,6 +135,11 @@ class _Reader:
             raise UsageError(
                 f"{self.path}, line {self.started.line}: which model it serves is not known before it "
                 "runs: give its config.json or its name as MODEL"
+            )
+        if BLANK.match(named):
+            raise UsageError(
+                f"{self.path}, line {self.started.line}: {named} is to be filled in: write the model there, or give "
+                "its config.json or its name as MODEL"
             )
         if Path(named).is_dir() or Path(named).is_file():
             return model(named), ""
