@@ -135,14 +135,8 @@ def train(  # noqa: PLR0913 - an argument is an option
         write_page(view(request, outcomes, known, top), page, planned.remarks)
     if as_json:
         click.echo(json.dumps(planned.data(top) | {"written": notes}, indent=2))
-        return
-    console = Console()
-    console.print(training_report.comparison(request, outcomes))
-    for ranked in outcomes:
-        console.print("", training_report.ranking(ranked, top), sep="\n")
-    told = ["", *planned.remarks] if asks else []
-    told += ["", *training_report.remarks(request, outcomes), *notes]
-    click.echo("\n".join(told))
+    else:
+        planned.show(top, notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +161,16 @@ class Planned:
         """What is said of the script."""
         said = self.asks.remarks if self.asks else ()
         return [*(one.words for one in self.own_layouts), *said]
+
+    def show(self, top: int, notes: Sequence[str]) -> None:
+        """Print all of it for a person."""
+        console = Console()
+        console.print(training_report.comparison(self.request, self.outcomes))
+        for ranked in self.outcomes:
+            console.print("", training_report.ranking(ranked, top), sep="\n")
+        told = ["", *self.remarks] if self.asks else []
+        told += ["", *training_report.remarks(self.request, self.outcomes), *notes]
+        click.echo("\n".join(told))
 
     def data(self, top: int) -> dict[str, Any]:
         """All of it for a machine."""

@@ -1,6 +1,6 @@
 """A launch script of Megatron-LM or MindSpeed-LLM, as the training step that it asks for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,7 +9,8 @@ from cordee.core.shell.started import Script, Started, script
 from cordee.plan.layout import Job, Layout, Program
 from cordee.plan.model import Model
 from cordee.plan.pipeline.schedules import PLAIN
-from cordee.plan.scripts.described import ANY_LENGTH
+from cordee.plan.scripts import fsdp2
+from cordee.plan.scripts.launchers import processes
 from cordee.plan.scripts.options import Options, meanings, pairs, passed
 from cordee.plan.scripts.savings import recomputed, states
 from cordee.plan.scripts.savings import remarks as savings
@@ -44,12 +45,15 @@ def asked(path: Path, given: Model | None = None, chips: int | None = None) -> A
         read = script(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: it cannot be read: {error}") from error
+    sharded = fsdp2.training(read)
+    if sharded:
+        job, said = fsdp2.asked(path, sharded, given, chips)
+        return Asked(job=job, remarks=said, started=sharded, read=read)
     started = _training(read, path)
     at = next(n for n, word in enumerate(started.words) if word.endswith(".py"))
     options = Options(path, read, pairs(started.words[at + 1 :]))
-    launcher = dict(pairs([*started.within, *started.words[:at]], ANY_LENGTH))
     model = given or model_of(options)
-    job = _job(options, model, chips or _chips(launcher, path, started.line))
+    job = _job(options, model, chips or processes(started, at, path))
     try:
         job.check()
     except UsageError as error:
@@ -88,36 +92,6 @@ def _zero(options: Options) -> int:
     if options.has("--use-megatron-fsdp"):
         return SHARDED.get(options.word("sharding"), 0)
     return 1 if options.has("--use-distributed-optimizer") else 0
-
-
-def _chips(launcher: Mapping[str, str], path: Path, line: int) -> int:
-    """As many processes as the launcher starts."""
-    named = {name.replace("_", "-"): value for name, value in launcher.items()}
-    counts = [named.get("--nproc-per-node", ""), named.get("--nnodes", "1")]
-    if "--worker-num" in named:
-        counts = [named["--worker-num"]]
-    if "--nproc-per-node" not in named and "--worker-num" not in named:
-        counts = _tasks(named) or counts
-    if all(count.isdecimal() and len(count) < 8 for count in counts):
-        total = 1
-        for count in counts:
-            total *= int(count)
-        return total
-    raise UsageError(
-        f"{path}, line {line}: how many processes it starts is not known before it runs "
-        f"({' x '.join(counts).strip(' x') or 'nothing says'}): give --chips"
-    )
-
-
-def _tasks(named: Mapping[str, str]) -> list[str]:
-    """As many as srun starts; none where it does not say."""
-    # Behind the last option stands the program.
-    first = {name: value.split()[0] for name, value in named.items() if value}
-    all_of_them = first.get("--ntasks") or first.get("-n")
-    if all_of_them:
-        return [all_of_them]
-    each, nodes = first.get("--ntasks-per-node"), first.get("--nodes") or first.get("-N")
-    return [each, nodes] if each and nodes else []
 
 
 def _job(options: Options, model: Model, chips: int) -> Job:

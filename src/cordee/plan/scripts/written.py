@@ -10,7 +10,7 @@ from cordee.core.errors import UsageError
 from cordee.core.shell.started import Started
 from cordee.plan.compare import Outcome
 from cordee.plan.layout import Job
-from cordee.plan.scripts import savings
+from cordee.plan.scripts import fsdp2, savings
 from cordee.plan.scripts.described import (
     Option,
     grouped,
@@ -52,6 +52,8 @@ OPEN = (
 
 def write(path: Path, asks: Asked | None, found: Outcome) -> list[str]:
     """Write it; what there is to say of it. Raises `UsageError` where it cannot be written."""
+    sharded = asks is not None and fsdp2.training(asks.read) is not None
+    asks = None if sharded else asks
     plan = _writable(found)
     job = _as_read(plan.job)
     framework = "mindspeed" if found.chip.maker == "Huawei" else "megatron"
@@ -65,6 +67,10 @@ def write(path: Path, asks: Asked | None, found: Outcome) -> list[str]:
         reason = _why_not(found.best.job, found.chip.chips_per_node, ascend=ascend)
         best = found.best.job.layout.words
         said.append(f"{path}: the best, {best}, {reason}; this is {slower:.1%} slower")
+    if sharded:
+        said.append(
+            f"{path}: options of fsdp2 are not carried over: they mean something else there"
+        )
     said += [f"{path}: {one}" for one in savings.left_out(job, ascend=ascend)]
     if asks:
         said += _left(path, asks, framework, old, {name for name, _ in options})
