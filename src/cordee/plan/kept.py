@@ -6,6 +6,8 @@ give inside it (megatron/core/transformer/moe/token_dispatcher.py: `unpermute` w
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
 
 from cordee.plan.layout import Job, Program
 from cordee.plan.model import Experts, LatentAttention, Layer, Mlp
@@ -42,11 +44,37 @@ def input_bytes(program: Program) -> float:
     return narrow + (SCALES[program.dtype] if program.blocks or program.dtype == "fp4" else 0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alike:
+    """A job, the same as all whose layers have the same products."""
+
+    job: Job
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Alike) and self._key == other._key
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        job, layout = self.job, self.job.layout
+        spread = layout.tensor, layout.context, layout.expert, layout.sequence_parallel
+        return id(job.model), job.sequence, layout.micro_batch, *spread, job.program
+
+
 def waiting_bytes(job: Job, layer: Layer) -> float:
     """Of one layer and one micro-batch, for gradients of weights: inputs of products, gradients of results.
 
     Qi et al., arxiv.org/abs/2401.10241, table 1.
     """
+    return _waiting_bytes(_Alike(job), layer)
+
+
+@lru_cache(maxsize=256)
+def _waiting_bytes(alike: _Alike, layer: Layer) -> float:
+    """Searches ask for the same many times."""
+    job = alike.job
     layout = job.layout
     split = layout.tensor if layout.sequence_parallel else 1
     found, each = 0.0, input_bytes(job.program)

@@ -5,12 +5,12 @@ micro-batches: Narayanan et al., arxiv.org/abs/2104.04473, section 2.2; for othe
 has how much is kept.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.kept import NARROW, kept_bytes, waiting_bytes
 from cordee.plan.layout import Job, Program
-from cordee.plan.model import Layer
 from cordee.plan.pipeline.schedules import counted
 from cordee.plan.shares import Share, shares
 
@@ -82,24 +82,27 @@ def _held(job: Job, share: Share, layers: float) -> Memory:
 
 def activations(job: Job) -> float:
     """Bytes of all micro-batches that the fullest stage keeps."""
-    layout, model = job.layout, job.model
-    layers = layout.fullest(len(model.layers))
-    mean = sum(kept_bytes(job, layer) * n for layer, n in model.kinds) / len(model.layers)
-    whole = max((_freed(job, layer) for layer, _ in model.kinds), default=0.0)
+    layout, kinds = job.layout, job.model.kinds
+    layers = layout.fullest(len(job.model.layers))
+    kept = [kept_bytes(job, layer, "parts") for layer, _ in kinds]
+    # Without parts a layer is as it is kept; with them, one at a time is whole again while its backward pass runs.
+    whole = (
+        [kept_bytes(job, layer, "none") for layer, _ in kinds] if layout.recompute_parts else kept
+    )
+    plain = _mean(job, kept)
     if layout.recompute != "full":
-        return _in_flight(job, mean * layers) + whole
+        freed = max((more - less for more, less in zip(whole, kept, strict=True)), default=0.0)
+        return _in_flight(job, plain * layers) + freed
     again = min(layout.recompute_layers or layers, layers)
-    plain = sum(kept_bytes(job, layer, "parts") * n for layer, n in model.kinds) / len(model.layers)
-    return _in_flight(job, mean * again + plain * (layers - again)) + whole
+    mean = _mean(job, [kept_bytes(job, layer) for layer, _ in kinds])
+    return _in_flight(job, mean * again + plain * (layers - again)) + max(whole, default=0.0)
 
 
-def _freed(job: Job, layer: Layer) -> float:
-    """What is there again of a layer while its backward pass runs, which one layer at a time does."""
-    if job.layout.recompute == "full":
-        return kept_bytes(job, layer, "none")
-    if not job.layout.recompute_parts:
-        return 0.0
-    return kept_bytes(job, layer, "none") - kept_bytes(job, layer, "parts")
+def _mean(job: Job, kept: Sequence[float]) -> float:
+    """Of a layer, from what those of each kind keep."""
+    counts = (count for _, count in job.model.kinds)
+    whole = sum(one * count for one, count in zip(kept, counts, strict=True))
+    return whole / len(job.model.layers)
 
 
 def _weights(share: Share, program: Program) -> float:

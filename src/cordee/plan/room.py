@@ -1,5 +1,6 @@
 """Room in memory for a layout: what can be reckoned again in place of being kept, the least of it first."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
@@ -65,8 +66,8 @@ class Recomputation:
             return most, needs
         rising = list(self.between(job))
         if rising and memory(rising[-1], share).fits(chip):
-            found = ((one, memory(one, share)) for one in rising)
-            return next((one, needs) for one, needs in found if needs.fits(chip))
+            place = bisect_left(rising, True, key=lambda one: memory(one, share).fits(chip))
+            return rising[place], memory(rising[place], share)
         return of_fewest_layers(most, needs, chip, share)
 
 
