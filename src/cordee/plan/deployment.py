@@ -111,7 +111,7 @@ class Engine:
 
     def check(self, model: Model) -> None:
         """Raise `UsageError` where the model cannot be spread so, with the nearest that can."""
-        divides(model.layers[0].attention.heads, "attention heads", self.tensor, "tensor")
+        divides(model.heads, "attention heads", self.tensor, "tensor")
         if self.pipeline > len(model.layers):
             raise UsageError(
                 f"{len(model.layers)} layers do not fill pipeline {self.pipeline}: "

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cordee.plan.layout import Job, Program
-from cordee.plan.model import Experts, LatentAttention, Layer, Mlp
+from cordee.plan.model import (
+    Attention,
+    Experts,
+    LatentAttention,
+    Layer,
+    Mlp,
+    SelectiveScan,
+    StateSpace,
+)
 from cordee.plan.work import Matmul, forward_operators
 from cordee.plan.work.layers import SCORES
 
@@ -31,9 +39,10 @@ def kept_bytes(job: Job, layer: Layer, recompute: str | None = None) -> float:
     if (recompute or layout.recompute) == "full":
         return HALF * tokens * hidden / split
     again = frozenset() if recompute == "none" else frozenset(layout.recompute_parts)
-    # Before both norms, which sums read, too.
-    shared = 2 * HALF * hidden + _normed(job, layer, again)
-    return tokens * (shared / split + _attention(job, layer, again) + _mlp(job, layer.mlp, again))
+    # Before each part's norm, which sums read, too.
+    shared = layer.sums * HALF * hidden + _normed(job, layer, again)
+    mixed = sum(_mixing(job, one, again) for one in layer.mixers)
+    return tokens * (shared / split + mixed + (_mlp(job, layer.mlp, again) if layer.mlp else 0.0))
 
 
 def input_bytes(program: Program) -> float:
@@ -95,12 +104,26 @@ def _normed(job: Job, layer: Layer, again: Collection[str]) -> float:
     each = input_bytes(job.program)
     # A router, and a part that is reckoned again as a whole, read it in 16 bits.
     wide = isinstance(layer.mlp, Experts) or "mlp" in again
-    return job.model.hidden * (each + (HALF if wide else each))
+    parts = (each if layer.mixers else 0.0) + ((HALF if wide else each) if layer.mlp else 0.0)
+    return job.model.hidden * parts
 
 
-def _attention(job: Job, layer: Layer, again: Collection[str]) -> float:
+def _mixing(job: Job, attention: Attention, again: Collection[str]) -> float:
+    """Bytes of a token, of what makes it look at others."""
+    tensor = job.layout.tensor
+    if isinstance(attention, StateSpace | SelectiveScan):
+        # What the first product gives, what the scan does, and that with its gate, which goes into the last; the filter
+        # is applied again, and so are states: github.com/state-spaces/mamba e9594ce mamba_ssm/ops/triton/ssd_combined.py,
+        # line 888.
+        inner = attention.heads * attention.value_size / tensor
+        kept = HALF * (attention.columns(tensor) + inner)
+        return kept + input_bytes(job.program) * inner
+    return _attention(job, attention, again)
+
+
+def _attention(job: Job, attention: Attention, again: Collection[str]) -> float:
     """Bytes of a token: queries, keys, values, what attention gives, and its sums in fp32."""
-    attention, layout = layer.attention, job.layout
+    layout = job.layout
     heads = attention.heads / layout.tensor
     keys = max(attention.kv_heads / layout.tensor, 1)
     found = HALF * heads * attention.value_size
@@ -129,7 +152,7 @@ def _mlp(job: Job, mlp: Mlp | Experts, again: Collection[str]) -> float:
     inner = tensor if job.layout.expert == 1 else 1
     rows = mlp.chosen / (tensor if inner == 1 else 1)
     one = _sides(job, mlp.expert, "moe_act" in again) / inner
-    copies = 0.0 if "moe_tokens" in again else input_bytes(job.program) * job.model.hidden
+    copies = 0.0 if "moe_tokens" in again else input_bytes(job.program) * mlp.width(job.model.hidden)
     shared = 0.0
     if mlp.shared and "shared_experts" not in again:
         shared = _sides(job, mlp.shared, "mlp_act" in again) / tensor

@@ -208,8 +208,7 @@ class Job:
     def check(self) -> None:
         """Raise `UsageError` where it cannot be spread so, with the nearest that can."""
         layout, model = self.layout, self.model
-        attention = model.layers[0].attention
-        divides(attention.heads, "attention heads", layout.tensor, "tensor")
+        divides(model.heads, "attention heads", layout.tensor, "tensor")
         layers = len(model.layers)
         stages = layout.pipeline * layout.chunks
         if stages > layers:

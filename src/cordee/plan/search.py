@@ -149,7 +149,7 @@ def candidates(wanted: Wanted, chip: Accelerator) -> Iterator[Job]:
 
 
 def _inner(wanted: Wanted, chip: Accelerator) -> Iterator[tuple[int, int]]:
-    heads = wanted.model.layers[0].attention.heads
+    heads = wanted.model.heads
     for tensor in POWERS:
         if tensor > min(chip.chips_per_node, wanted.chips) or heads % tensor:
             continue

@@ -80,9 +80,10 @@ class PassWork:
             "stage": Group(size=engine.stage, within=min(engine.stage, node)),
         }
         self._links = Links(chip=chip, link=1.0, network=1.0)
-        self.readings = [(reading(k, engine, deployment.precision), n) for k, n in model.kinds]
+        mixers = [(one, n) for layer, n in model.kinds for one in layer.mixers]
+        self.readings = [(reading(one, engine, deployment.precision), n) for one, n in mixers]
         least = least_heads(chip.generation)
-        self.scorings = [(scoring(kind, engine, least), n) for kind, n in model.kinds]
+        self.scorings = [(scoring(one, engine, least), n) for one, n in mixers]
         wires = (chip.link_bytes_per_s, chip.link_peers, chip.network_bytes_per_s, node)
         precision = deployment.precision
         self._row_bytes = {

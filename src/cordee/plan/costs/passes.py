@@ -151,7 +151,9 @@ class Passes:
         if batch.read:
             rate = self._half * self.calibration.attention
             for scored, layers in self.work.scorings:
-                seconds += layers * _scoring_flops(batch, scored) / rate
+                worked = _scoring_flops(batch, scored) / rate
+                moved = batch.read * scored.token_bytes / self._memory
+                seconds += layers * (_soft(worked, moved) if moved else worked)
         return seconds
 
     def _reading_s(self, one: Reading, batch: Batch) -> float:
@@ -226,6 +228,8 @@ def _soft(one: float, other: float) -> float:
 
 def _scoring_flops(batch: Batch, scored: Scoring) -> float:
     """Of one layer: each token meets those behind it, all of them or those that its window has."""
+    if scored.window == 0:
+        return batch.read * scored.token_flops
     index = batch.read * batch.met * scored.index_flops / 2  # in 8 bits, which are twice as fast
     seen = batch.met if scored.window is None else min(batch.met, scored.window)
     longer = scored.window is not None and 2 * batch.met > scored.window

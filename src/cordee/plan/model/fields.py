@@ -61,6 +61,15 @@ class Fields:
             raise UsageError(f"{self._place}: {name} = {value!r}: a whole number above 0 is needed")
         return value
 
+    def size(self, *names: str) -> int | None:
+        """The same, and None where it says "auto", too."""
+        name, value = self._first(names)
+        return None if value == "auto" else self.maybe(name)
+
+    def has(self, name: str) -> bool:
+        """Whether it says anything."""
+        return self._first((name,))[1] is not None
+
     def flag(self, *names: str, usual: bool = False) -> bool:
         """Whether it is so; `usual` where nothing says."""
         name, value = self._first(names)

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from cordee.core.errors import UsageError
+from cordee.plan.model.attention import GroupedAttention
 from cordee.plan.model.fields import Fields
-from cordee.plan.model.model import Experts, GroupedAttention, Layer, LinearAttention, Mlp, Model
+from cordee.plan.model.model import Experts, Layer, Mlp, Model
+from cordee.plan.model.states import LinearAttention
 
 HYBRID = ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text")
 HEAD_NORM = (
@@ -42,7 +44,7 @@ def llama(fields: Fields, name: str, family: str) -> Model:
 
 
 def _layers(fields: Fields, family: str, hidden: int, count: int) -> Iterator[Layer]:
-    attention = _attention(fields, family, hidden)
+    whole = attention(fields, family, hidden)
     window, windowed = _windows(fields, family, count)
     dense, experts = _mlp(fields, family), _experts(fields, family)
     sparse = _sparse(fields, family, count) if experts else frozenset()
@@ -54,7 +56,7 @@ def _layers(fields: Fields, family: str, hidden: int, count: int) -> Iterator[La
         mlp = experts if experts and place in sparse else dense
         if mlp is None:
             raise UsageError(f"layer {place} is dense, and intermediate_size is missing")
-        own = linear if linear and place in stateful else replace(attention, window=seen)
+        own = linear if linear and place in stateful else replace(whole, window=seen)
         yield Layer(attention=own, mlp=mlp, norms=norms)
 
 
@@ -78,7 +80,8 @@ def _linear(fields: Fields, count: int) -> tuple[LinearAttention | None, frozens
     return found, frozenset(places)
 
 
-def _attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
+def attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
+    """Heads of queries, and those of keys and values that they share."""
     heads = fields.number("num_attention_heads", "n_head")
     multi_query = fields.flag("multi_query_attention")
     groups = fields.maybe("multi_query_group_num")
@@ -92,7 +95,7 @@ def _attention(fields: Fields, family: str, hidden: int) -> GroupedAttention:
         )
     biased = family in BIASED
     pangu = family.startswith("Pangu") and fields.flag("bias", "attention_bias")
-    size = fields.maybe("head_dim", "kv_channels")
+    size = fields.maybe("head_dim", "kv_channels", "attention_head_dim")
     if size is None and hidden % heads:
         raise UsageError(
             f"hidden_size {hidden} does not divide by {heads} heads, and head_dim is missing"

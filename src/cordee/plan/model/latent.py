@@ -1,8 +1,9 @@
 """Models that keep one short vector for each token: DeepSeek V2, V3, R1 and V3.2, Kimi K2, openPangu Ultra."""
 
+from cordee.plan.model.attention import LatentAttention
 from cordee.plan.model.fields import Fields
 from cordee.plan.model.grouped import MOST_LAYERS, chosen
-from cordee.plan.model.model import Experts, LatentAttention, Layer, Mlp, Model
+from cordee.plan.model.model import Experts, Layer, Mlp, Model
 
 
 def deepseek(fields: Fields, name: str, family: str) -> Model:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
-from cordee.plan.model import grouped, latent
+from cordee.plan.model import grouped, hybrid, latent
 from cordee.plan.model.fields import Fields
 from cordee.plan.model.model import Model
 
@@ -20,6 +20,9 @@ READERS: dict[str, Reader] = {
     "grouped": grouped.llama,
     "gpt": grouped.gpt2,
     "latent": latent.deepseek,
+    "nemotron": hybrid.nemotron,
+    "two_parts": hybrid.two_parts,
+    "mamba": hybrid.mamba,
 }
 
 
@@ -59,6 +62,7 @@ ENDINGS = (
     "-w4a8",
     "-mtp",
     "-bf16",
+    "-nvfp4",
     "-awq",
 )
 """Of names: how a model was tuned and is stored, not how it is built."""

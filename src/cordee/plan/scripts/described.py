@@ -42,7 +42,14 @@ def grouped(words: Sequence[str], begins: re.Pattern[str] = LONG) -> list[Option
 
 def sizes(model: Model, *, ascend: bool) -> Iterator[Option]:
     """The model. What cannot be said so is left to who reads it back."""
-    kinds = [layer.attention for layer, _ in model.kinds]
+    if (
+        not all(layer.attention and layer.mlp for layer in model.layers)
+        or model.has_states_of_mamba
+    ):
+        raise UsageError(
+            f"{model.name}: nothing here writes layers of states as options of a training program"
+        )
+    kinds = [layer.attention for layer, _ in model.kinds if layer.attention]
     attention = next((one for one in kinds if not isinstance(one, LinearAttention)), kinds[0])
     yield option("--hidden-size", model.hidden)
     yield option("--num-attention-heads", attention.heads)

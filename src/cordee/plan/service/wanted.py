@@ -80,7 +80,7 @@ def engines_of(wanted: Wanted, chip: Accelerator) -> Iterator[Engine]:
     """Copies of the model that chips could hold, whether they have the memory or not."""
     most = wanted.chips or 256
     node = chip.supernode_chips or chip.chips_per_node
-    heads = wanted.model.layers[0].attention.heads
+    heads = wanted.model.heads
     for tensor in POWERS:
         if tensor > min(chip.chips_per_node, most) or heads % tensor:
             continue

@@ -4,8 +4,15 @@ from dataclasses import dataclass
 
 from cordee.plan.deployment import Deployment, Engine
 from cordee.plan.memory import OWN_BYTES
-from cordee.plan.model import Experts, LatentAttention, Layer, LinearAttention
-from cordee.plan.work.passes import STATE
+from cordee.plan.model import (
+    Attention,
+    Experts,
+    LatentAttention,
+    Layer,
+    LinearAttention,
+    SelectiveScan,
+    StateSpace,
+)
 
 USED = 0.9
 """Of a chip's memory, what engines take: vLLM's gpu_memory_utilization as it comes; others are alike."""
@@ -74,18 +81,26 @@ def _layer_bytes(deployment: Deployment, engine: Engine, layer: Layer) -> float:
     hidden, precision = deployment.model.hidden, deployment.precision
     mixture = deployment.model.is_mixture
     dense = precision.weight_bytes(is_expert=False, mixture=mixture)
-    attention = layer.attention.parameters(hidden)
-    replicated = 0.0
-    if isinstance(layer.attention, LatentAttention):
-        short = layer.attention.kv_rank + layer.attention.rope_size
-        replicated = hidden * (short + (layer.attention.query_rank or 0))
+    attention = sum(one.parameters(hidden) for one in layer.mixers)
+    replicated = sum(_replicated(one, hidden) for one in layer.mixers)
     found = ((attention - replicated) / engine.tensor + replicated) * dense
+    if layer.mlp is None:
+        return found
     if not isinstance(layer.mlp, Experts):
         return found + layer.mlp.parameters(hidden) / engine.tensor * dense
-    experts = layer.mlp.count * layer.mlp.expert.parameters(hidden)
+    found += 2 * hidden * (layer.mlp.latent or 0) * dense
+    experts = layer.mlp.count * layer.mlp.each(hidden)
     few = precision.weight_bytes(is_expert=True, mixture=mixture)
     shared = layer.mlp.shared.parameters(hidden) / engine.tensor if layer.mlp.shared else 0.0
     return found + experts / engine.stage * few + shared * dense + layer.mlp.count * hidden * HALF
+
+
+def _replicated(attention: Attention, hidden: int) -> int:
+    """Parameters that all chips of `tensor` have."""
+    if not isinstance(attention, LatentAttention):
+        return 0
+    short = attention.kv_rank + attention.rope_size
+    return hidden * (short + (attention.query_rank or 0))
 
 
 def activation_bytes(deployment: Deployment, engine: Engine) -> float:
@@ -98,14 +113,21 @@ def activation_bytes(deployment: Deployment, engine: Engine) -> float:
 
 
 def _width(layer: Layer, engine: Engine) -> float:
-    attention = layer.attention
-    heads = attention.heads * (2 * attention.score_size + 2 * attention.value_size)
+    widest = max((_mixer_width(one, engine.tensor) for one in layer.mixers), default=0.0)
     mlp = layer.mlp
+    if mlp is None:
+        return widest
     if isinstance(mlp, Experts):
         inner = mlp.chosen * (mlp.expert.in_size + mlp.expert.size) * engine.data / engine.stage
     else:
         inner = (mlp.in_size + mlp.size) / engine.tensor
-    return max(heads / engine.tensor, inner)
+    return max(widest, inner)
+
+
+def _mixer_width(attention: Attention, tensor: int) -> float:
+    if isinstance(attention, StateSpace | SelectiveScan):
+        return attention.columns(tensor) + 2 * attention.heads * attention.value_size / tensor
+    return attention.heads * (2 * attention.score_size + 2 * attention.value_size) / tensor
 
 
 def request_bytes(deployment: Deployment, engine: Engine, tokens: float) -> float:
@@ -114,16 +136,17 @@ def request_bytes(deployment: Deployment, engine: Engine, tokens: float) -> floa
     width = deployment.precision.cache_bytes
     found = 0.0
     for layer, count in deployment.model.kinds:
-        attention = layer.attention
-        if isinstance(attention, LatentAttention):
-            # All chips of a group need the short vectors of all heads; what is chosen among is kept.
-            numbers: float = attention.kv_numbers
-            kept = tokens
-        elif isinstance(attention, LinearAttention):
-            found += count * attention.state_numbers / engine.tensor * STATE
-            continue
-        else:
-            numbers = 2 * max(attention.kv_heads / engine.tensor, 1) * attention.head_size
-            kept = tokens if attention.window is None else min(tokens, attention.window)
-        found += count * numbers * width * kept
+        found += count * sum(_kept_bytes(one, engine, width, tokens) for one in layer.mixers)
     return found * per_stage
+
+
+def _kept_bytes(attention: Attention, engine: Engine, width: float, tokens: float) -> float:
+    """Of one layer and a request with so many tokens."""
+    if isinstance(attention, LinearAttention | StateSpace | SelectiveScan):
+        return attention.state_bytes(engine.tensor)
+    if isinstance(attention, LatentAttention):
+        # All chips of a group need the short vectors of all heads; what is chosen among is kept.
+        return attention.kv_numbers * width * tokens
+    numbers = 2 * max(attention.kv_heads / engine.tensor, 1) * attention.head_size
+    kept = tokens if attention.window is None else min(tokens, attention.window)
+    return numbers * width * kept

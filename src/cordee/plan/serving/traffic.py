@@ -12,6 +12,7 @@ from cordee.plan.costs.pass_work import PassWork
 from cordee.plan.costs.passes import Passes
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Deployment, Engine
+from cordee.plan.model import LatentAttention
 from cordee.plan.serving.memory import holding, request_bytes
 from cordee.plan.serving.queue import Simulation, Stations
 from cordee.plan.serving.recorded import Recorded
@@ -249,5 +250,5 @@ def transfer_s(deployment: Deployment, calibration: ServingCalibration, prompt: 
 
 
 def _is_latent(deployment: Deployment) -> bool:
-    first = deployment.model.layers[0].attention
-    return hasattr(first, "kv_rank")
+    mixers = (one for layer, _ in deployment.model.kinds for one in layer.mixers)
+    return any(isinstance(one, LatentAttention) for one in mixers)

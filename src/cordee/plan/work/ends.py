@@ -1,8 +1,9 @@
 """What the first and the last stage do besides layers: the table of tokens, and the loss."""
 
 from cordee.plan.layout import Job
-from cordee.plan.work.layers import HALF, Pass, added, matmul_backward
+from cordee.plan.work.layers import Pass, added, matmul_backward
 from cordee.plan.work.operators import Collective, Matmul, Operator, Vector
+from cordee.plan.work.shape import HALF
 
 
 def embedding_pass(job: Job) -> Pass:

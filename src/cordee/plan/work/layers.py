@@ -9,10 +9,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from cordee.plan.layout import Job
-from cordee.plan.model import Attention, Experts, LatentAttention, Layer, Mlp
+from cordee.plan.model import (
+    Attention,
+    Experts,
+    GroupedAttention,
+    LatentAttention,
+    Layer,
+    LinearAttention,
+    Mlp,
+    SelectiveScan,
+    StateSpace,
+)
 from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
+from cordee.plan.work.shape import HALF, Shape, entering, leaving
+from cordee.plan.work.states import selective_scan, state_space
 
-HALF = 2  # bytes of a number in bf16 or fp16
+LookingBack = GroupedAttention | LatentAttention | LinearAttention
 SCORES = ("scores", "weighted sums")
 """Products without weights."""
 
@@ -23,18 +35,6 @@ class Pass:
 
     forward: tuple[Operator, ...]
     backward: tuple[Operator, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What every operator of a layer is made of."""
-
-    job: Job
-    tokens: float
-    """Of a micro-batch, on one chip of `context`."""
-    shared: float
-    """Tokens whose norms this chip does."""
-    hidden: int
 
 
 def layer_pass(job: Job, layer: Layer) -> Pass:
@@ -49,13 +49,23 @@ def forward_operators(job: Job, layer: Layer) -> list[Operator]:
     tokens = layout.micro_batch * job.sequence / layout.context
     split = layout.tensor if layout.sequence_parallel else 1
     shape = Shape(job, tokens, tokens / split, job.model.hidden)
-    return [*_attention(shape, layer), *_mlp(shape, layer), *_norms(shape, layer)]
+    mixing = (operator for one in layer.mixers for operator in _mixing(shape, one))
+    return [*mixing, *_mlp(shape, layer), *_norms(shape, layer)]
 
 
-def _attention(shape: Shape, layer: Layer) -> Iterator[Operator]:
-    attention = layer.attention
+def _mixing(shape: Shape, attention: Attention) -> Iterator[Operator]:
+    """What makes tokens look at others."""
+    if isinstance(attention, StateSpace):
+        yield from state_space(shape, attention)
+    elif isinstance(attention, SelectiveScan):
+        yield from selective_scan(shape, attention)
+    else:
+        yield from _attention(shape, attention)
+
+
+def _attention(shape: Shape, attention: LookingBack) -> Iterator[Operator]:
     tensor = shape.job.layout.tensor
-    yield from _entering(shape, "attention")
+    yield from entering(shape, "attention")
     if isinstance(attention, LatentAttention):
         yield from _latent_products(shape, attention)
     else:
@@ -64,7 +74,7 @@ def _attention(shape: Shape, layer: Layer) -> Iterator[Operator]:
     yield from _core(shape, attention)
     rows = attention.heads * attention.value_size / tensor
     yield Matmul("attention out", shape.tokens, shape.hidden, rows)
-    yield from _leaving(shape, "attention")
+    yield from leaving(shape, "attention")
 
 
 def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[Operator]:
@@ -85,7 +95,7 @@ def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[Opera
     yield Vector("short vectors spread", tokens * moved * HALF, 4)
 
 
-def _core(shape: Shape, attention: Attention) -> Iterator[Operator]:
+def _core(shape: Shape, attention: LookingBack) -> Iterator[Operator]:
     job, layout = shape.job, shape.job.layout
     heads = attention.heads / layout.tensor
     keys = max(attention.kv_heads / layout.tensor, 1)
@@ -126,7 +136,7 @@ def seen_tokens(job: Job, window: int | None) -> float:
     return window - window * (window - 1) / (2 * whole)
 
 
-def _context(shape: Shape, attention: Attention, keys: float) -> Iterator[Operator]:
+def _context(shape: Shape, attention: LookingBack, keys: float) -> Iterator[Operator]:
     """Keys and values of the whole sequence come by, or heads are exchanged."""
     layout = shape.job.layout
     if layout.context == 1:
@@ -144,12 +154,14 @@ def _context(shape: Shape, attention: Attention, keys: float) -> Iterator[Operat
 
 
 def _mlp(shape: Shape, layer: Layer) -> Iterator[Operator]:
+    if layer.mlp is None:
+        return
     if isinstance(layer.mlp, Experts):
         yield from _experts(shape, layer.mlp)
         return
-    yield from _entering(shape, "mlp")
+    yield from entering(shape, "mlp")
     yield from _products(shape, layer.mlp, "mlp")
-    yield from _leaving(shape, "mlp")
+    yield from leaving(shape, "mlp")
 
 
 def _products(shape: Shape, mlp: Mlp, name: str) -> Iterator[Operator]:
@@ -174,9 +186,12 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[Operator]:
     tokens = shape.tokens / layout.tensor if inner == 1 else shape.tokens
     yield Matmul("router", tokens, experts.count, shape.hidden, is_wide=True)
     yield Vector("router", tokens * experts.count * 24, 16)
-    sent = tokens * experts.chosen * shape.hidden * HALF
+    width = experts.width(shape.hidden)
+    if experts.latent:
+        yield Matmul("experts' vectors", tokens, width, shape.hidden)
+    sent = tokens * experts.chosen * width * HALF
     if inner > 1:
-        yield from _entering(shape, "experts")
+        yield from entering(shape, "experts")
     fused = spread > 1 and shape.job.program.dispatch == "fused"
     if not fused:
         yield Vector("tokens sorted", 2 * sent, 8)
@@ -187,8 +202,10 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[Operator]:
         yield _exchange(shape, experts, sent, "tokens back")
     # One token is made of what its experts give.
     yield Vector("tokens put back", (1 if fused else 3) * sent, 1 if fused else 4)
+    if experts.latent:
+        yield Matmul("experts' sums", tokens, shape.hidden, width)
     if inner > 1:
-        yield from _leaving(shape, "experts")
+        yield from leaving(shape, "experts")
     if experts.shared:
         yield from _products(shape, experts.shared, "shared")
 
@@ -198,13 +215,13 @@ def _grouped(shape: Shape, experts: Experts, tokens: float, inner: int) -> Itera
     here = experts.count // min(shape.job.layout.expert, experts.count)
     each = tokens * experts.chosen / here
     size = experts.expert.size / inner
-    columns = experts.expert.in_size / inner
-    yield Matmul("experts in", each, columns, shape.hidden, here, is_expert=True)
+    columns, hidden = experts.expert.in_size / inner, experts.width(shape.hidden)
+    yield Matmul("experts in", each, columns, hidden, here, is_expert=True)
     yield _activation(shape, experts.expert, each * here * size, "experts")
-    yield Matmul("experts out", each, shape.hidden, size, here, is_expert=True)
+    yield Matmul("experts out", each, hidden, size, here, is_expert=True)
     if experts.expert.biases:
         # Each expert's bias is weighted, added in fp32 and put back among the others'.
-        yield Vector("experts' biases", each * here * shape.hidden * 28, 2 * here + 2)
+        yield Vector("experts' biases", each * here * hidden * 28, 2 * here + 2)
 
 
 def _exchange(shape: Shape, experts: Experts, sent: float, name: str) -> Collective:
@@ -223,26 +240,7 @@ def _norms(shape: Shape, layer: Layer) -> Iterator[Operator]:
         layer.norms * numbers * (2 if fused else 14) * HALF,
         layer.norms * (1 if fused else 6),
     )
-    yield Vector("residual sums", 2 * 3 * numbers * HALF, 2)
-
-
-def _entering(shape: Shape, where: str) -> Iterator[Operator]:
-    """Before products that are shared out: each chip needs all tokens."""
-    layout = shape.job.layout
-    if layout.tensor > 1 and layout.sequence_parallel:
-        size = shape.tokens * shape.hidden * HALF
-        hidden = shape.job.program.overlaps_tensor
-        yield Collective(f"{where}: tokens gathered", "gather", size, "tensor", hidden=hidden)
-
-
-def _leaving(shape: Shape, where: str) -> Iterator[Operator]:
-    """After them: parts of sums come together."""
-    layout = shape.job.layout
-    if layout.tensor > 1:
-        size = shape.tokens * shape.hidden * HALF
-        pattern = "scatter" if layout.sequence_parallel else "reduce"
-        hidden = shape.job.program.overlaps_tensor
-        yield Collective(f"{where}: sums", pattern, size, "tensor", hidden=hidden)
+    yield Vector("residual sums", layer.sums * 3 * numbers * HALF, layer.sums)
 
 
 def _backward(job: Job, operators: list[Operator]) -> Iterator[Operator]:

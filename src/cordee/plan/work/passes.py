@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cordee.plan.deployment import Engine, Precision
 from cordee.plan.model import (
+    Attention,
     Experts,
     GroupedAttention,
     LatentAttention,
@@ -17,11 +18,12 @@ from cordee.plan.model import (
     LinearAttention,
     Mlp,
     Model,
+    SelectiveScan,
+    StateSpace,
 )
 from cordee.plan.work.operators import Collective, Vector
 
 HALF = 2  # bytes of a number that is not kept
-STATE = 4  # bytes of a number of a state, as Qwen3-Next keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class Scoring:
     """For a pair, seen or not, to choose which are seen; on every chip, as its heads are not shared out."""
     latent_flops: float = 0.0
     """For a pair over the short vectors, once prompts are longer than what is seen; 0: never so."""
+    token_flops: float = 0.0
+    """For a token, whatever it sees."""
+    token_bytes: float = 0.0
+    """Read and written for a token, where that may take longer."""
 
 
 PassOperator = Product | Vector | Collective
@@ -109,18 +115,21 @@ class Shape:
 def layer_operators(shape: Shape, layer: Layer) -> Iterator[PassOperator]:
     """Of one layer, attention over other tokens left out."""
     engine, hidden = shape.engine, shape.model.hidden
-    yield Vector("norms and sums", shape.tokens * hidden * HALF * (2 * layer.norms + 4), 2)
-    attention = layer.attention
-    if isinstance(attention, LatentAttention):
-        yield from _latent_products(shape, attention)
-    else:
-        yield from _grouped_products(shape, attention)
-    rows = attention.heads * attention.value_size / engine.tensor
-    yield shape.product("attention out", hidden, rows)
-    yield from _sums(shape, "attention: sums")
+    moved = shape.tokens * hidden * HALF * (2 * layer.norms + 2 * layer.sums)
+    yield Vector("norms and sums", moved, layer.sums)
+    for attention in layer.mixers:
+        if isinstance(attention, LatentAttention):
+            yield from _latent_products(shape, attention)
+        elif isinstance(attention, StateSpace | SelectiveScan):
+            yield from _state_products(shape, attention)
+        else:
+            yield from _grouped_products(shape, attention)
+        rows = attention.heads * attention.value_size / engine.tensor
+        yield shape.product("attention out", hidden, rows)
+        yield from _sums(shape, "attention: sums")
     if isinstance(layer.mlp, Experts):
         yield from _experts(shape, layer.mlp)
-    else:
+    elif layer.mlp:
         yield from _mlp(shape, layer.mlp)
         yield from _sums(shape, "mlp: sums")
 
@@ -154,6 +163,24 @@ def _latent_products(shape: Shape, attention: LatentAttention) -> Iterator[PassO
         yield Vector("index", shape.tokens * index * HALF * 2, 4)
 
 
+def _state_products(shape: Shape, attention: StateSpace | SelectiveScan) -> Iterator[PassOperator]:
+    """The traffic of states is linear in requests, see `Reading`, and the scan of prompts in tokens, see `Scoring`."""
+    tensor, tokens = shape.engine.tensor, shape.tokens
+    inner = attention.heads * attention.value_size / tensor
+    yield shape.product("states in", attention.columns(tensor), shape.model.hidden)
+    if isinstance(attention, StateSpace):
+        yield Vector("filter", tokens * attention.filtered(tensor) * HALF * 2, 1)
+        yield Vector("gates", tokens * inner * HALF * 3, 1)
+    else:
+        yield Vector("filter", tokens * inner * HALF * 2, 1)
+        yield shape.product("steps and states", attention.spread, inner)
+        yield shape.product("steps", inner, attention.rank)
+        if tensor > 1:
+            size = tokens * attention.spread * HALF
+            yield Collective("steps and states", "reduce", size, "tensor")
+    yield Vector("scan", 0.0, 1)
+
+
 def _mlp(shape: Shape, mlp: Mlp, tokens: float | None = None) -> Iterator[PassOperator]:
     """Cut over the chips of `tensor`."""
     rows = shape.tokens if tokens is None else tokens
@@ -178,19 +205,24 @@ def _experts(shape: Shape, experts: Experts) -> Iterator[PassOperator]:
     yield Product("router", shape.tokens, experts.count, hidden, router, is_plain=True)
     # Tokens are brought into few bits once, before they are copied for each expert:
     # DeepSeek-V3, arxiv.org/abs/2412.19437, section 3.3.2, and so vLLM's and SGLang's fused_moe.
+    if experts.latent:
+        yield shape.product("experts' vectors", experts.latent, hidden)
+    row = experts.width(hidden)
     if shape.row_bytes < HALF:
-        yield Vector("narrowed", shape.tokens * hidden * (HALF + shape.row_bytes), 1)
-    touched = (min(rows, tokens) + rows) * hidden
+        yield Vector("narrowed", shape.tokens * row * (HALF + shape.row_bytes), 1)
+    touched = (min(rows, tokens) + rows) * row
     yield Vector("router, tokens sorted", touched * shape.row_bytes, 4)
     yield from _exchange(shape, experts, "tokens to experts")
-    weights = in_size * hidden * width * met
-    yield Product("experts in", rows, in_size, hidden, weights, met, True, is_narrow=True)
+    weights = in_size * row * width * met
+    yield Product("experts in", rows, in_size, row, weights, met, True, is_narrow=True)
     yield Vector("activation", rows * size * 3 * HALF, 1)
-    yield Product("experts out", rows, hidden, size, size * hidden * width * met, met, True)
+    yield Product("experts out", rows, row, size, size * row * width * met, met, True)
     yield Vector("tokens put back", touched * HALF, 1)
     if experts.shared:
         yield from _mlp(shape, experts.shared)
     yield from _exchange(shape, experts, "tokens back")
+    if experts.latent:
+        yield shape.product("experts' sums", hidden, experts.latent)
     if engine.data == 1:
         yield from _sums(shape, "experts: sums")
 
@@ -200,7 +232,7 @@ def _exchange(shape: Shape, experts: Experts, name: str) -> Iterator[Collective]
     engine = shape.engine
     if engine.data == 1:
         return
-    own = shape.tokens * shape.model.hidden * HALF / engine.tensor
+    own = shape.tokens * experts.width(shape.model.hidden) * HALF / engine.tensor
     if engine.expert > 1:
         copies = min(experts.chosen, engine.expert)
         yield Collective(name, "exchange", own * copies, "stage", copies=copies)
@@ -226,31 +258,34 @@ def head_operators(shape: Shape, given: float) -> Iterator[PassOperator]:
         yield Collective("logits", "gather", given * model.vocabulary * HALF, "tensor")
 
 
-def reading(layer: Layer, engine: Engine, precision: Precision) -> Reading:
+def reading(attention: Attention, engine: Engine, precision: Precision) -> Reading:
     """Of one layer, for a token given and a token seen, on one chip."""
-    attention, width = layer.attention, precision.cache_bytes
+    width = precision.cache_bytes
     heads = attention.heads / engine.tensor
     if isinstance(attention, LatentAttention):
         numbers = attention.kv_rank + attention.rope_size
         index = attention.index_size if attention.index_heads else 0
         flops = 2 * heads * (numbers + attention.kv_rank)
         return Reading(flops, numbers * width, attention.window, index)
-    if isinstance(attention, LinearAttention):
-        state = 2 * attention.state_numbers / engine.tensor * STATE
-        return Reading(0.0, 0.0, 0, 0.0, state)
+    if isinstance(attention, LinearAttention | StateSpace | SelectiveScan):
+        return Reading(0.0, 0.0, 0, 0.0, 2 * attention.state_bytes(engine.tensor))
     keys = max(attention.kv_heads / engine.tensor, 1)
     flops = 4 * heads * attention.head_size
     return Reading(flops, 2 * keys * attention.head_size * width, attention.window)
 
 
-def scoring(layer: Layer, engine: Engine, least_heads: int = 1) -> Scoring:
+def scoring(attention: Attention, engine: Engine, least_heads: int = 1) -> Scoring:
     """Of one layer, for a pair of tokens of a prompt, on a chip whose kernels take so many heads at once.
 
     Tokens that are chosen are looked at through the short vectors, of which all heads make use: DeepSeek-V3.2,
     arxiv.org/abs/2512.02556, section 2.1.
     """
-    attention = layer.attention
     heads = attention.heads / engine.tensor
+    if isinstance(attention, StateSpace):
+        flops, size = attention.scan_flops(engine.tensor), attention.scan_bytes(engine.tensor)
+        return Scoring(0.0, 0, token_flops=flops, token_bytes=size)
+    if isinstance(attention, SelectiveScan):
+        return Scoring(0.0, 0, token_bytes=attention.scan_bytes(engine.tensor))
     flops = 2 * heads * (attention.score_size + attention.value_size)
     if not isinstance(attention, LatentAttention) or not attention.index_heads:
         return Scoring(flops, attention.window)

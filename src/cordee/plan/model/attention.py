@@ -1,0 +1,114 @@
+"""Layers that look back at tokens: what they keep of each, and what their products are."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedAttention:
+    """Heads of queries, groups of which share a head of keys and values.
+
+    Multi-head, multi-query and grouped-query attention are the same with other numbers of heads.
+    """
+
+    heads: int
+    kv_heads: int
+    head_size: int
+    window: int | None = None
+    """How many tokens back one sees; None where all are seen."""
+    biases: bool = False
+    """Whether queries, keys and values have biases."""
+    out_bias: bool = False
+    """Whether the product after it has one."""
+    head_norm: bool = False
+    """Whether queries and keys are normed head by head."""
+    sinks: bool = False
+    """Whether each head has a learned weight that no token gets."""
+    gate: bool = False
+    """Whether what a head gives is weighed, number by number."""
+
+    def columns(self, tensor: int) -> float:
+        """Of the first product, shared out over so many chips."""
+        queries = self.heads * self.head_size * (2 if self.gate else 1) / tensor
+        return queries + 2 * max(self.kv_heads / tensor, 1) * self.head_size
+
+    @property
+    def score_size(self) -> int:
+        """Over how many numbers a query meets a key."""
+        return self.head_size
+
+    @property
+    def value_size(self) -> int:
+        """How many numbers a head gives."""
+        return self.head_size
+
+    @property
+    def kv_numbers(self) -> int:
+        """Numbers that a cache keeps of a token."""
+        return 2 * self.kv_heads * self.head_size
+
+    def parameters(self, hidden: int) -> int:
+        """Weights and biases, norms of heads included."""
+        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        found = hidden * (queries * (2 if self.gate else 1) + 2 * keys) + queries * hidden
+        found += (queries + 2 * keys) * self.biases + hidden * self.out_bias
+        return found + 2 * self.head_size * self.head_norm + self.heads * self.sinks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentAttention:
+    """Keys and values of all heads come from one short vector for each token, which is what is kept.
+
+    DeepSeek-V2, arxiv.org/abs/2405.04434, section 2.1.
+    """
+
+    heads: int
+    query_rank: int | None
+    """Size of the vector from which queries come; None where they come from the hidden state."""
+    kv_rank: int
+    plain_size: int
+    """Of a head of keys, what carries no position."""
+    rope_size: int
+    """Of a head of keys, what carries the position; all heads share it."""
+    value_size: int
+    index_heads: int = 0
+    """Heads that choose which tokens are looked at; 0 where all are."""
+    index_size: int = 0
+    index_tokens: int | None = None
+    """How many tokens they choose."""
+
+    @property
+    def kv_heads(self) -> int:
+        """In training, every head has its own keys and values."""
+        return self.heads
+
+    @property
+    def window(self) -> int | None:
+        """As many tokens as are chosen."""
+        return self.index_tokens
+
+    @property
+    def score_size(self) -> int:
+        """Over how many numbers a query meets a key."""
+        return self.plain_size + self.rope_size
+
+    @property
+    def kv_numbers(self) -> int:
+        """Numbers that a cache keeps of a token."""
+        return self.kv_rank + self.rope_size + self.index_size
+
+    def parameters(self, hidden: int) -> int:
+        """Weights, with the norms of the two short vectors."""
+        queries = self.heads * self.score_size
+        rank = self.query_rank
+        found = hidden * queries if rank is None else rank * (hidden + 1 + queries)
+        found += hidden * (self.kv_rank + self.rope_size) + self.kv_rank
+        found += self.kv_rank * self.heads * (self.plain_size + self.value_size)
+        found += self.heads * self.value_size * hidden
+        return found + self._index_parameters(hidden)
+
+    def _index_parameters(self, hidden: int) -> int:
+        """DeepSeek-V3.2, its `Indexer`: queries, one key for all heads with its norm, head weights."""
+        if not self.index_heads:
+            return 0
+        queries = (self.query_rank or hidden) * self.index_heads * self.index_size
+        return queries + hidden * (self.index_size + self.index_heads) + 2 * self.index_size
