@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cordee.core.errors import UsageError
-from cordee.plan.model import Mlp, from_config, model, named
+from cordee.plan.model import GroupedAttention, Mlp, from_config, model, named
 from cordee.plan.model.reading import Known, known
 
 LLAMA = known()["llama-3.1-8b"].config
@@ -44,6 +44,56 @@ def test_a_cache_of_short_vectors_is_smaller_than_one_of_heads() -> None:
 def test_half_of_the_layers_of_gemma_2_see_a_window() -> None:
     windows = [layer.attention.window for layer in named("Gemma-2-9B").layers]
     assert windows == [4096, None] * 21
+
+
+def test_gemma_4_keeps_long_heads_where_all_tokens_are_seen_and_a_window_elsewhere() -> None:
+    found = named("Gemma-4-31B")
+    kinds = dict.fromkeys(layer.attention for layer in found.layers)
+    assert [one.window for one in kinds if one] == [1024, None]
+    # 16 heads of 256 numbers, and 4 of 512, keys and values.
+    assert [one.kv_numbers for one in kinds if one] == [2 * 16 * 256, 2 * 4 * 512]
+
+
+def test_small_models_of_gemma_4_borrow_keys_and_get_numbers_of_their_own_in_each_layer() -> None:
+    config = {"model_type": "gemma4_text", "hidden_size": 2304, "intermediate_size": 9216}
+    config |= {"num_hidden_layers": 30, "num_attention_heads": 8, "num_key_value_heads": 4}
+    config |= {"head_dim": 256, "vocab_size": 262144, "hidden_size_per_layer_input": 256}
+    found = from_config(
+        config | {"num_kv_shared_layers": 10, "use_double_wide_mlp": True}, "gemma-4-small"
+    )
+    assert found.parameters == 5_657_561_600  # as transformers 5.24 counts it
+    # Of 20 layers, each sixth sees all tokens, with heads of 512 numbers.
+    assert found.kv_numbers == 17 * 2 * 4 * 256 + 3 * 2 * 4 * 512
+
+
+def test_values_of_mimo_are_shorter_than_its_keys() -> None:
+    far, near = (named("MiMo-V2-Flash").layers[place].attention for place in (0, 1))
+    assert far
+    assert near
+    assert (far.kv_numbers, near.kv_numbers) == (4 * (192 + 128), 8 * (192 + 128))
+    assert (far.window, near.window) == (None, 128)
+
+
+def test_layers_of_step_with_a_window_may_have_more_heads() -> None:
+    config = {"model_type": "step3p5", "hidden_size": 4096, "num_hidden_layers": 4}
+    config |= {"num_attention_heads": 64, "num_attention_groups": 8, "head_dim": 128}
+    config |= {"vocab_size": 128896, "intermediate_size": 11264, "moe_num_experts": 288}
+    config |= {"moe_top_k": 8, "moe_intermediate_size": 1280, "share_expert_dim": 1280}
+    config |= {"sliding_window": 512, "moe_layers_enum": "3"}
+    config |= {"layer_types": ["full_attention", *["sliding_attention"] * 3]}
+    config |= {"attention_other_setting": {"num_attention_heads": 96}}
+    found = from_config(config, "step")
+    assert [layer.attention.heads for layer in found.layers if layer.attention] == [64, 96, 96, 96]
+    assert [isinstance(layer.mlp, Mlp) for layer in found.layers] == [True, True, True, False]
+    assert found.heads == 32
+
+
+def test_minimax_m3_looks_at_chosen_blocks_and_keeps_all_tokens() -> None:
+    attention = named("MiniMax-M3").layers[-1].attention
+    assert isinstance(attention, GroupedAttention)
+    assert attention.window == 16 * 128
+    assert attention.kept_tokens is None
+    assert attention.kv_numbers == 2 * 4 * 128 + 128
 
 
 def test_a_config_is_read_from_a_file_and_from_its_folder(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def shares(job: Job) -> Share:
     experts = model.expert_parameters
     body = sum(layer.parameters(model.hidden) * n for layer, n in model.kinds) - experts
     one_end = model.tied or (layout.pipeline > 1 and not layout.turns.folds)
-    table = model.vocabulary * model.hidden * (1 if one_end else 2)
+    table = model.vocabulary * model.hidden * (1 if one_end else 2) + model.injected_parameters
     part = layers / len(model.layers)
     dense = (copies * body * part + table) / layout.tensor
     spread = max(layout.expert, 1)

@@ -25,11 +25,30 @@ class GroupedAttention:
     """Whether each head has a learned weight that no token gets."""
     gate: bool = False
     """Whether what a head gives is weighed, number by number."""
+    head_gate: bool = False
+    """Whether it is weighed as a whole."""
+    given: int | None = None
+    """Numbers of a head's values, where these are not as long as its keys."""
+    one_product: bool = False
+    """Whether values come from the product that gives keys."""
+    borrowed: bool = False
+    """Whether it looks at the keys and values of a layer before, and has none of its own."""
+    index_heads: int = 0
+    """Heads that choose at which tokens is looked, `window` of them; 0 where there is no choice."""
+    index_size: int = 0
 
     def columns(self, tensor: int) -> float:
         """Of the first product, shared out over so many chips."""
         queries = self.heads * self.head_size * (2 if self.gate else 1) / tensor
-        return queries + 2 * max(self.kv_heads / tensor, 1) * self.head_size
+        queries += self.heads * self.head_gate / tensor
+        return queries + max(self.kv_heads / tensor, 1) * self._made
+
+    @property
+    def _made(self) -> int:
+        """Numbers of a head of keys and values that come from products of this layer."""
+        if self.borrowed:
+            return 0
+        return self.head_size + (0 if self.one_product else self.value_size)
 
     @property
     def score_size(self) -> int:
@@ -39,19 +58,40 @@ class GroupedAttention:
     @property
     def value_size(self) -> int:
         """How many numbers a head gives."""
-        return self.head_size
+        return self.head_size if self.given is None else self.given
 
     @property
     def kv_numbers(self) -> int:
         """Numbers that a cache keeps of a token."""
-        return 2 * self.kv_heads * self.head_size
+        if self.borrowed:
+            return 0
+        return self.kv_heads * (self.head_size + self.value_size) + self.index_size
+
+    def kept_numbers(self, tensor: int) -> float:
+        """The same on one of so many chips."""
+        if self.borrowed:
+            return 0.0
+        return max(self.kv_heads / tensor, 1) * (self.head_size + self.value_size) + self.index_size
+
+    @property
+    def kept_tokens(self) -> int | None:
+        """Of how many tokens something is kept; None where of all."""
+        return None if self.index_heads else self.window
 
     def parameters(self, hidden: int) -> int:
         """Weights and biases, norms of heads included."""
-        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
-        found = hidden * (queries * (2 if self.gate else 1) + 2 * keys) + queries * hidden
-        found += (queries + 2 * keys) * self.biases + hidden * self.out_bias
-        return found + 2 * self.head_size * self.head_norm + self.heads * self.sinks
+        queries, made = self.heads * self.head_size, self.kv_heads * self._made
+        found = hidden * (queries * (2 if self.gate else 1) + made + self.heads * self.head_gate)
+        found += self.heads * self.value_size * hidden
+        found += (queries + made) * self.biases + hidden * self.out_bias
+        found += (1 if self.borrowed else 2) * self.head_size * self.head_norm
+        return found + self.heads * self.sinks + self._index_parameters(hidden)
+
+    def _index_parameters(self, hidden: int) -> int:
+        """MiniMax M3: queries, one key for all heads, and a norm of each."""
+        if not self.index_heads:
+            return 0
+        return hidden * self.index_size * (self.index_heads + 1) + 2 * self.index_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

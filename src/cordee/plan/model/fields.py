@@ -97,6 +97,31 @@ class Fields:
             raise UsageError(f"{self._place}: {name}: a list of whole numbers is needed")
         return value
 
+    def flags(self, name: str) -> list[bool]:
+        """A list of zeros and ones; empty where it is not there or says it in another way."""
+        _, value = self._first((name,))
+        if not isinstance(value, list) or not all(one in (0, 1) for one in value):
+            return []
+        return [bool(one) for one in value]
+
+    def places(self, name: str) -> frozenset[int]:
+        """Numbers of layers, in a list or in a word with commas."""
+        _, value = self._first((name,))
+        found = (
+            [one for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+        )
+        try:
+            return frozenset(int(one) for one in found or ())
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self._place}: {name} = {value!r}: numbers of layers are needed"
+            ) from error
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """Fields within a field; none where it is not there."""
+        _, value = self._first((name,))
+        return value if isinstance(value, Mapping) else {}
+
     def text(self, name: str, usual: str = "") -> str:
         """A word."""
         _, value = self._first((name,))

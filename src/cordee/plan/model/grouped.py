@@ -14,7 +14,16 @@ HEAD_NORM = (
     *("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"),
     *("gemma3", "gemma3_text", *HYBRID),
 )
-BIASED = ("qwen", "qwen2", "qwen2_moe", "qwen2_vl", "qwen2_5_vl", "qwen2_5_vl_text", "gpt_oss")
+BIASED = (
+    "qwen",
+    "qwen2",
+    "qwen2_moe",
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "qwen2_5_vl_text",
+    "gpt_oss",
+    "mimo",
+)
 GEMMA3 = {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
 """What a config.json of Gemma 3 leaves out: transformers, `Gemma3TextConfig`."""
 MOST_LAYERS = 10_000
@@ -166,7 +175,7 @@ def _experts(fields: Fields, family: str) -> Experts | None:
 
 def chosen(fields: Fields, count: int, usual: int | None = None) -> int:
     """How many of the experts a token meets. Raises `UsageError` where there are not as many."""
-    names = ("num_experts_per_tok", "experts_per_token", "moe_topk")
+    names = ("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_top_k", "top_k_experts")
     found = fields.number(*names, usual=usual)
     if found > count:
         raise UsageError(f"{names[0]} = {found}: at most {count}, for there are no more experts")

@@ -46,6 +46,8 @@ class Experts:
     shared_gate: bool = False
     """Whether what the shared MLP gives is weighed."""
     router_bias: bool = False
+    router_scale: bool = False
+    """Whether what the router gets is scaled, number by number."""
     latent: int | None = None
     """Size of the vector that experts get and give; None where it is the model's."""
 
@@ -68,7 +70,8 @@ class Experts:
     def _every_token(self, hidden: int) -> int:
         shared = self.shared.parameters(hidden) if self.shared else 0
         shared += 2 * hidden * (self.latent or 0)
-        return shared + hidden * (self.count + self.shared_gate) + self.count * self.router_bias
+        shared += hidden * (self.count + self.shared_gate + self.router_scale)
+        return shared + self.count * self.router_bias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,8 @@ class Layer:
     mlp: Mlp | Experts | None
     norms: int = 2
     norm_biases: bool = False
+    injected: int = 0
+    """Numbers that each token's own row of a table gives to this layer."""
     beside: Attention | None = None
     """What looks at other tokens beside `attention`, on the same input, and is added to what that gives."""
 
@@ -102,6 +107,7 @@ class Layer:
 
     def _every_token(self, hidden: int) -> int:
         norms = self.norms * hidden * (2 if self.norm_biases else 1)
+        norms += (2 * self.injected + 1) * hidden if self.injected else 0
         return norms + sum(one.parameters(hidden) for one in self.mixers)
 
 
@@ -117,6 +123,8 @@ class Model:
     """Whether the first and the last table of the vocabulary are one."""
     positions: int = 0
     """Rows of a learned table of positions; 0 where positions are reckoned."""
+    injected_rows: int = 0
+    """Rows of the table from which layers get numbers of their own."""
     mtp_layers: tuple[Layer, ...] = ()
     """Layers behind the last that guess further tokens, in training."""
     longest: int | None = None
@@ -153,7 +161,18 @@ class Model:
     def _ends(self) -> int:
         tables = self.vocabulary * self.hidden * (1 if self.tied else 2)
         norm = self.hidden * (2 if self.norm_biases else 1)
-        return tables + self.positions * self.hidden + norm
+        return tables + self.positions * self.hidden + norm + self.injected_parameters
+
+    @property
+    def injected(self) -> int:
+        """Numbers that layers get of their own for a token, over all of them."""
+        return sum(layer.injected * n for layer, n in self.kinds)
+
+    @property
+    def injected_parameters(self) -> int:
+        """The table with these, what is added to its rows, and the norm of that: Gemma 4's small models."""
+        each = max((layer.injected for layer, _ in self.kinds), default=0)
+        return self.injected * (self.injected_rows + self.hidden) + each
 
     @cached_property
     def is_mixture(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
-from cordee.plan.model import grouped, hybrid, latent
+from cordee.plan.model import grouped, hybrid, latent, varied
 from cordee.plan.model.fields import Fields
 from cordee.plan.model.model import Model
 
@@ -23,6 +23,10 @@ READERS: dict[str, Reader] = {
     "nemotron": hybrid.nemotron,
     "two_parts": hybrid.two_parts,
     "mamba": hybrid.mamba,
+    "gemma4": varied.gemma4,
+    "mimo": varied.mimo,
+    "step": varied.step,
+    "minimax": varied.minimax,
 }
 
 

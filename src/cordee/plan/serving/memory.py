@@ -74,7 +74,8 @@ def weight_bytes(deployment: Deployment, engine: Engine) -> float:
         layers += sum(_layer_bytes(deployment, engine, kind) for kind in model.mtp_layers)
     per_stage = -(-len(model.layers) // engine.pipeline) / len(model.layers)
     tables = 1 if model.tied or engine.pipeline > 1 else 2
-    return layers * per_stage + tables * model.vocabulary * hidden * HALF / engine.tensor
+    ends = tables * model.vocabulary * hidden + model.injected_parameters
+    return layers * per_stage + ends * HALF / engine.tensor
 
 
 def _layer_bytes(deployment: Deployment, engine: Engine, layer: Layer) -> float:
@@ -147,6 +148,6 @@ def _kept_bytes(attention: Attention, engine: Engine, width: float, tokens: floa
     if isinstance(attention, LatentAttention):
         # All chips of a group need the short vectors of all heads; what is chosen among is kept.
         return attention.kv_numbers * width * tokens
-    numbers = 2 * max(attention.kv_heads / engine.tensor, 1) * attention.head_size
-    kept = tokens if attention.window is None else min(tokens, attention.window)
-    return numbers * width * kept
+    most = attention.kept_tokens
+    kept = tokens if most is None else min(tokens, most)
+    return attention.kept_numbers(engine.tensor) * width * kept

@@ -12,7 +12,13 @@ def embedding_pass(job: Job) -> Pass:
     forward: list[Operator] = [Vector("embedding", 3 * tokens * hidden * HALF, 2)]
     if job.layout.tensor > 1:
         forward.append(Collective("embedding", "reduce", tokens * hidden * HALF, "tensor"))
-    return Pass(tuple(forward), (Vector("embedding", 4 * tokens * hidden * HALF, 2),))
+    backward: list[Operator] = [Vector("embedding", 4 * tokens * hidden * HALF, 2)]
+    if job.model.injected:
+        product = Matmul("injected", tokens, job.model.injected, hidden)
+        moved = Vector("injected", 5 * tokens * job.model.injected * HALF, 3)
+        forward += [product, moved]
+        backward += [*matmul_backward(product, added(job), job.program.trains_all), moved]
+    return Pass(tuple(forward), tuple(backward))
 
 
 def head_pass(job: Job) -> Pass:

@@ -50,7 +50,7 @@ def forward_operators(job: Job, layer: Layer) -> list[Operator]:
     split = layout.tensor if layout.sequence_parallel else 1
     shape = Shape(job, tokens, tokens / split, job.model.hidden)
     mixing = (operator for one in layer.mixers for operator in _mixing(shape, one))
-    return [*mixing, *_mlp(shape, layer), *_norms(shape, layer)]
+    return [*mixing, *_mlp(shape, layer), *_injected(shape, layer), *_norms(shape, layer)]
 
 
 def _mixing(shape: Shape, attention: Attention) -> Iterator[Operator]:
@@ -71,6 +71,9 @@ def _attention(shape: Shape, attention: LookingBack) -> Iterator[Operator]:
     else:
         columns = attention.columns(tensor)
         yield Matmul("queries, keys, values", shape.tokens, columns, shape.hidden)
+    if isinstance(attention, GroupedAttention) and attention.index_heads:
+        index = (attention.index_heads + 1) * attention.index_size
+        yield Matmul("index", shape.tokens, index, shape.hidden)
     yield from _core(shape, attention)
     rows = attention.heads * attention.value_size / tensor
     yield Matmul("attention out", shape.tokens, shape.hidden, rows)
@@ -162,6 +165,14 @@ def _mlp(shape: Shape, layer: Layer) -> Iterator[Operator]:
     yield from entering(shape, "mlp")
     yield from _products(shape, layer.mlp, "mlp")
     yield from leaving(shape, "mlp")
+
+
+def _injected(shape: Shape, layer: Layer) -> Iterator[Operator]:
+    """What a token's own row of a table adds, weighed by what the layer gives."""
+    if layer.injected:
+        yield Matmul("injected in", shape.shared, layer.injected, shape.hidden)
+        yield Vector("injected", shape.shared * layer.injected * 3 * HALF, 2)
+        yield Matmul("injected out", shape.shared, shape.hidden, layer.injected)
 
 
 def _products(shape: Shape, mlp: Mlp, name: str) -> Iterator[Operator]:

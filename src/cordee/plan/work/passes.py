@@ -132,6 +132,10 @@ def layer_operators(shape: Shape, layer: Layer) -> Iterator[PassOperator]:
     elif layer.mlp:
         yield from _mlp(shape, layer.mlp)
         yield from _sums(shape, "mlp: sums")
+    if layer.injected:
+        yield shape.product("injected in", layer.injected, hidden)
+        yield Vector("injected", shape.tokens * layer.injected * HALF * 3, 2)
+        yield shape.product("injected out", hidden, layer.injected)
 
 
 def _grouped_products(
@@ -140,6 +144,10 @@ def _grouped_products(
     columns = attention.columns(shape.engine.tensor)
     yield shape.product("queries, keys, values", columns, shape.model.hidden)
     yield Vector("rotary, kept", shape.tokens * columns * HALF * 2, 2)
+    if isinstance(attention, GroupedAttention) and attention.index_heads:
+        index = (attention.index_heads + 1) * attention.index_size
+        yield shape.product("index", index, shape.model.hidden)
+        yield Vector("index", shape.tokens * index * HALF * 2, 4)
     # The kernel of attention itself; its traffic is linear in what is seen, see `Reading`.
     yield Vector("attention", 0.0, 1)
 
@@ -251,6 +259,9 @@ def head_operators(shape: Shape, given: float) -> Iterator[PassOperator]:
     model, tensor = shape.model, shape.engine.tensor
     columns = model.vocabulary / tensor
     yield Vector("table", shape.tokens * model.hidden * HALF * 2, 1)
+    if model.injected:
+        yield shape.product("injected", model.injected, model.hidden)
+        yield Vector("injected", shape.tokens * model.injected * HALF * 5, 3)
     product = columns * model.hidden
     yield Product("logits", given, columns, model.hidden, product * HALF, is_plain=True)
     yield Vector("sampling", given * model.vocabulary * 8, 3)
@@ -269,9 +280,10 @@ def reading(attention: Attention, engine: Engine, precision: Precision) -> Readi
         return Reading(flops, numbers * width, attention.window, index)
     if isinstance(attention, LinearAttention | StateSpace | SelectiveScan):
         return Reading(0.0, 0.0, 0, 0.0, 2 * attention.state_bytes(engine.tensor))
+    numbers = attention.score_size + attention.value_size
     keys = max(attention.kv_heads / engine.tensor, 1)
-    flops = 4 * heads * attention.head_size
-    return Reading(flops, 2 * keys * attention.head_size * width, attention.window)
+    index = attention.index_size * width
+    return Reading(2 * heads * numbers, keys * numbers * width, attention.window, index)
 
 
 def scoring(attention: Attention, engine: Engine, least_heads: int = 1) -> Scoring:
@@ -287,8 +299,10 @@ def scoring(attention: Attention, engine: Engine, least_heads: int = 1) -> Scori
     if isinstance(attention, SelectiveScan):
         return Scoring(0.0, 0, token_bytes=attention.scan_bytes(engine.tensor))
     flops = 2 * heads * (attention.score_size + attention.value_size)
-    if not isinstance(attention, LatentAttention) or not attention.index_heads:
+    if isinstance(attention, LinearAttention) or not attention.index_heads:
         return Scoring(flops, attention.window)
     index = 2 * attention.index_heads * attention.index_size
+    if isinstance(attention, GroupedAttention):
+        return Scoring(flops, attention.window, 2 * index)  # in 16 bits, which take twice as long
     numbers = 2 * attention.kv_rank + attention.rope_size
     return Scoring(flops, attention.window, index, 2 * max(heads, least_heads) * numbers)
