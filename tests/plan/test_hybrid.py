@@ -11,8 +11,8 @@ from cordee.plan.costs.pass_work import PassWork
 from cordee.plan.costs.passes import Batch, Passes
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Deployment, Engine
+from cordee.plan.kept import kept_bytes
 from cordee.plan.layout import Job, Layout
-from cordee.plan.memory import kept_bytes
 from cordee.plan.model import Experts, StateSpace, from_config, named
 from cordee.plan.serving.memory import request_bytes
 from cordee.plan.training import model_flops

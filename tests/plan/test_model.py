@@ -138,6 +138,15 @@ def test_a_wrong_config_says_what_is_wrong_and_what_would_do(
         from_config(LLAMA | change, "mine")
 
 
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [("kimi_k3", "attn_res_block_size"), ("nemotron-nas", "block_configs"), ("zamba2", "share")],
+)
+def test_what_a_plan_does_not_know_of_an_architecture_is_said(kind: str, missing: str) -> None:
+    with pytest.raises(UsageError, match=f"mine: model_type {kind} cannot be planned: .*{missing}"):
+        from_config({**LLAMA, "model_type": kind}, "mine")
+
+
 def test_a_name_may_stand_after_that_of_its_publisher() -> None:
     assert model("Qwen/Qwen3-8B") == model("Qwen3-8B")
 

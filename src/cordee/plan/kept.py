@@ -12,6 +12,7 @@ from functools import lru_cache
 from cordee.plan.layout import Job, Program
 from cordee.plan.model import (
     Attention,
+    CompressedAttention,
     Experts,
     LatentAttention,
     Layer,
@@ -37,10 +38,10 @@ def kept_bytes(job: Job, layer: Layer, recompute: str | None = None) -> float:
     split = layout.tensor if layout.sequence_parallel else 1
     hidden = job.model.hidden
     if (recompute or layout.recompute) == "full":
-        return HALF * tokens * hidden / split
+        return HALF * tokens * layer.streams * hidden / split
     again = frozenset() if recompute == "none" else frozenset(layout.recompute_parts)
     # Before each part's norm, which sums read, too.
-    shared = layer.sums * HALF * hidden + _normed(job, layer, again)
+    shared = layer.sums * layer.streams * HALF * hidden + _normed(job, layer, again)
     mixed = sum(_mixing(job, one, again) for one in layer.mixers)
     return tokens * (shared / split + mixed + (_mlp(job, layer.mlp, again) if layer.mlp else 0.0))
 
@@ -118,6 +119,9 @@ def _mixing(job: Job, attention: Attention, again: Collection[str]) -> float:
         inner = attention.heads * attention.value_size / tensor
         kept = HALF * (attention.columns(tensor) + inner)
         return kept + input_bytes(job.program) * inner
+    if isinstance(attention, CompressedAttention):
+        heads = attention.heads * attention.head_size / tensor
+        return HALF * (2 * heads + 2 * attention.short + attention.out_rows / tensor)
     return _attention(job, attention, again)
 
 
@@ -152,7 +156,9 @@ def _mlp(job: Job, mlp: Mlp | Experts, again: Collection[str]) -> float:
     inner = tensor if job.layout.expert == 1 else 1
     rows = mlp.chosen / (tensor if inner == 1 else 1)
     one = _sides(job, mlp.expert, "moe_act" in again) / inner
-    copies = 0.0 if "moe_tokens" in again else input_bytes(job.program) * mlp.width(job.model.hidden)
+    copies = (
+        0.0 if "moe_tokens" in again else input_bytes(job.program) * mlp.width(job.model.hidden)
+    )
     shared = 0.0
     if mlp.shared and "shared_experts" not in again:
         shared = _sides(job, mlp.shared, "mlp_act" in again) / tensor

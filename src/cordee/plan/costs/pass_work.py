@@ -17,8 +17,8 @@ from cordee.plan.work.passes import (
     Shape,
     head_operators,
     layer_operators,
-    reading,
-    scoring,
+    readings,
+    scorings,
 )
 
 NARROW = ("fp8", "int8", "fp4")
@@ -81,11 +81,11 @@ class PassWork:
         }
         self._links = Links(chip=chip, link=1.0, network=1.0)
         mixers = [(one, n) for layer, n in model.kinds for one in layer.mixers]
-        self.readings = [(reading(one, engine, deployment.precision), n) for one, n in mixers]
-        least = least_heads(chip.generation)
-        self.scorings = [(scoring(one, engine, least), n) for one, n in mixers]
-        wires = (chip.link_bytes_per_s, chip.link_peers, chip.network_bytes_per_s, node)
         precision = deployment.precision
+        self.readings = [(r, n) for one, n in mixers for r in readings(one, engine, precision)]
+        least = least_heads(chip.generation)
+        self.scorings = [(s, n) for one, n in mixers for s in scorings(one, engine, least)]
+        wires = (chip.link_bytes_per_s, chip.link_peers, chip.network_bytes_per_s, node)
         self._row_bytes = {
             is_expert: _row_bytes(
                 precision.multiplies(chip, is_expert=is_expert, mixture=model.is_mixture)

@@ -152,3 +152,88 @@ class LatentAttention:
             return 0
         queries = (self.query_rank or hidden) * self.index_heads * self.index_size
         return queries + hidden * (self.index_size + self.index_heads) + 2 * self.index_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedAttention:
+    """A window of tokens, and behind it one entry for several of them, of which an index may choose some.
+
+    An entry is key and value of all heads. DeepSeek-V4 as github.com/huggingface/transformers v5.24.0 has it,
+    modeling_deepseek_v4.py.
+    """
+
+    heads: int
+    query_rank: int
+    head_size: int
+    """Numbers of an entry."""
+    near: int
+    """Tokens whose own entries are looked at."""
+    groups: int
+    """Of heads, each with a product of its own after attention."""
+    out_rank: int
+    """Numbers that each of these gives."""
+    rate: int
+    """Tokens of an entry behind the window; 0: nothing is kept of them."""
+    index_heads: int = 0
+    """Heads that choose entries; 0 where all are looked at."""
+    index_size: int = 0
+    index_entries: int | None = None
+    """How many they choose."""
+
+    @property
+    def kv_heads(self) -> int:
+        """All heads share an entry."""
+        return 1
+
+    @property
+    def window(self) -> int | None:
+        """Tokens back that cost something."""
+        if not self.rate:
+            return self.near
+        return None if self.index_entries is None else self.index_entries * self.rate
+
+    @property
+    def score_size(self) -> int:
+        """Over how many numbers a query meets a key."""
+        return self.head_size
+
+    @property
+    def value_size(self) -> int:
+        """How many numbers a head gives."""
+        return self.head_size
+
+    @property
+    def kv_numbers(self) -> int:
+        """Numbers that a cache keeps of a token far behind."""
+        return (self.head_size + self.index_size) // self.rate if self.rate else 0
+
+    def kept_numbers(self, tokens: float) -> float:
+        """Of a sequence with so many tokens."""
+        far = tokens / self.rate * (self.head_size + self.index_size) if self.rate else 0.0
+        return min(tokens, self.near) * self.head_size + far
+
+    @property
+    def out_rows(self) -> int:
+        """Numbers that go into the last product."""
+        return self.groups * self.out_rank
+
+    @property
+    def overlap(self) -> int:
+        """How many entries a token is a part of: of two where some are chosen."""
+        return 2 if self.index_heads else 1
+
+    @property
+    def short(self) -> int:
+        """Columns of products that every chip has: short queries, a token's entry, and what entries are made of."""
+        made = 2 * self.overlap * (self.head_size + self.index_size) if self.rate else 0
+        return self.query_rank + self.head_size + made + self.index_heads
+
+    def parameters(self, hidden: int) -> int:
+        """Weights, norms, sinks, and where in an entry a token stands."""
+        queries = self.heads * self.head_size
+        found = hidden * self.short + self.query_rank * (queries + 1) + self.head_size + self.heads
+        found += queries * self.out_rank + self.groups * self.out_rank * hidden
+        if self.rate:
+            sizes = self.head_size + self.index_size
+            found += self.rate * self.overlap * sizes + sizes
+        return found + self.query_rank * self.index_heads * self.index_size

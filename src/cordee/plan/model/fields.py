@@ -104,6 +104,13 @@ class Fields:
             return []
         return [bool(one) for one in value]
 
+    def counts(self, name: str) -> list[int]:
+        """A list of whole numbers from 0 on; empty where it is not there."""
+        found = self.numbers(name)
+        if any(one < 0 for one in found):
+            raise UsageError(f"{self._place}: {name}: whole numbers from 0 on are needed")
+        return found
+
     def places(self, name: str) -> frozenset[int]:
         """Numbers of layers, in a list or in a word with commas."""
         _, value = self._first((name,))

@@ -5,10 +5,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
 
-from cordee.plan.model.attention import GroupedAttention, LatentAttention
+from cordee.plan.model.attention import CompressedAttention, GroupedAttention, LatentAttention
 from cordee.plan.model.states import LinearAttention, SelectiveScan, StateSpace
 
-Attention = GroupedAttention | LatentAttention | LinearAttention | StateSpace | SelectiveScan
+Attention = (
+    GroupedAttention
+    | LatentAttention
+    | CompressedAttention
+    | LinearAttention
+    | StateSpace
+    | SelectiveScan
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,8 @@ class Layer:
     mlp: Mlp | Experts | None
     norms: int = 2
     norm_biases: bool = False
+    streams: int = 1
+    """Hidden states of a token that go through all layers beside each other, and are mixed for each part."""
     injected: int = 0
     """Numbers that each token's own row of a table gives to this layer."""
     beside: Attention | None = None
@@ -108,7 +117,14 @@ class Layer:
     def _every_token(self, hidden: int) -> int:
         norms = self.norms * hidden * (2 if self.norm_biases else 1)
         norms += (2 * self.injected + 1) * hidden if self.injected else 0
+        if self.streams > 1:
+            norms += self.sums * (self.mixed * (self.streams * hidden + 1) + 3)
         return norms + sum(one.parameters(hidden) for one in self.mixers)
+
+    @property
+    def mixed(self) -> int:
+        """Weights by which streams come together, go apart and are mixed: Xie et al., as DeepSeek-V4 has them."""
+        return (2 + self.streams) * self.streams if self.streams > 1 else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +177,9 @@ class Model:
     def _ends(self) -> int:
         tables = self.vocabulary * self.hidden * (1 if self.tied else 2)
         norm = self.hidden * (2 if self.norm_biases else 1)
-        return tables + self.positions * self.hidden + norm + self.injected_parameters
+        streams = max(layer.streams for layer in self.layers)
+        joined = streams * (streams * self.hidden + 1) + 1 if streams > 1 else 0
+        return tables + self.positions * self.hidden + norm + self.injected_parameters + joined
 
     @property
     def injected(self) -> int:
@@ -193,7 +211,15 @@ class Model:
     @cached_property
     def heads(self) -> int:
         """Into how many parts what looks at other tokens can be cut, in every layer."""
-        return gcd(*(one.heads for layer, _ in self.kinds for one in layer.mixers))
+        mixers = (one for layer, _ in self.kinds for one in layer.mixers)
+        return gcd(
+            *(one.groups if isinstance(one, CompressedAttention) else one.heads for one in mixers)
+        )
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether several hidden states of a token go through the layers."""
+        return any(layer.streams > 1 for layer, _ in self.kinds)
 
     @property
     def has_states_of_mamba(self) -> bool:

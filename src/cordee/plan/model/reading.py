@@ -11,7 +11,7 @@ from typing import Any
 
 from cordee.core.errors import UsageError
 from cordee.core.facts import Fact, rows
-from cordee.plan.model import grouped, hybrid, latent, varied
+from cordee.plan.model import compressed, grouped, hybrid, latent, varied
 from cordee.plan.model.fields import Fields
 from cordee.plan.model.model import Model
 
@@ -23,6 +23,7 @@ READERS: dict[str, Reader] = {
     "nemotron": hybrid.nemotron,
     "two_parts": hybrid.two_parts,
     "mamba": hybrid.mamba,
+    "compressed": compressed.deepseek_v4,
     "gemma4": varied.gemma4,
     "mimo": varied.mimo,
     "step": varied.step,
@@ -36,6 +37,15 @@ class Family(Fact):
 
     model_type: str
     reader: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread(Fact):
+    """A `model_type` that is known and cannot be read."""
+
+    model_type: str
+    missing: str
+    """What a plan would have to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,13 @@ def families() -> Mapping[str, Family]:
     """Every `model_type` that can be read."""
     table = files("cordee.plan.model") / "families.toml"
     return {row.model_type: row for row in rows(table, Family)}
+
+
+@cache
+def unread() -> Mapping[str, Unread]:
+    """Every `model_type` of which it is known why it cannot be read."""
+    table = files("cordee.plan.model") / "families.toml"
+    return {row.model_type: row for row in rows(table, Unread, table="unread")}
 
 
 @cache
@@ -137,13 +154,15 @@ def _plain(name: str) -> str:
 
 def from_config(config: Mapping[str, Any], name: str) -> Model:
     """The model that a config describes; `name` is what errors call it. Raises `UsageError`."""
+    kind = str(config.get("model_type"))
+    if kind in unread():
+        raise UsageError(f"{name}: model_type {kind} cannot be planned: {unread()[kind].missing}")
     inner = config.get("text_config")
     if isinstance(inner, Mapping):
         return _of_text(config, inner, name)
-    kind = config.get("model_type")
-    family = families().get(str(kind))
+    family = families().get(kind)
     if family is None:
-        raise UsageError(_unknown(kind, name))
+        raise UsageError(_unknown(config.get("model_type"), name))
     try:
         return READERS[family.reader](Fields(config, name), name, family.model_type)
     except UsageError as error:

@@ -42,12 +42,10 @@ def grouped(words: Sequence[str], begins: re.Pattern[str] = LONG) -> list[Option
 
 def sizes(model: Model, *, ascend: bool) -> Iterator[Option]:
     """The model. What cannot be said so is left to who reads it back."""
-    if (
-        not all(layer.attention and layer.mlp for layer in model.layers)
-        or model.has_states_of_mamba
-    ):
+    whole = all(layer.attention and layer.mlp for layer in model.layers)
+    if not whole or model.has_states_of_mamba or model.has_streams:
         raise UsageError(
-            f"{model.name}: nothing here writes layers of states as options of a training program"
+            f"{model.name}: nothing here writes such layers as options of a training program"
         )
     kinds = [layer.attention for layer, _ in model.kinds if layer.attention]
     attention = next((one for one in kinds if not isinstance(one, LinearAttention)), kinds[0])

@@ -6,6 +6,7 @@ from cordee.plan.deployment import Deployment, Engine
 from cordee.plan.memory import OWN_BYTES
 from cordee.plan.model import (
     Attention,
+    CompressedAttention,
     Experts,
     LatentAttention,
     Layer,
@@ -98,6 +99,8 @@ def _layer_bytes(deployment: Deployment, engine: Engine, layer: Layer) -> float:
 
 def _replicated(attention: Attention, hidden: int) -> int:
     """Parameters that all chips of `tensor` have."""
+    if isinstance(attention, CompressedAttention):
+        return hidden * attention.short
     if not isinstance(attention, LatentAttention):
         return 0
     short = attention.kv_rank + attention.rope_size
@@ -110,7 +113,8 @@ def activation_bytes(deployment: Deployment, engine: Engine) -> float:
     tokens = deployment.scheduling.chunk
     widest = max(_width(layer, engine) for layer, _ in model.kinds)
     logits = min(deployment.scheduling.most, 512) * model.vocabulary / engine.tensor * 4
-    return tokens * (4 * model.hidden + widest) * HALF + logits
+    streams = max(layer.streams for layer, _ in model.kinds)
+    return tokens * ((2 + 2 * streams) * model.hidden + widest) * HALF + logits
 
 
 def _width(layer: Layer, engine: Engine) -> float:
@@ -148,6 +152,8 @@ def _kept_bytes(attention: Attention, engine: Engine, width: float, tokens: floa
     if isinstance(attention, LatentAttention):
         # All chips of a group need the short vectors of all heads; what is chosen among is kept.
         return attention.kv_numbers * width * tokens
+    if isinstance(attention, CompressedAttention):
+        return attention.kept_numbers(tokens) * width  # on every chip, as all heads need it
     most = attention.kept_tokens
     kept = tokens if most is None else min(tokens, most)
     return attention.kept_numbers(engine.tensor) * width * kept

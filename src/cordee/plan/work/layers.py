@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from cordee.plan.layout import Job
 from cordee.plan.model import (
     Attention,
+    CompressedAttention,
     Experts,
     GroupedAttention,
     LatentAttention,
@@ -20,8 +21,9 @@ from cordee.plan.model import (
     SelectiveScan,
     StateSpace,
 )
+from cordee.plan.work.compressed import compressed, streams
 from cordee.plan.work.operators import AttentionCore, Collective, Matmul, Operator, Vector
-from cordee.plan.work.shape import HALF, Shape, entering, leaving
+from cordee.plan.work.shape import HALF, Shape, entering, leaving, seen_tokens
 from cordee.plan.work.states import selective_scan, state_space
 
 LookingBack = GroupedAttention | LatentAttention | LinearAttention
@@ -50,13 +52,21 @@ def forward_operators(job: Job, layer: Layer) -> list[Operator]:
     split = layout.tensor if layout.sequence_parallel else 1
     shape = Shape(job, tokens, tokens / split, job.model.hidden)
     mixing = (operator for one in layer.mixers for operator in _mixing(shape, one))
-    return [*mixing, *_mlp(shape, layer), *_injected(shape, layer), *_norms(shape, layer)]
+    return [
+        *mixing,
+        *_mlp(shape, layer),
+        *_injected(shape, layer),
+        *_norms(shape, layer),
+        *streams(shape, layer),
+    ]
 
 
 def _mixing(shape: Shape, attention: Attention) -> Iterator[Operator]:
     """What makes tokens look at others."""
     if isinstance(attention, StateSpace):
         yield from state_space(shape, attention)
+    elif isinstance(attention, CompressedAttention):
+        yield from compressed(shape, attention)
     elif isinstance(attention, SelectiveScan):
         yield from selective_scan(shape, attention)
     else:
@@ -127,16 +137,6 @@ def _core(shape: Shape, attention: LookingBack) -> Iterator[Operator]:
     yield Matmul("scores", long, job.sequence, attention.score_size, count)
     yield Vector("softmax", scores * 12, 3)
     yield Matmul("weighted sums", long, attention.value_size, job.sequence, count)
-
-
-def seen_tokens(job: Job, window: int | None) -> float:
-    """How many keys a query meets on average."""
-    whole = job.sequence
-    if not job.program.causal:
-        return whole
-    if window is None or window >= whole:
-        return (whole + 1) / 2
-    return window - window * (window - 1) / (2 * whole)
 
 
 def _context(shape: Shape, attention: LookingBack, keys: float) -> Iterator[Operator]:

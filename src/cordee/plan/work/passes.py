@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cordee.plan.deployment import Engine, Precision
 from cordee.plan.model import (
     Attention,
+    CompressedAttention,
     Experts,
     GroupedAttention,
     LatentAttention,
@@ -117,15 +118,20 @@ def layer_operators(shape: Shape, layer: Layer) -> Iterator[PassOperator]:
     engine, hidden = shape.engine, shape.model.hidden
     moved = shape.tokens * hidden * HALF * (2 * layer.norms + 2 * layer.sums)
     yield Vector("norms and sums", moved, layer.sums)
+    if layer.streams > 1:
+        yield from _streams(shape, layer)
     for attention in layer.mixers:
         if isinstance(attention, LatentAttention):
             yield from _latent_products(shape, attention)
         elif isinstance(attention, StateSpace | SelectiveScan):
             yield from _state_products(shape, attention)
+        elif isinstance(attention, CompressedAttention):
+            yield from _compressed_products(shape, attention)
         else:
             yield from _grouped_products(shape, attention)
-        rows = attention.heads * attention.value_size / engine.tensor
-        yield shape.product("attention out", hidden, rows)
+        given = attention.heads * attention.value_size
+        rows = attention.out_rows if isinstance(attention, CompressedAttention) else given
+        yield shape.product("attention out", hidden, rows / engine.tensor)
         yield from _sums(shape, "attention: sums")
     if isinstance(layer.mlp, Experts):
         yield from _experts(shape, layer.mlp)
@@ -136,6 +142,29 @@ def layer_operators(shape: Shape, layer: Layer) -> Iterator[PassOperator]:
         yield shape.product("injected in", layer.injected, hidden)
         yield Vector("injected", shape.tokens * layer.injected * HALF * 3, 2)
         yield shape.product("injected out", hidden, layer.injected)
+
+
+def _streams(shape: Shape, layer: Layer) -> Iterator[PassOperator]:
+    """Before each part streams come together, in fp32, and behind it they are mixed with what it gives."""
+    numbers = layer.streams * shape.model.hidden
+    for _ in range(layer.sums):
+        yield shape.product("streams weighed", layer.mixed, numbers)
+        yield Vector("streams", shape.tokens * (3 * numbers + 2 * shape.model.hidden) * HALF, 3)
+
+
+def _compressed_products(shape: Shape, attention: CompressedAttention) -> Iterator[PassOperator]:
+    """Entries are made on every chip; a few bytes of a token that wait for the rest of their entry are left out."""
+    tensor, tokens, hidden = shape.engine.tensor, shape.tokens, shape.model.hidden
+    queries = attention.heads * attention.head_size / tensor
+    yield shape.product("short vectors and entries", attention.short, hidden)
+    yield shape.product("queries", queries, attention.query_rank)
+    yield Vector("rotary, norms, kept", tokens * (2 * queries + 4 * attention.short) * HALF, 5)
+    if attention.index_heads:
+        index = attention.index_heads * attention.index_size
+        yield shape.product("index", index, attention.query_rank)
+        yield Vector("index", tokens * index * HALF * 2, 4)
+    yield Vector("attention", 0.0, 1)
+    yield shape.product("attention of groups", attention.out_rank, queries)
 
 
 def _grouped_products(
@@ -269,10 +298,37 @@ def head_operators(shape: Shape, given: float) -> Iterator[PassOperator]:
         yield Collective("logits", "gather", given * model.vocabulary * HALF, "tensor")
 
 
+def readings(attention: Attention, engine: Engine, precision: Precision) -> Iterator[Reading]:
+    """Of one layer: of tokens near by, and of entries for those that are far, where these are apart."""
+    if not isinstance(attention, CompressedAttention):
+        yield reading(attention, engine, precision)
+        return
+    numbers, width = attention.head_size, precision.cache_bytes
+    flops = 4 * attention.heads / engine.tensor * numbers
+    yield Reading(flops, numbers * width, attention.near)
+    if attention.rate:
+        index, rate = attention.index_size * width, attention.rate
+        yield Reading(flops / rate, numbers * width / rate, attention.window, index / rate)
+
+
+def scorings(attention: Attention, engine: Engine, least_heads: int = 1) -> Iterator[Scoring]:
+    """The same, within a prompt."""
+    if not isinstance(attention, CompressedAttention):
+        yield scoring(attention, engine, least_heads)
+        return
+    heads = max(attention.heads / engine.tensor, least_heads)
+    flops = 4 * heads * attention.head_size
+    yield Scoring(flops, attention.near)
+    if attention.rate:
+        index = 2 * attention.index_heads * attention.index_size / attention.rate
+        yield Scoring(flops / attention.rate, attention.window, index)
+
+
 def reading(attention: Attention, engine: Engine, precision: Precision) -> Reading:
     """Of one layer, for a token given and a token seen, on one chip."""
     width = precision.cache_bytes
     heads = attention.heads / engine.tensor
+    assert not isinstance(attention, CompressedAttention), "it has two"
     if isinstance(attention, LatentAttention):
         numbers = attention.kv_rank + attention.rope_size
         index = attention.index_size if attention.index_heads else 0
@@ -293,6 +349,7 @@ def scoring(attention: Attention, engine: Engine, least_heads: int = 1) -> Scori
     arxiv.org/abs/2512.02556, section 2.1.
     """
     heads = attention.heads / engine.tensor
+    assert not isinstance(attention, CompressedAttention), "it has two"
     if isinstance(attention, StateSpace):
         flops, size = attention.scan_flops(engine.tensor), attention.scan_bytes(engine.tensor)
         return Scoring(0.0, 0, token_flops=flops, token_bytes=size)

@@ -38,3 +38,13 @@ def leaving(shape: Shape, where: str) -> Iterator[Operator]:
         pattern = "scatter" if layout.sequence_parallel else "reduce"
         hidden = shape.job.program.overlaps_tensor
         yield Collective(f"{where}: sums", pattern, size, "tensor", hidden=hidden)
+
+
+def seen_tokens(job: Job, window: int | None) -> float:
+    """How many keys a query meets on average."""
+    whole = job.sequence
+    if not job.program.causal:
+        return whole
+    if window is None or window >= whole:
+        return (whole + 1) / 2
+    return window - window * (window - 1) / (2 * whole)
