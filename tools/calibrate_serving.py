@@ -12,7 +12,7 @@ from itertools import repeat
 from pathlib import Path
 
 from cordee.plan.calibration.serving_fitting import Measure, fit_engines, fit_serving
-from cordee.plan.calibration.serving_table import SERVING_NAMES, ServingCalibrations
+from cordee.plan.calibration.serving_table import SERVING_NAMES, ServingCalibrations, model_of
 from cordee.plan.calibration.table import ANY, Kind
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.serving.traffic import serve
@@ -86,26 +86,30 @@ def _corrected(one: Measure, known: ServingCalibrations) -> Measure:
 
 
 def _fits(known: ServingCalibrations, rows: Sequence[Measure], split: int) -> Iterator[str]:
-    counts: Counter[Kind | str] = Counter(one.kind for one in rows)
-    counts.update(Kind(one.kind.generation) for one in rows)
-    names = [name for one in rows for name in (one.version, one.family)]
-    counts.update(names)
-    generations = {name: one.kind.generation for one in rows for name in (one.version, one.family)}
+    kinds: dict[str, Kind] = {}
+    counts: Counter[Kind | str] = Counter()
+    for one in rows:
+        names = (one.version, one.family, model_of(one.kind, one.family))
+        counts.update((one.kind, Kind(one.kind.generation), *names))
+        kinds |= {name: Kind(one.kind.generation) for name in names}
     for kind, calibration in known.fitted.items():
         yield _row(kind, "", calibration, split, counts[kind])
-    for family, calibration in known.families.items():
-        yield _row(Kind(generations[family]), family, calibration, split, counts[family])
+    for column, named in (("family", known.families), ("served", known.models)):
+        for name, calibration in named.items():
+            line = f'{column} = "{name}"\n'
+            yield _row(kinds[name], line, calibration, split, counts[name])
+    versions = ", ".join(f'"{version}"' for version in sorted(known.versions))
+    yield f"[[known]]\nsplit = {split}\nversions = [{versions}]\n{SOURCE}"
 
 
-def _row(kind: Kind, family: str, calibration: ServingCalibration, split: int, count: int) -> str:
+def _row(kind: Kind, line: str, calibration: ServingCalibration, split: int, count: int) -> str:
     values = asdict(calibration)
     shown = ", ".join(f"{name} = {values[name]:.5g}" for name in SERVING_NAMES)
     return (
         f'[[row]]\ngeneration = "{kind.generation}"\n'
         + (f'stack = "{kind.stack}"\n' if kind.stack != ANY else "")
         + (f'model = "{kind.model}"\n' if kind.model != ANY else "")
-        + (f'family = "{family}"\n' if family else "")
-        + f"split = {split}\nresults = {count}\nvalues = {{ {shown} }}\n{SOURCE}"
+        + f"{line}split = {split}\nresults = {count}\nvalues = {{ {shown} }}\n{SOURCE}"
     )
 
 

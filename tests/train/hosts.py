@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.train.commits import committed
 from tests.train.incubator import incubated
 from tests.waiting import until
 
@@ -78,7 +79,7 @@ class Hosts:
         return list(read(journal)) if journal.exists() else []
 
     def steps(self, number: int) -> list[int]:
-        return [event["step"] for event in self.events(number) if event["kind"] == "commit"]
+        return committed(self.events(number))
 
     def until(self, number: int, steps: int) -> None:
         """Wait for a host to have seen so many steps."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.train.commits import committed
 from tests.train.incubator import incubated
 
 from cordee.core.events import read
@@ -42,14 +43,7 @@ class Ended:
 
     @property
     def steps(self) -> list[int]:
-        """Those that were committed, in order; not commits of which only a coordinator knew that was lost."""
-        found: list[int] = []
-        for event in self.events:
-            if event["kind"] == "succeeded" and event["back"]:
-                found = [step for step in found if step < event["step"]]
-            if event["kind"] == "commit":
-                found.append(event["step"])
-        return found
+        return committed(self.events)
 
 
 def job(

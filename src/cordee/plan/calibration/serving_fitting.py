@@ -13,7 +13,7 @@ from statistics import median
 from cordee.hw.accelerator import Accelerator
 from cordee.plan.calibration.groups import grouped
 from cordee.plan.calibration.least_squares import Problem, solve
-from cordee.plan.calibration.serving_table import ServingCalibrations
+from cordee.plan.calibration.serving_table import ServingCalibrations, model_of, off
 from cordee.plan.calibration.table import Kind
 from cordee.plan.costs.serving_calibration import (
     SERVING_BOUNDS,
@@ -56,6 +56,12 @@ class Belief:
     calibration: ServingCalibration
     strength: float
     """How many times a residual of 1 spread counts beside those of results."""
+    bases: Sequence[ServingCalibration] = ()
+    """Of each result, its own in place of that one: what is found is off that one as it makes results off theirs."""
+
+    def of(self, measured: Sequence["Measure"]) -> Sequence[ServingCalibration]:
+        """What each result is thought to be like."""
+        return self.bases or [self.calibration] * len(measured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,20 +126,29 @@ def fit_serving(measured: Sequence[Measure]) -> ServingCalibrations:
 
 
 def fit_engines(known: ServingCalibrations, measured: Sequence[Measure]) -> ServingCalibrations:
-    """Those of versions and families once more, from the kinds that are known."""
+    """Those of versions, families and models once more, from the kinds that are known."""
     found = ServingCalibrations(fitted=known.fitted)
-    for belief, named in ((LIKE_KIND, _versions(measured)), (LIKE_VERSION, _families(measured))):
+    for strength, named in ((LIKE_KIND, _versions(measured)), (LIKE_VERSION, _families(measured))):
         families = {
-            name: _fit(
-                theirs,
-                Belief(found.find(theirs[0].kind, theirs[0].family), belief),
-                _names(theirs, OWN),
-            )
+            name: _own(theirs, Belief(found.find(theirs[0].kind, theirs[0].family), strength))
             for name, theirs in named.items()
-            if len(theirs) >= FEWEST
         }
         found = replace(found, families={**found.families, **families})
-    return found
+    models = {
+        name: _own(theirs, _beside(found, theirs)) for name, theirs in _models(measured).items()
+    }
+    versions = frozenset(one.version for one in measured)
+    return replace(found, models=models, versions=versions)
+
+
+def _own(measured: Sequence[Measure], like: Belief) -> ServingCalibration:
+    return _fit(measured, like, _names(measured, OWN))
+
+
+def _beside(found: ServingCalibrations, theirs: Sequence[Measure]) -> Belief:
+    """What a model's results are thought to be like: those of their versions, off which it makes all of them."""
+    bases = [found.of_version(one.kind, one.family) for one in theirs]
+    return Belief(found.find(theirs[0].kind), LIKE_KIND, bases)
 
 
 def _kinds(measured: Sequence[Measure]) -> Mapping[Kind, ServingCalibration]:
@@ -150,12 +165,22 @@ def _kinds(measured: Sequence[Measure]) -> Mapping[Kind, ServingCalibration]:
 
 def _versions(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
     """Those of an engine that serve several models: with one, they are its family."""
-    found = grouped(measured, lambda one: one.version)
-    return {n: theirs for n, theirs in found.items() if len(_families(theirs)) > 1}
+    return _several(grouped(measured, lambda one: one.version))
+
+
+def _models(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
+    """Those of a model that an engine serves in several versions, or on several kinds of chips."""
+    return _several(grouped(measured, lambda one: model_of(one.kind, one.family)))
+
+
+def _several(named: Mapping[str, Sequence[Measure]]) -> Mapping[str, Sequence[Measure]]:
+    several = {n: theirs for n, theirs in named.items() if len({one.family for one in theirs}) > 1}
+    return {name: theirs for name, theirs in several.items() if len(theirs) >= FEWEST}
 
 
 def _families(measured: Sequence[Measure]) -> Mapping[str, Sequence[Measure]]:
-    return grouped(measured, lambda one: one.family)
+    found = grouped(measured, lambda one: one.family)
+    return {name: theirs for name, theirs in found.items() if len(theirs) >= FEWEST}
 
 
 def _some(measured: Sequence[Measure]) -> Sequence[Measure]:
@@ -165,7 +190,7 @@ def _some(measured: Sequence[Measure]) -> Sequence[Measure]:
 
 def fit_family(measured: Sequence[Measure], start: ServingCalibration) -> ServingCalibration:
     """One's own measurements, from what is published on."""
-    return _fit(measured, Belief(start, LIKE_PUBLISHED), _names(measured, OWN))
+    return _own(measured, Belief(start, LIKE_PUBLISHED))
 
 
 def _fit(measured: Sequence[Measure], like: Belief, names: Sequence[str]) -> ServingCalibration:
@@ -174,7 +199,8 @@ def _fit(measured: Sequence[Measure], like: Belief, names: Sequence[str]) -> Ser
         return found
     own = [name for name in names if name in PROMPTS]
     start = replace(found, **{name: getattr(like.calibration, name) for name in own})
-    return _solved(measured, Belief(start, like.strength), own, parts=True)
+    bases = [off(base, like.calibration, start) for base in like.of(measured)]
+    return _solved(measured, Belief(start, like.strength, bases), own, parts=True)
 
 
 def _solved(
@@ -185,8 +211,14 @@ def _solved(
 
     def residuals(at: list[float]) -> list[float]:
         calibration = made(at)
-        return [value for one in measured for value in one.residuals(calibration, parts=parts)]
+        each = {base: off(base, like.calibration, calibration) for base in set(bases)}
+        return [
+            value
+            for one, base in zip(measured, bases, strict=True)
+            for value in one.residuals(each[base], parts=parts)
+        ]
 
+    bases = like.of(measured)
     start = [log(getattr(like.calibration, name)) for name in names]
     slow_s = like.calibration.pass_s + _late_s(measured, like.calibration)
     slow = [log(slow_s) if name == "pass_s" else at for name, at in zip(names, start, strict=True)]

@@ -132,12 +132,14 @@ def serving_outcome(
 
 
 def family_of(known: ServingCalibrations, chip: Accelerator, stack: str, model: str) -> str:
-    """Of that model with that engine on that chip, under the latest version that is known."""
-    names = [
-        name
-        for name in known.families
-        if name.startswith(f"{chip.name}/{stack} ") and name.endswith(f"/{model}")
-    ]
+    """Of that model with that engine on that chip, under the latest version that is known.
+
+    Where the model is known on other chips of the generation only, it is its name under the latest version on this one.
+    """
+    ours = f"{chip.name}/{stack} "
+    names = [n for n in known.families if n.startswith(ours) and n.endswith(f"/{model}")]
+    if not names and f"{chip.generation}/{stack}/{model}" in known.models:
+        names = [f"{version}/{model}" for version in known.versions if version.startswith(ours)]
     return max(names, key=lambda name: (_version(name), name), default="")
 
 
