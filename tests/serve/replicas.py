@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import openai
+from tests.serve.callers import Callers
 from tests.serve.processes import port_told, started
 
 
@@ -17,9 +18,10 @@ class Replica:
     def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
         self.process, self.port = process, port
         self.url = f"http://127.0.0.1:{port}"
+        self.callers = Callers(self.url)
 
     def client(self, **options: object) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **options)  # type: ignore[arg-type]
+        return self.callers.new(**options)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(number)
@@ -33,6 +35,8 @@ def replica(
     command = [*under, sys.executable, "-m", module, "--model", str(model), *arguments]
     with started(command, {"OMP_NUM_THREADS": "1"}) as process:
         try:
-            yield Replica(process, port_told(process))
+            made = Replica(process, port_told(process))
+            yield made
+            made.callers.close()
         finally:
             process.kill()

@@ -170,10 +170,12 @@ def test_a_program_by_itself_goes_on_at_the_newest_whole_checkpoint(
 ) -> None:
     alone(tmp_path, "--steps", "13")
     first, second = sorted(tmp_path.rglob("*.safetensors"))
-    assert (first.parent.name, second.parent.name) == ("step-000000010", "step-000000013")
+    # A slow disk may still write that of step 5 at step 10, which is left out then.
+    assert first.parent.name in ("step-000000005", "step-000000010")
+    assert second.parent.name == "step-000000013"
     os.truncate(second, second.stat().st_size - 100)
     done = alone(tmp_path, "--steps", "20")
-    assert done.stdout.startswith("step 10 ")
+    assert done.stdout.startswith(f"step {int(first.parent.name.removeprefix('step-'))} ")
     assert done.stdout.split()[-1] == undisturbed
     assert f"{second} is damaged" in done.stderr
 

@@ -35,16 +35,21 @@ def ready(url: str) -> list[dict[str, Any]]:
 
 
 def answer(url: str, *, kill: bool) -> str:
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
-    stream = client.completions.create(
-        model="small", prompt="def main():", max_tokens=200, temperature=1.0, seed=7, stream=True
-    )
     said = []
-    for number, event in enumerate(stream):
-        said.append(event.choices[0].text)
-        if kill and number == 5:
-            busy = max(replicas(url), key=lambda replica: replica["running"])
-            os.kill(busy["pid"], signal.SIGKILL)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        stream = client.completions.create(
+            model="small",
+            prompt="def main():",
+            max_tokens=200,
+            temperature=1.0,
+            seed=7,
+            stream=True,
+        )
+        for number, event in enumerate(stream):
+            said.append(event.choices[0].text)
+            if kill and number == 5:
+                busy = max(replicas(url), key=lambda replica: replica["running"])
+                os.kill(busy["pid"], signal.SIGKILL)
     return "".join(said)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2 as httpx
 import openai
 import pytest
+from tests.serve.callers import Callers
 from tests.serve.processes import address_told, port_told, started
 from tests.serve.replicas import Replica
 from tests.waiting import until
@@ -36,6 +37,7 @@ class Service:
     def __init__(self, url: str, process: "subprocess.Popen[str]", key: str) -> None:
         self.url, self.process = url, process
         self.headers = {"Authorization": f"Bearer {key}"}
+        self._callers = Callers(url)
         self._admin = httpx.Client(base_url=url, headers=self.headers)  # at hand: strikes are quick
 
     def __enter__(self) -> "Service":
@@ -43,6 +45,7 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self._admin.close()
+        self._callers.close()
 
     def status(self) -> dict[str, Any]:
         return self._admin.get("/cordee/status").json()
@@ -67,8 +70,8 @@ class Service:
             next(feed.iter_bytes())
             yield feed
 
-    def client(self, **options: object) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, **options)  # type: ignore[arg-type]
+    def client(self, key: str = "none", **options: object) -> openai.OpenAI:
+        return self._callers.new(key, **options)
 
 
 @contextmanager
