@@ -178,5 +178,7 @@ def test_a_service_and_a_run_of_a_model_with_states_are_planned(name: str) -> No
         name, "--chip", "H200", "--chip", "910B3", "--chips", "8", "--tpot", "200"
     )
     assert all(chip["plans"] for chip in found["chips"])
+    assert "state-space layers: an extrapolation" in " ".join(found["remarks"])
     found = train.planned(name, "--chip", "H100", "--chip", "910B3", "--chips", "64")
     assert all(chip["plans"] for chip in found["chips"])
+    assert "21 to 29 % too fast" in " ".join(found["remarks"])

@@ -15,6 +15,7 @@ from cordee.plan.calibration.table import Kind, kind_of
 from cordee.plan.costs.assumed import assumed
 from cordee.plan.costs.serving_calibration import ServingCalibration
 from cordee.plan.deployment import Precision
+from cordee.plan.model import Model
 from cordee.plan.service.search import ServingPlan, find
 from cordee.plan.service.wanted import Wanted
 from cordee.plan.serving.engines import engines
@@ -126,7 +127,10 @@ def serving_outcome(
         off=off,
         off_first=off_first,
         judged_by=judged_by,
-        warnings=tuple(_warnings(kind, chip, found.plans[0], known)),
+        warnings=(
+            *_of_model(wanted.model),
+            *_warnings(kind, chip, found.plans[0], known),
+        ),
         calibration=calibration,
     )
 
@@ -219,6 +223,13 @@ def _warnings(
     yield from assumed(chip)
     if chip.checked != "opened":
         yield f"figures of {chip.name} are recalled, not read"
+
+
+def _of_model(model: Model) -> Iterator[str]:
+    if model.has_states_of_mamba:
+        yield "no published inference result of a model with state-space layers: an extrapolation"
+    if model.has_streams:
+        yield "no published inference result of a model with several streams: an extrapolation"
 
 
 def why(best: ServingPlan, other: ServingPlan) -> str:
