@@ -34,3 +34,10 @@ def test_only_what_may_be_broken_is_broken_where_room_is_short() -> None:
 def test_things_stand_beside_one_another_under_a_title() -> None:
     shown = text(side_by_side(("A100", "910B3"), [("chips", ["8", "16"])], "two chips"))
     assert shown == ["two chips", "        A100  910B3", " chips     8     16"]
+
+
+def test_a_word_longer_than_its_column_goes_on_below() -> None:
+    parts = "moe_act+layernorm+mla_up_proj+mlp_act"
+    shown = text(side_by_side(("A100", "910B3"), [("layout", [parts, parts])]), 50)
+    assert "…" not in " ".join(shown)
+    assert parts[-3:] in shown[-1]

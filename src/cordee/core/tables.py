@@ -52,7 +52,7 @@ def side_by_side(
     made = Table(box=None, header_style="bold", title=title or None, title_justify="left")
     made.add_column("")
     for name in names:
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", overflow="fold")
     for heading, cells in lines:
         made.add_row(heading, *cells)
     return made
